@@ -1,0 +1,96 @@
+//! The command line: clap types and one file per command. A command returns how the process should end, or an error
+//! that knows; `main` renders it.
+
+mod apply;
+mod assets;
+mod check;
+mod lab;
+mod plan;
+mod report;
+mod schema;
+mod status;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Exit, Fails};
+
+/// Makes the PostgreSQL server of an XNAT site highly available: etcd, Patroni and HAProxy over SSH.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options every command takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Globals {
+    /// Print JSON: one document for what is asked, JSON lines for what happens
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// A directory whose roles and templates override the built-in ones, file by file
+    #[arg(long, global = true, value_name = "DIR")]
+    pub assets: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check an inventory without connecting to anything
+    Check(check::Args),
+    /// Show what apply would change, and change nothing
+    Plan(plan::Args),
+    /// Turn the hosts of an inventory into a cluster, or bring the cluster up to date with it
+    Apply(apply::Args),
+    /// Who is leader, are the replicas there, does HAProxy agree
+    Status(status::Args),
+    /// Print the JSON Schema of the inventory, for editors
+    Schema(schema::Args),
+    /// List or export the built-in roles and templates
+    Assets(assets::Args),
+    /// Show an earlier run again
+    Report(report::Args),
+    /// Throwaway hosts on this machine, to rehearse before touching your servers
+    Lab(lab::Args),
+}
+
+/// Run a command line.
+pub async fn run(cli: Cli) -> Result<Exit, Failure> {
+    match cli.command {
+        Command::Check(args) => check::run(args, &cli.globals),
+        Command::Plan(args) => plan::run(args, &cli.globals).await,
+        Command::Apply(args) => apply::run(args, &cli.globals).await,
+        Command::Status(args) => status::run(args, &cli.globals).await,
+        Command::Schema(args) => schema::run(args),
+        Command::Assets(args) => assets::run(args, &cli.globals),
+        Command::Report(args) => report::run(args, &cli.globals).await,
+        Command::Lab(args) => lab::run(args, &cli.globals).await,
+    }
+}
+
+/// Any module's error on its way to `main`.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    pub diagnostic: Box<dyn miette::Diagnostic + Send + Sync>,
+}
+
+impl<E: Fails> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { exit: error.exit(), diagnostic: Box::new(error) }
+    }
+}
+
+/// A command that is being built.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("`{0}` is not built yet")]
+struct Unbuilt(&'static str);
+
+impl Fails for Unbuilt {
+    fn exit(&self) -> Exit {
+        Exit::Failed
+    }
+}

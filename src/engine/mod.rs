@@ -1,0 +1,1 @@
+//! Makes it true: hosts, probing, converging, waiting, cancelling.

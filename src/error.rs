@@ -1,0 +1,33 @@
+//! Exit codes. Errors themselves live beside the code that makes them: one small enum per module,
+//! `thiserror` for the text (a lower-case fragment without its source) and `miette::Diagnostic` for code, help and snippets.
+
+/// What the process tells its caller. Every module's error says which one it is, with `fn exit(&self) -> Exit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything asked for is done or was so already.
+    Ok = 0,
+    /// An operation failed.
+    Failed = 1,
+    /// Wrong usage or a mistake in the inventory; nothing was touched.
+    Usage = 2,
+    /// A host could not be reached, or refused us.
+    Unreachable = 3,
+    /// The cluster is not healthy, or a drill missed its target.
+    Unhealthy = 4,
+    /// `plan`: there are changes to make.
+    ChangesPending = 5,
+    /// Interrupted by a signal.
+    Interrupted = 130,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        std::process::ExitCode::from(exit as u8)
+    }
+}
+
+/// An error that knows how the process should end because of it.
+pub trait Fails: miette::Diagnostic + Send + Sync + 'static {
+    fn exit(&self) -> Exit;
+}

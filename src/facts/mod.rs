@@ -1,0 +1,51 @@
+//! What a host is. One POSIX script (`probe.sh`) goes out, `key=value` lines come back, `parse` makes them one struct.
+//! Pure: no transport here. Facts are never written back into the inventory.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything known about a host before anything is decided.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    pub hostname: String,
+    pub machine_id: String,
+    /// `ID` of os-release: `debian`, `ubuntu`.
+    pub os: String,
+    /// `VERSION_ID`: `12`, `13`, `24.04`.
+    pub release: String,
+    /// `VERSION_CODENAME`: `bookworm`, `trixie`.
+    pub codename: String,
+    /// dpkg's name: `amd64`, `arm64`.
+    pub arch: String,
+    pub kernel: String,
+    pub cpus: u32,
+    pub memory_kib: u64,
+    /// The host's clock, seconds since 1970.
+    pub epoch: i64,
+    pub uid: u32,
+    /// PID 1 is systemd and answers; its version.
+    pub systemd: Option<u32>,
+    /// The package manager found: `apt`.
+    pub package_manager: Option<String>,
+    /// Mount point → free KiB, for `/`, `/var`, `/var/lib/postgresql`, `/tmp` (resolved to their file systems).
+    pub free_kib: BTreeMap<String, u64>,
+    pub listening: Vec<Listener>,
+    /// Directories of PostgreSQL data that exist, with PG_VERSION: path → version.
+    pub postgres_data: BTreeMap<String, String>,
+    /// etcd data directories that hold a member.
+    pub etcd_data: Vec<String>,
+    /// A Patroni configuration that is there already, ours or somebody else's: path → scope.
+    pub patroni: BTreeMap<String, String>,
+    /// The host's own addresses, to see that the inventory means this machine.
+    pub addresses: Vec<String>,
+}
+
+/// A TCP socket in state LISTEN.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    pub address: String,
+    pub port: u16,
+    /// The process' name, when the kernel tells.
+    pub process: Option<String>,
+}

@@ -1,0 +1,204 @@
+//! The checked inventory: every default filled in, every rule kept. Nothing after this has to doubt it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::names::{HostName, RoleName};
+
+/// A whole inventory file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Inventory {
+    /// The file it was read from; secrets and the journal live beside it.
+    pub path: PathBuf,
+    pub cluster: String,
+    /// In the order of the file, which is the order of output.
+    pub hosts: Vec<Host>,
+    pub etcd: Etcd,
+    pub postgresql: Postgresql,
+    pub patroni: Patroni,
+    pub haproxy: Haproxy,
+    pub database: Database,
+    pub packages: Packages,
+    /// A directory whose files override the built-in roles and templates.
+    pub assets: Option<PathBuf>,
+}
+
+/// One machine.
+#[derive(Clone, Debug, Serialize)]
+pub struct Host {
+    pub name: HostName,
+    /// How the other hosts reach it: an IP address or a name.
+    pub address: String,
+    pub components: BTreeSet<Component>,
+    /// The site's own roles (from the assets directory), applied after the built-in ones.
+    pub own_roles: Vec<RoleName>,
+    pub ssh: Ssh,
+    /// Patroni tags: `nofailover`, `noloadbalance`, `clonefrom`, `nosync`, `failover_priority`, …
+    pub tags: BTreeMap<String, Scalar>,
+}
+
+/// What a host does for the cluster; written `roles = ["etcd", "postgres"]` in the inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Component {
+    Etcd,
+    Postgres,
+    Haproxy,
+}
+
+/// How this machine reaches a host.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ssh {
+    /// `ssh.host` of the host, or else its address. May be an alias in `~/.ssh/config`.
+    pub host: String,
+    pub port: Option<u16>,
+    pub user: Option<String>,
+    pub identity: Vec<PathBuf>,
+    /// Hosts to go through, first hop first, each as `[user@]host[:port]`.
+    pub jump: Vec<String>,
+    pub escalate: Escalate,
+    /// Pinned host key fingerprints, `SHA256:…`; when given, no other key is accepted.
+    pub fingerprints: Vec<String>,
+    /// An alternative to `~/.ssh/known_hosts`.
+    pub known_hosts: Option<PathBuf>,
+    pub connect_timeout: Duration,
+}
+
+/// How to become root; `become` in the inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Escalate {
+    /// The login user is root already.
+    None,
+    Sudo,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Etcd {
+    pub client_port: u16,
+    pub peer_port: u16,
+    pub data_dir: String,
+    pub heartbeat_interval_ms: u32,
+    pub election_timeout_ms: u32,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Postgresql {
+    /// Major version; `None` is the distribution's own (15 on Debian 12, 17 on Debian 13).
+    pub version: Option<u32>,
+    pub port: u16,
+    /// Extra PostgreSQL parameters, kept in the DCS so that they are the same everywhere.
+    pub parameters: BTreeMap<String, Scalar>,
+    /// Networks whose clients may use the application database directly (besides the inventory's own hosts).
+    pub allow: Vec<String>,
+    /// Extra pg_hba.conf lines, verbatim, before our own.
+    pub hba: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Patroni {
+    pub rest_port: u16,
+    pub ttl: u32,
+    pub loop_wait: u32,
+    pub retry_timeout: u32,
+    pub primary_start_timeout: u32,
+    pub maximum_lag_on_failover: u64,
+    pub failsafe_mode: bool,
+    pub synchronous: Synchronous,
+    pub synchronous_node_count: u32,
+    pub synchronous_strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Synchronous {
+    Off,
+    On,
+    /// Needs Patroni 4.0 or newer on the hosts.
+    Quorum,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Haproxy {
+    pub primary_port: u16,
+    pub replica_port: u16,
+    pub stats_port: u16,
+    pub maxconn: u32,
+    pub check: Check,
+    /// A replica further behind than this (bytes, or with a unit as Patroni takes it: `16MB`) takes no reads.
+    pub replica_max_lag: String,
+}
+
+/// Health check timing, in milliseconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    pub inter_ms: u32,
+    pub fastinter_ms: u32,
+    pub downinter_ms: u32,
+    pub timeout_ms: u32,
+    pub rise: u32,
+    pub fall: u32,
+}
+
+/// The application's database; XNAT's by default.
+#[derive(Clone, Debug, Serialize)]
+pub struct Database {
+    pub name: String,
+    pub owner: String,
+    pub encoding: String,
+    pub locale: String,
+    pub extensions: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Packages {
+    pub source: PackageSource,
+    /// Package name → version (an apt version, may end in `*`).
+    pub pins: BTreeMap<String, String>,
+    /// An HTTP proxy for the package manager.
+    pub proxy: Option<String>,
+}
+
+/// Where packages come from. Bundles for air-gapped sites become one more variant.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PackageSource {
+    /// What the hosts are configured for already.
+    Distribution,
+    /// The same, and these repositories besides.
+    Repositories(Vec<Repository>),
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Repository {
+    pub name: String,
+    pub url: String,
+    /// `{codename}` is replaced by the host's release.
+    pub suite: String,
+    pub components: Vec<String>,
+    /// The armoured signing key, read from the file named in the inventory.
+    pub key: String,
+}
+
+/// A TOML value without structure, as PostgreSQL parameters and Patroni tags have them.
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+#[serde(untagged)]
+pub enum Scalar {
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+}
+
+impl Inventory {
+    pub fn host(&self, name: &HostName) -> Option<&Host> {
+        self.hosts.iter().find(|h| &h.name == name)
+    }
+    /// The hosts that have a component, in the order of the file.
+    pub fn with(&self, component: Component) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(move |h| h.components.contains(&component))
+    }
+}

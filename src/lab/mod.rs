@@ -1,0 +1,1 @@
+//! Throwaway hosts on this machine.

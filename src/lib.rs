@@ -1,0 +1,41 @@
+//! `xnat-provision` turns bare Debian machines into a highly available PostgreSQL cluster for XNAT.
+//!
+//! The map, in the order data flows (dependencies point downwards only, `tests/it/layering.rs` checks it):
+//!
+//! | module        | what it is for                                                                  |
+//! |---------------|---------------------------------------------------------------------------------|
+//! | [`cli`]       | clap types, one file per command; prints, chooses the exit status                |
+//! | [`workflow`]  | a workflow is its list of stages: `apply`, `plan`, `status`                      |
+//! | [`engine`]    | makes it true: hosts, probing, converging, waiting, cancelling                   |
+//! | [`plan`]      | what would change, as data and as text                                           |
+//! | [`role`]      | roles (TOML) and templates, expanded into resources for a host                   |
+//! | [`resource`]  | one file per kind: which probe do I need, how do I differ, what would I do       |
+//! | [`cluster`]   | clients of etcd, Patroni, PostgreSQL and HAProxy; one view of them               |
+//! | [`lab`]       | throwaway hosts on this machine (systemd-nspawn), to rehearse and to test on     |
+//! | [`transport`] | one SSH connection per host: run a script, open a stream                         |
+//! | [`facts`]     | what a host is: one script out, one typed struct back                            |
+//! | [`inventory`] | what the administrator wants: TOML in, every mistake at once, a checked model out |
+//! | [`assets`]    | roles and templates built into the binary, and how a site overrides them         |
+//! | [`vault`]     | generated passwords                                                              |
+//! | [`report`]    | events, and everything that renders them                                         |
+//! | [`names`], [`secret`], [`error`], [`approval`] | leaves anyone may use                                         |
+
+pub mod approval;
+pub mod error;
+pub mod names;
+pub mod secret;
+
+pub mod assets;
+pub mod cli;
+pub mod cluster;
+pub mod engine;
+pub mod facts;
+pub mod inventory;
+pub mod lab;
+pub mod plan;
+pub mod report;
+pub mod resource;
+pub mod role;
+pub mod transport;
+pub mod vault;
+pub mod workflow;

@@ -1,0 +1,125 @@
+//! What a host should look like, one file per kind. A kind answers two pure questions: which probes do I need
+//! (`probes`), and, given what was observed, how do I differ and what would change it (`diff`). No kind sees a transport.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A fully expanded resource: templates rendered, defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Resource {
+    Directory(Directory),
+    File(File),
+    Package(Package),
+    Group(Group),
+    User(User),
+    Sysctl(Sysctl),
+    Unit(Unit),
+    Command(Command),
+}
+
+/// A directory with owner and mode. Parents must exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    pub path: String,
+    pub owner: String,
+    pub group: String,
+    pub mode: u32,
+}
+
+/// A file with content, owner and mode; written to a temporary file beside it, synced and renamed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    pub path: String,
+    pub content: String,
+    pub owner: String,
+    pub group: String,
+    pub mode: u32,
+    /// Shown as a digest in plans, never as text.
+    pub secret: bool,
+    /// A shell command that must succeed before the new content replaces the old: `$1` is the temporary file, `$2` the path.
+    pub validate: Option<String>,
+    /// Once this path exists on the host the file is left as it is (settings read only at the first start).
+    pub frozen_by: Option<String>,
+}
+
+/// A package of the distribution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    pub name: String,
+    /// An apt version, may end in `*`; none takes whatever is installed, or the candidate.
+    pub version: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub name: String,
+}
+
+/// A system user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub name: String,
+    pub group: String,
+    pub home: String,
+    pub shell: String,
+}
+
+/// A kernel setting, now and after the next boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sysctl {
+    pub key: String,
+    pub value: String,
+}
+
+/// A systemd unit: enabled, running, and running with the files it was given. Unit files and drop-ins are `file`s.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    pub name: String,
+    pub enabled: bool,
+    pub running: bool,
+    /// Files whose change calls for `on_change`: their digest is compared with a stamp written at the last (re)start
+    /// or reload, so that a run killed between "file written" and "restart" is repaired by the next.
+    pub watch: Vec<String>,
+    pub on_change: OnChange,
+    /// Files whose change always calls for a restart, whatever `on_change` says.
+    pub restart_watch: Vec<String>,
+    /// When a restart is called for: do it here, or leave it to a rolling workflow.
+    pub restart: Restart,
+    /// How long its start may take.
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnChange {
+    Restart,
+    Reload,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Harmless: restart at once.
+    Now,
+    /// It carries the database or the quorum: never restarted by converging one host.
+    Rolling,
+}
+
+/// A command for what no other kind covers; must say how to see that it is not needed, and why it exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    pub run: String,
+    /// A read-only command; exit status 0 means there is nothing to do.
+    pub unless: String,
+    pub why: String,
+}
+
+/// A file mode for people: `0640`.
+pub fn octal(mode: u32) -> String {
+    format!("{mode:04o}")
+}
+
+/// Kept for the plan's order: resource ids in the order of the role.
+pub type ById<T> = BTreeMap<String, T>;

@@ -1,0 +1,1 @@
+//! Roles and templates, expanded into the resources of a host.

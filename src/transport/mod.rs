@@ -1,0 +1,80 @@
+//! One connection per host, and two things to do with it: run a script, open a stream to a port as the host sees it.
+//! File bodies travel inside scripts (base64 here-documents), so there is no third method and no SFTP.
+//! This module knows nothing of what the scripts mean.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A connection to one host. A script that exits non-zero is an [`Output`], not an error.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// Run a script as root (`Script::as_root`) or as the login user. The whole text goes over standard input to
+    /// `sh -s`, never into argv, and is wrapped in a function so that a connection cut in mid-script runs nothing.
+    async fn run(&self, script: Script) -> Result<Output, TransportError>;
+    /// A byte stream to `host:port` as seen from the host (direct-tcpip).
+    async fn open(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, TransportError>;
+    /// How many times this connection had to wait for an answer: requests sent while another is under way share its
+    /// round trip, so a wave of parallel streams counts once.
+    fn round_trips(&self) -> u64;
+    /// Say goodbye; errors no longer matter then.
+    async fn close(&self);
+}
+
+/// A two-way byte stream.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
+
+impl std::fmt::Debug for dyn Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stream")
+    }
+}
+
+/// A POSIX shell script to run on a host.
+#[derive(Clone)]
+pub struct Script {
+    /// What this is, for errors and events: "install packages". Holds no secrets.
+    pub title: String,
+    /// The text; may hold secrets, so it has no Debug and is never logged.
+    pub text: String,
+    pub privilege: Privilege,
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privilege {
+    /// As the login user is.
+    Login,
+    /// As root: directly, or through sudo.
+    Root,
+}
+
+impl Script {
+    /// A script run as root with the default deadline of a minute.
+    pub fn as_root(title: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { title: title.into(), text: text.into(), privilege: Privilege::Root, timeout: Duration::from_secs(60) }
+    }
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+/// What a script left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Exit status; 128 + n when a signal ended it.
+    pub status: u32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Why a host could not be talked to.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum TransportError {
+    #[error("placeholder")]
+    Placeholder,
+}

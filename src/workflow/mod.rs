@@ -1,0 +1,1 @@
+//! Workflows: each is its list of stages.

@@ -1,0 +1,14 @@
+//! Every fast test that looks at more than one module, in one binary. `tests/README.md` is the map.
+
+mod cli;
+mod facts;
+mod inventory;
+mod lab;
+mod layering;
+mod plans;
+mod report;
+mod roles;
+mod scenarios;
+mod secrets;
+mod ssh;
+mod status;
