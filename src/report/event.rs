@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::redact::Redactor;
+use super::text;
 use crate::names::HostName;
 
 /// One thing that happened.
@@ -15,6 +17,7 @@ use crate::names::HostName;
 pub struct Event {
     /// The run it belongs to; also the name of its journal.
     pub run: String,
+    /// Given by the receiving side, in the order of arrival; what a journal is sorted by.
     pub seq: u64,
     pub at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -54,10 +57,20 @@ pub enum Kind {
         changes: usize,
         hosts: usize,
     },
+    /// Before the first stage: the titles of all of them, so that progress can be "3 of 7".
+    StagesPlanned {
+        titles: Vec<String>,
+    },
     StageStarted {
         hosts: Vec<HostName>,
     },
     StageFinished {
+        outcome: Outcome,
+        changed: usize,
+        millis: u64,
+    },
+    /// Per host: its part of the stage is over, while others may still be at it.
+    HostFinished {
         outcome: Outcome,
         changed: usize,
         millis: u64,
@@ -110,6 +123,47 @@ pub enum Kind {
         changed: usize,
         millis: u64,
     },
+    /// Read from the journal of a newer version that knows more kinds. Never emitted.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Event {
+    /// Takes out what must not be shown: secrets, and what would steer a terminal. Host names stay as they are.
+    fn scrub(&mut self, redactor: &Redactor) {
+        for text in self.stage.iter_mut().chain(self.kind.texts_mut()) {
+            let shown = text::printable(text);
+            *text = redactor.clean(&shown).into_owned();
+        }
+    }
+}
+
+impl Kind {
+    /// Every free text in it. No `..` in the patterns: a new field must be thought about here.
+    fn texts_mut(&mut self) -> Vec<&mut String> {
+        match self {
+            Self::RunStarted { command, cluster, hosts: _, version } => vec![command, cluster, version],
+            Self::Connected { address, user, millis: _ } => vec![address, user],
+            Self::FactsGathered { os, release, arch, cpus: _, memory_kib: _ } => vec![os, release, arch],
+            Self::StagesPlanned { titles } => titles.iter_mut().collect(),
+            Self::StepStarted { title } | Self::StepFinished { title, millis: _ } => vec![title],
+            Self::StepSkipped { title, why } => vec![title, why],
+            Self::Warned { message, help } => std::iter::once(message).chain(help).collect(),
+            Self::ChangeApplied { resource, summary, millis: _ } => vec![resource, summary],
+            Self::Waiting { what, reason, seconds: _ } => vec![what, reason],
+            Self::OutputLine { line } => vec![line],
+            Self::Failed { code, message, causes, help, output_tail } => {
+                [code, message].into_iter().chain(causes).chain(help).chain(output_tail).collect()
+            }
+            Self::PlanMade { changes: _, hosts: _ }
+            | Self::StageStarted { hosts: _ }
+            | Self::StageFinished { outcome: _, changed: _, millis: _ }
+            | Self::HostFinished { outcome: _, changed: _, millis: _ }
+            | Self::RunFinished { outcome: _, changed: _, millis: _ }
+            | Self::Interrupted
+            | Self::Unknown => Vec::new(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,13 +184,19 @@ pub struct Reporter {
 
 struct Shared {
     run: String,
-    seq: AtomicU64,
     sender: mpsc::Sender<Event>,
+    redactor: Redactor,
+    /// How many events went into the channel; [`super::Running::settle`] waits until as many came out.
+    sent: Arc<AtomicU64>,
 }
 
 impl Reporter {
+    /// A reporter into any channel. Programs get theirs from [`super::start`].
     pub fn new(run: String, sender: mpsc::Sender<Event>) -> Self {
-        Self { shared: Arc::new(Shared { run, seq: AtomicU64::new(0), sender }), host: None, stage: None }
+        Self::counted(run, sender, Redactor::default(), Arc::default())
+    }
+    pub(super) fn counted(run: String, sender: mpsc::Sender<Event>, redactor: Redactor, sent: Arc<AtomicU64>) -> Self {
+        Self { shared: Arc::new(Shared { run, sender, redactor, sent }), host: None, stage: None }
     }
     #[must_use]
     pub fn for_host(&self, host: &HostName) -> Self {
@@ -149,19 +209,25 @@ impl Reporter {
     pub fn run_id(&self) -> &str {
         &self.shared.run
     }
+    /// Where to register secrets, and what cleans texts that go out by another way.
+    pub fn redactor(&self) -> &Redactor {
+        &self.shared.redactor
+    }
     /// Waits while the channel is full: a slow terminal slows the run down rather than eating memory.
     pub async fn emit(&self, kind: Kind) {
-        let event = Event {
+        let mut event = Event {
             run: self.shared.run.clone(),
-            seq: self.shared.seq.fetch_add(1, Ordering::Relaxed),
+            seq: 0,
             at: Timestamp::now(),
             host: self.host.clone(),
             stage: self.stage.clone(),
             kind,
         };
-        // The receiver lives until every sender is gone; if it panicked there is nobody left to tell.
-        if self.shared.sender.send(event).await.is_err() {
-            std::process::abort();
+        event.scrub(&self.shared.redactor);
+        // The receiver lives until every sender is gone, so this fails only when it panicked. The run goes on without
+        // an audience: stopping in the middle of changing a database would be worse, and `Running::finish` tells of it.
+        if self.shared.sender.send(event).await.is_ok() {
+            self.shared.sent.fetch_add(1, Ordering::Release);
         }
     }
 }

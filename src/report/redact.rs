@@ -1,0 +1,237 @@
+//! Takes known secrets out of texts. Sits where events enter the channel ([`super::Reporter::emit`]) and cleans the text
+//! of the final error. Types keep most secrets from ever getting here ([`crate::secret`]); this is the net below them,
+//! for what *other machines* print.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+/// What stands where a secret was.
+pub const MASK: &str = "***";
+
+/// Shorter secrets are not looked for: masking every `pg` or `root` would make the output unreadable, and the holes would
+/// tell the secret. The passwords we make are much longer; short ones can only be typed ones, which travel by stdin.
+const SHORTEST: usize = 6;
+
+/// Tools wrap base64 wherever the line is full. A piece at the edge of a line is taken for one from this length on:
+/// short enough to leave nothing useful standing, long enough not to meet a word by chance.
+const SHORTEST_PIECE: usize = 8;
+
+/// The secrets known so far, in every form they are likely to be printed in. Clones share what they know.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    known: Arc<RwLock<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Masked wherever they stand.
+    whole: Vec<Zeroizing<String>>,
+    /// Base64: masked also where only the beginning or the end of one stands at the edge of a line.
+    wrapped: Vec<Zeroizing<String>>,
+}
+
+/// Whether a secret is looked for from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a secret that is too short is not masked"]
+pub enum Registration {
+    Masked,
+    /// Too short to be masked without masking half of the output.
+    TooShort,
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redactor")
+    }
+}
+
+impl Redactor {
+    /// Look for this secret from now on. Do it before anything that knows the secret can fail or print.
+    pub fn register(&self, secret: &Secret) -> Registration {
+        let value = secret.expose();
+        if value.len() < SHORTEST {
+            return Registration::TooShort;
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        // A key of several lines is printed line by line.
+        for part in std::iter::once(value).chain(value.lines().map(str::trim).filter(|l| l.len() >= SHORTEST)) {
+            for form in written_forms(part) {
+                for encoded in base64_forms(&form) {
+                    known.add_wrapped(encoded);
+                }
+                known.add_whole(form);
+            }
+        }
+        Registration::Masked
+    }
+
+    /// The text with every known secret replaced by [`MASK`].
+    pub fn clean<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut found = known.find(text);
+        if found.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        found.sort_by_key(|range| range.start);
+        let mut clean = String::with_capacity(text.len());
+        let mut end = 0;
+        for range in found {
+            if range.start >= end {
+                clean.push_str(&text[end..range.start]);
+                clean.push_str(MASK);
+            }
+            end = end.max(range.end);
+        }
+        clean.push_str(&text[end..]);
+        Cow::Owned(clean)
+    }
+}
+
+impl Known {
+    fn add_whole(&mut self, form: Zeroizing<String>) {
+        if !self.whole.contains(&form) {
+            self.whole.push(form);
+        }
+    }
+    fn add_wrapped(&mut self, form: Zeroizing<String>) {
+        if !self.wrapped.contains(&form) {
+            self.wrapped.push(form);
+        }
+    }
+
+    /// Where secrets stand; the ranges may overlap.
+    fn find(&self, text: &str) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        for form in self.whole.iter().chain(&self.wrapped) {
+            found.extend(text.match_indices(form.as_str()).map(|(at, _)| at..at + form.len()));
+        }
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            let shown = line.trim_end();
+            let indent = shown.len() - shown.trim_start().len();
+            let pieces = self.wrapped.iter().flat_map(|form| pieces(form, &shown[indent..]));
+            found.extend(pieces.map(|range| range.start + start + indent..range.end + start + indent));
+            start += line.len();
+        }
+        found
+    }
+}
+
+/// Where a piece of `form` stands at the beginning or the end of the line, or fills it.
+fn pieces(form: &str, line: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    if line.len() < SHORTEST_PIECE {
+        return found;
+    }
+    if form.contains(line) {
+        found.push(0..line.len());
+        return found;
+    }
+    let longest = form.len().min(line.len());
+    // Base64 is ASCII, so every index is a character boundary.
+    if let Some(length) = (SHORTEST_PIECE..=longest).rev().find(|&n| line.ends_with(&form[..n])) {
+        found.push(line.len() - length..line.len());
+    }
+    if let Some(length) = (SHORTEST_PIECE..=longest).rev().find(|&n| line.starts_with(&form[form.len() - n..])) {
+        found.push(0..length);
+    }
+    found
+}
+
+/// The text as programs write it: bare, in shell quotes, JSON, YAML and SQL strings, Python's repr, URLs, password files.
+fn written_forms(value: &str) -> Vec<Zeroizing<String>> {
+    let json = serde_json::Value::from(value).to_string();
+    let json = json[1..json.len() - 1].to_owned();
+    let forms = [
+        value.to_owned(),
+        value.replace('\'', r"'\''"),
+        value.replace('\'', r#"'"'"'"#),
+        // single-quoted YAML, SQL literals
+        value.replace('\'', "''"),
+        // double quotes of a shell; every special character alone, as printf %q has it
+        escaped(value, |c| matches!(c, '$' | '`' | '"' | '\\')),
+        escaped(value, |c| c.is_ascii() && !c.is_ascii_alphanumeric() && !"_-./:@%+,=".contains(c)),
+        // Python's repr, libpq's connection strings, ~/.pgpass
+        escaped(value, |c| matches!(c, '\'' | '\\')),
+        escaped(value, |c| matches!(c, '\\')),
+        escaped(value, |c| matches!(c, ':' | '\\')),
+        // Python and Go write what JSON allows to be written differently differently
+        ascii_json(&json),
+        json.replace('&', r"\u0026").replace('<', r"\u003c").replace('>', r"\u003e"),
+        json,
+        percent(value, "-._~", "%20"),
+        lower_escapes(&percent(value, "-._~", "%20")),
+        percent(value, "-._~", "+"),
+        percent(value, "-._~!*'()", "%20"),
+        percent(value, "-._~!$&'()*+,;=:@", "%20"),
+        percent(value, "-._~/", "%20"),
+    ];
+    let mut forms: Vec<_> = forms.into_iter().map(Zeroizing::new).collect();
+    forms.sort_by(|a, b| a.as_str().cmp(b));
+    forms.dedup();
+    forms
+}
+
+fn escaped(value: &str, special: impl Fn(char) -> bool) -> String {
+    value.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()
+}
+
+/// What is beyond ASCII as `\uXXXX`.
+fn ascii_json(json: &str) -> String {
+    let mut units = [0; 2];
+    json.chars().fold(String::new(), |mut text, c| {
+        if c.is_ascii() {
+            text.push(c);
+        } else {
+            c.encode_utf16(&mut units).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        }
+        text
+    })
+}
+
+/// Percent-encoding: `kept` are the characters besides letters and digits that stay.
+fn percent(value: &str, kept: &str, space: &str) -> String {
+    value.bytes().fold(String::new(), |mut text, byte| {
+        match byte {
+            b' ' => text.push_str(space),
+            _ if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte) => text.push(char::from(byte)),
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+        text
+    })
+}
+
+/// `%2F` → `%2f`, and nothing else.
+fn lower_escapes(percent: &str) -> String {
+    let mut left = 0;
+    let lower = |c: char| {
+        left = if c == '%' { 3 } else { i32::max(left - 1, 0) };
+        if left > 0 { c.to_ascii_lowercase() } else { c }
+    };
+    percent.chars().map(lower).collect()
+}
+
+/// Base64 of a text that contains `value`: what surely stands in it, for each of the three ways the bytes can fall into
+/// groups of three, in both alphabets. The characters that also depend on the neighbours are left out.
+fn base64_forms(value: &str) -> Vec<Zeroizing<String>> {
+    let mut forms = Vec::new();
+    for before in 0..3 {
+        let mut bytes = Zeroizing::new(vec![0; before]);
+        bytes.extend_from_slice(value.as_bytes());
+        let skip = [0, 2, 3][before];
+        let sure = bytes.len() * 8 / 6;
+        for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            let encoded = Zeroizing::new(engine.encode(&bytes));
+            forms.push(Zeroizing::new(encoded[skip..sure].to_owned()));
+        }
+    }
+    forms
+}
