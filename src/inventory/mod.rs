@@ -1,6 +1,80 @@
-//! What the administrator wants. `raw` parses TOML with spans, `checks` finds every mistake at once,
-//! `model` is the checked result that the rest of the program uses. Pure: no network, no tokio.
+//! What the administrator wants. `raw` is the file format, `shape` holds a file against it, `checks` judge the values,
+//! `model` is the checked result that the rest of the program uses. Every mistake is reported at once. No network here.
 
+mod checks;
+mod document;
 pub mod model;
+mod problem;
+mod raw;
+mod resolve;
+mod schema;
+mod shape;
+mod suggest;
+mod surroundings;
+mod values;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use miette::NamedSource;
+use serde::Deserialize;
+use toml::de::Deserializer;
 
 pub use model::*;
+pub use problem::{InventoryErrors, Label, Problem, Problems, Severity};
+pub use schema::schema;
+
+use document::Places;
+use surroundings::Surroundings;
+
+/// A good inventory, and what was found worth saying about it.
+#[derive(Debug)]
+pub struct Loaded {
+    pub inventory: Inventory,
+    /// Warnings only; a mistake would have been an [`InventoryErrors`].
+    pub warnings: Problems,
+}
+
+impl Inventory {
+    /// Read and check an inventory, with `--assets DIR` if that was given: it wins over `assets` in the file.
+    pub fn load(path: &Path, assets: Option<&Path>) -> Result<Loaded, InventoryErrors> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| InventoryErrors::Unreadable { path: path.to_owned(), source })?;
+        let (inventory, mut problems) = examine(&text, path, assets);
+        let source = Arc::new(NamedSource::new(path.display().to_string(), text).with_language("toml"));
+        problems.iter_mut().for_each(|problem| problem.attach(&source));
+        problem::sort(&mut problems);
+        let problems = Problems { path: path.to_owned(), all: problems };
+        match inventory {
+            Some(inventory) if problems.count(Severity::Error) == 0 => Ok(Loaded { inventory, warnings: problems }),
+            _ => Err(InventoryErrors::Invalid(problems)),
+        }
+    }
+}
+
+/// Everything that can be said about the text. No inventory when it is not TOML.
+fn examine(text: &str, path: &Path, assets: Option<&Path>) -> (Option<Inventory>, Vec<Problem>) {
+    let mut document = match document::parse(text) {
+        Ok(document) => document,
+        Err(problems) => return (None, problems),
+    };
+    let mut places = Places::of(document.get_ref());
+    let mut problems = shape::check(document.get_mut(), &schema(), &mut places);
+    let raw = match raw::Inventory::deserialize(Deserializer::from(document)) {
+        Ok(raw) => raw,
+        // What the schema does not know, serde still refuses.
+        Err(error) => {
+            problems.push(Problem::error("xnat::inventory::wrong_value", error.message().trim()).at(error.span(), ""));
+            return (None, problems);
+        }
+    };
+    let around = Surroundings::look(&raw, path, assets);
+    let inventory = resolve::inventory(&raw, path, &around);
+    problems.extend(checks::all(&checks::Context {
+        raw: &raw,
+        inventory: &inventory,
+        places: &places,
+        around: &around,
+    }));
+    (Some(inventory), problems)
+}

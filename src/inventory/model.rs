@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::names::{HostName, RoleName};
 
@@ -68,11 +69,12 @@ pub struct Ssh {
 }
 
 /// How to become root; `become` in the inventory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Escalate {
     /// The login user is root already.
     None,
+    /// Through sudo, unless the login user turns out to be root.
     Sudo,
 }
 
@@ -112,12 +114,14 @@ pub struct Patroni {
     pub synchronous_strict: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Synchronous {
+    /// A commit waits for nobody.
     Off,
+    /// A commit waits for the replicas Patroni has chosen.
     On,
-    /// Needs Patroni 4.0 or newer on the hosts.
+    /// A commit waits for any of the replicas. Needs Patroni 4.0 or newer on the hosts.
     Quorum,
 }
 
@@ -184,7 +188,7 @@ pub struct Repository {
 }
 
 /// A TOML value without structure, as PostgreSQL parameters and Patroni tags have them.
-#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Scalar {
     Bool(bool),

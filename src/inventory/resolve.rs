@@ -1,0 +1,162 @@
+//! From what is written to what is meant: every default filled in, global and per-host settings merged. Judges nothing.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::model::{
+    Check, Component, Database, Escalate, Etcd, Haproxy, Host, Inventory, PackageSource, Packages, Patroni, Postgresql,
+    Repository, Ssh,
+};
+use super::raw;
+use super::surroundings::Surroundings;
+use super::values::Strings;
+use crate::names::{HostName, RoleName};
+
+pub(super) fn inventory(raw: &raw::Inventory, path: &Path, around: &Surroundings) -> Inventory {
+    let cluster = raw.cluster.name.clone();
+    Inventory {
+        path: path.to_owned(),
+        hosts: raw.host.iter().map(|one| host(one, &raw.ssh, around)).collect(),
+        etcd: etcd(&raw.etcd, &cluster),
+        postgresql: Postgresql {
+            version: raw.postgresql.version,
+            port: raw.postgresql.port,
+            parameters: raw.postgresql.parameters.clone(),
+            allow: raw.postgresql.allow.0.clone(),
+            hba: raw.postgresql.hba.0.clone(),
+        },
+        patroni: patroni(&raw.patroni),
+        haproxy: haproxy(&raw.haproxy),
+        database: Database {
+            name: raw.database.name.clone(),
+            owner: raw.database.owner.clone(),
+            encoding: raw.database.encoding.clone(),
+            locale: raw.database.locale.clone(),
+            extensions: raw.database.extensions.0.clone(),
+        },
+        packages: packages(&raw.packages, around),
+        assets: around.assets.clone(),
+        cluster,
+    }
+}
+
+fn host(raw: &raw::Host, common: &raw::Ssh, around: &Surroundings) -> Host {
+    let mut components = BTreeSet::new();
+    let mut own_roles = Vec::new();
+    for name in &raw.roles {
+        match component(name) {
+            Some(component) => drop(components.insert(component)),
+            None => own_roles.push(RoleName::new(name)),
+        }
+    }
+    Host {
+        name: HostName::new(&raw.name),
+        address: raw.address.clone(),
+        components,
+        own_roles,
+        ssh: ssh(raw, common, around),
+        tags: raw.tags.clone(),
+    }
+}
+
+/// The built-in roles by the names they have in an inventory.
+pub(super) const COMPONENTS: [(&str, Component); 3] =
+    [("etcd", Component::Etcd), ("postgres", Component::Postgres), ("haproxy", Component::Haproxy)];
+
+fn component(name: &str) -> Option<Component> {
+    COMPONENTS.into_iter().find(|(known, _)| *known == name).map(|(_, component)| component)
+}
+
+fn ssh(host: &raw::Host, common: &raw::Ssh, around: &Surroundings) -> Ssh {
+    let own = &host.ssh;
+    let user = own.user.clone().or_else(|| common.user.clone());
+    let natural = if user.as_deref() == Some("root") { Escalate::None } else { Escalate::Sudo };
+    let identity = own.identity.as_ref().unwrap_or(&common.identity);
+    // A host with a user of its own does not inherit how another user becomes root.
+    let inherited = if own.user.is_none() { common.escalate } else { None };
+    Ssh {
+        host: own.host.clone().unwrap_or_else(|| host.address.clone()),
+        port: own.port.or(common.port),
+        user,
+        identity: identity.0.iter().map(|file| around.resolve(file)).collect(),
+        jump: own.jump.as_ref().unwrap_or(&common.jump).0.clone(),
+        escalate: own.escalate.or(inherited).unwrap_or(natural),
+        fingerprints: host.fingerprint.0.clone(),
+        known_hosts: common.known_hosts.as_ref().map(|file| around.resolve(file)),
+        connect_timeout: common.connect_timeout.0,
+    }
+}
+
+fn etcd(raw: &raw::Etcd, cluster: &str) -> Etcd {
+    Etcd {
+        client_port: raw.client_port,
+        peer_port: raw.peer_port,
+        data_dir: raw.data_dir.clone().unwrap_or_else(|| format!("/var/lib/etcd/{cluster}")),
+        heartbeat_interval_ms: raw.heartbeat_interval.as_millis(),
+        election_timeout_ms: raw.election_timeout.as_millis(),
+    }
+}
+
+fn patroni(raw: &raw::Patroni) -> Patroni {
+    // ttl, loop_wait, retry_timeout, primary_start_timeout. Patroni's own 30/10/10/300 makes a crashed leader wait five
+    // minutes; these two bound that to seconds. Both keep loop_wait + 2 * retry_timeout <= ttl.
+    let (ttl, loop_wait, retry_timeout, primary_start_timeout) = match raw.preset {
+        raw::Preset::Default => (30, 5, 10, 10),
+        raw::Preset::Fast => (20, 5, 5, 0),
+    };
+    Patroni {
+        rest_port: raw.rest_port,
+        ttl: raw.ttl.unwrap_or(ttl),
+        loop_wait: raw.loop_wait.unwrap_or(loop_wait),
+        retry_timeout: raw.retry_timeout.unwrap_or(retry_timeout),
+        primary_start_timeout: raw.primary_start_timeout.unwrap_or(primary_start_timeout),
+        maximum_lag_on_failover: raw.maximum_lag_on_failover.0,
+        failsafe_mode: raw.failsafe_mode,
+        synchronous: raw.synchronous,
+        synchronous_node_count: raw.synchronous_node_count,
+        synchronous_strict: raw.synchronous_strict,
+    }
+}
+
+fn haproxy(raw: &raw::Haproxy) -> Haproxy {
+    Haproxy {
+        primary_port: raw.primary_port,
+        replica_port: raw.replica_port,
+        stats_port: raw.stats_port,
+        maxconn: raw.maxconn,
+        check: Check {
+            inter_ms: raw.check.inter.as_millis(),
+            fastinter_ms: raw.check.fastinter.as_millis(),
+            downinter_ms: raw.check.downinter.as_millis(),
+            timeout_ms: raw.check.timeout.as_millis(),
+            rise: raw.check.rise,
+            fall: raw.check.fall,
+        },
+        replica_max_lag: raw.replica_max_lag.to_string(),
+    }
+}
+
+fn packages(raw: &raw::Packages, around: &Surroundings) -> Packages {
+    let repositories: Vec<Repository> =
+        raw.repository.iter().enumerate().map(|(index, one)| repository(one, around.keys.get(&index))).collect();
+    Packages {
+        source: if repositories.is_empty() {
+            PackageSource::Distribution
+        } else {
+            PackageSource::Repositories(repositories)
+        },
+        pins: raw.pins.clone(),
+        proxy: raw.proxy.clone(),
+    }
+}
+
+fn repository(raw: &raw::Repository, key: Option<&String>) -> Repository {
+    let Strings(components) = raw.components.clone();
+    Repository {
+        name: raw.name.clone(),
+        url: raw.url.clone(),
+        suite: raw.suite.clone(),
+        components,
+        key: key.cloned().unwrap_or_default(),
+    }
+}
