@@ -1,11 +1,19 @@
 //! One connection per host, and two things to do with it: run a script, open a stream to a port as the host sees it.
-//! File bodies travel inside scripts (base64 here-documents), so there is no third method and no SFTP.
+//! File bodies travel inside scripts (base64 here-documents, see [`quote`]), so there is no third method and no SFTP.
 //! This module knows nothing of what the scripts mean.
+
+mod error;
+mod known_hosts;
+pub mod quote;
+pub mod scripted;
+pub mod ssh;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use error::{Endpoint, TransportError};
 
 /// A connection to one host. A script that exits non-zero is an [`Output`], not an error.
 #[async_trait]
@@ -13,10 +21,13 @@ pub trait Transport: Send + Sync {
     /// Run a script as root (`Script::as_root`) or as the login user. The whole text goes over standard input to
     /// `sh -s`, never into argv, and is wrapped in a function so that a connection cut in mid-script runs nothing.
     async fn run(&self, script: Script) -> Result<Output, TransportError>;
-    /// A byte stream to `host:port` as seen from the host (direct-tcpip).
+    /// A byte stream to `host:port` as seen from the host (direct-tcpip). Whoever opens one must read from it or drop
+    /// it: a stream whose bytes pile up unread holds up the whole connection.
     async fn open(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, TransportError>;
-    /// How many times this connection had to wait for an answer: requests sent while another is under way share its
-    /// round trip, so a wave of parallel streams counts once.
+    /// How many times this connection had to wait for an answer. Requests sent while another is under way share its
+    /// round trip: what counts is how often the number under way went from none to one. A script is under way until
+    /// its output is in; a stream from its opening until the first bytes come back (or it is dropped), so a wave of
+    /// parallel streams counts once, and one kept open for long does not hide what comes after it.
     fn round_trips(&self) -> u64;
     /// Say goodbye; errors no longer matter then.
     async fn close(&self);
@@ -56,6 +67,10 @@ impl Script {
     pub fn as_root(title: impl Into<String>, text: impl Into<String>) -> Self {
         Self { title: title.into(), text: text.into(), privilege: Privilege::Root, timeout: Duration::from_secs(60) }
     }
+    /// A script run as the user we log in as, with the default deadline of a minute.
+    pub fn as_login(title: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { privilege: Privilege::Login, ..Self::as_root(title, text) }
+    }
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -72,9 +87,8 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// Why a host could not be talked to.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum TransportError {
-    #[error("placeholder")]
-    Placeholder,
+impl Output {
+    pub fn ok(&self) -> bool {
+        self.status == 0
+    }
 }

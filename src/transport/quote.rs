@@ -1,0 +1,96 @@
+//! The one place where text becomes shell. Whoever writes a script puts values in with these and with nothing else.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// One word of a POSIX shell that stands for exactly this text.
+///
+/// Always in single quotes: within them nothing is special but the quote itself. A NUL cannot be part of a shell word
+/// and is left out.
+pub fn sh(text: &str) -> String {
+    let mut word = String::with_capacity(text.len() + 2);
+    word.push('\'');
+    for c in text.chars() {
+        match c {
+            '\0' => {}
+            '\'' => word.push_str(r"'\''"),
+            c => word.push(c),
+        }
+    }
+    word.push('\'');
+    word
+}
+
+/// A here-document that gives these bytes to `base64 -d`: `format!("base64 -d > /some/file {}", heredoc_base64(body))`.
+/// Starts with `<<` and ends with a newline, so nothing else may stand on the same line after it.
+///
+/// Lines are 76 characters long: some tools refuse longer ones, and a line never looks like the end mark because `_`
+/// is no base64 character.
+pub fn heredoc_base64(bytes: &[u8]) -> String {
+    const MARK: &str = "XNAT_BASE64";
+    let encoded = STANDARD.encode(bytes);
+    let mut text = String::with_capacity(encoded.len() + encoded.len() / 76 + 32);
+    text.push_str(&format!("<<'{MARK}'\n"));
+    let mut rest = encoded.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(76));
+        text.push_str(line);
+        text.push('\n');
+        rest = after;
+    }
+    text.push_str(MARK);
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the real `sh` makes of a script, byte by byte.
+    fn run(script: &str) -> Vec<u8> {
+        let mut shell =
+            Command::new("sh").arg("-s").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh starts");
+        shell.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("sh reads");
+        let output = shell.wait_with_output().expect("sh ends");
+        assert!(output.status.success(), "sh failed on {script:?}");
+        output.stdout
+    }
+
+    #[test]
+    fn plain_and_awkward_words() {
+        assert_eq!(sh("a b"), "'a b'");
+        assert_eq!(sh(""), "''");
+        assert_eq!(sh("it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn a_document_inside_a_function_with_its_input_closed() {
+        let body = heredoc_base64(b"secret\n");
+        assert_eq!(run(&format!("main() {{\nbase64 -d {body}}}\nmain </dev/null\n")), b"secret\n");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_word_is_what_it_was(text in "[^\0]{0,40}") {
+            prop_assert_eq!(run(&format!("printf %s {}\n", sh(&text))), text.as_bytes());
+        }
+
+        #[test]
+        fn shell_syntax_is_only_text(text in r#"['"$`\\!*?;&|<>(){}~# \n\t-]{0,40}"#) {
+            prop_assert_eq!(run(&format!("printf %s {}\n", sh(&text))), text.as_bytes());
+        }
+
+        #[test]
+        fn any_bytes_survive(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            prop_assert_eq!(run(&format!("base64 -d {}", heredoc_base64(&bytes))), bytes);
+        }
+    }
+}

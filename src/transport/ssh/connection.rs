@@ -1,0 +1,203 @@
+//! A host's connection: scripts run on it, with the right privilege and within their time; streams opened through it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::auth::Means;
+use super::exec::{Cut, Exchange, MAX_OUTPUT_MIB, Raw};
+use super::prompt::Question;
+use super::session::Session;
+use super::sudo::{self, Attempt, Complaint, Mode};
+use super::waves::{CountedStream, Waves};
+use super::wrap::{Ending, RootCheck, Wrapped};
+use crate::inventory::model::Escalate;
+use crate::transport::error::{Endpoint, TransportError};
+use crate::transport::{Output, Privilege, Script, Stream, Transport};
+
+/// How long the host may take to connect a stream: what it connects to is itself or its neighbour.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+const PLAIN: &str = "sh -s";
+
+/// One SSH connection to one host.
+pub struct SshConnection {
+    session: Session,
+    user: String,
+    escalate: Escalate,
+    /// How sudo works here, as far as is known.
+    sudo: Mutex<Mode>,
+    means: Arc<Means>,
+    waves: Waves,
+}
+
+impl std::fmt::Debug for SshConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SshConnection to {}", self.session.at)
+    }
+}
+
+impl SshConnection {
+    pub(super) fn new(session: Session, user: String, escalate: Escalate, means: Arc<Means>) -> Self {
+        let sudo = Mutex::new(Mode::WithoutPassword);
+        Self { session, user, escalate, sudo, means, waves: Waves::default() }
+    }
+
+    /// The host's name in the inventory, and `user@address:port` as it was reached.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.session.at
+    }
+
+    /// Who we are logged in as.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    async fn plain(&self, script: &Script, root: RootCheck) -> Result<Output, TransportError> {
+        let wrapped = Wrapped::new(script, root);
+        let raw = self.in_time(script, self.exchange(PLAIN, &wrapped)).await?;
+        match wrapped.unwrap(raw) {
+            Ending::Ran(output) => Ok(output),
+            Ending::NotRoot => {
+                Err(TransportError::NotRoot { at: self.session.at.clone(), title: script.title.clone() })
+            }
+            Ending::NotStarted(output) => Err(self.not_started(script, &output)),
+        }
+    }
+
+    async fn exchange(&self, command: &str, wrapped: &Wrapped) -> Result<Raw, Cut> {
+        Exchange::start(&self.session, command).await?.finish(wrapped.text.clone()).await
+    }
+
+    async fn with_sudo(&self, script: &Script) -> Result<Output, TransportError> {
+        let mode = self.sudo_mode().clone();
+        let password = match mode {
+            Mode::Password(password) => password,
+            Mode::WithoutPassword => {
+                let wrapped = Wrapped::new(script, RootCheck::Needless);
+                let raw = self.in_time(script, self.exchange(sudo::WITHOUT_PASSWORD, &wrapped)).await?;
+                let output = match wrapped.unwrap(raw) {
+                    Ending::Ran(output) => return Ok(output),
+                    Ending::NotStarted(output) => output,
+                    Ending::NotRoot => return Err(self.not_started(script, &Output::default())),
+                };
+                match sudo::complaint(output.status, &output.stderr) {
+                    Some(Complaint::PasswordRequired) => self.sudo_password().await?,
+                    complaint => return Err(self.refused(script, complaint, &output)),
+                }
+            }
+        };
+        self.with_sudo_password(script, password).await
+    }
+
+    async fn with_sudo_password(
+        &self,
+        script: &Script,
+        password: crate::secret::Secret,
+    ) -> Result<Output, TransportError> {
+        let wrapped = Wrapped::new(script, RootCheck::Needless);
+        let attempt = sudo::run_with_password(&self.session, &password, wrapped.text.clone());
+        let raw = match self.in_time(script, attempt).await? {
+            Attempt::WrongPassword => return Err(TransportError::SudoPassword { at: self.session.at.clone() }),
+            Attempt::Ended(raw) => raw,
+        };
+        match wrapped.unwrap(raw) {
+            Ending::Ran(output) => {
+                *self.sudo_mode() = Mode::Password(password);
+                Ok(output)
+            }
+            Ending::NotRoot => Err(self.not_started(script, &Output::default())),
+            Ending::NotStarted(output) => {
+                Err(self.refused(script, sudo::complaint(output.status, &output.stderr), &output))
+            }
+        }
+    }
+
+    fn sudo_mode(&self) -> std::sync::MutexGuard<'_, Mode> {
+        self.sudo.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    async fn sudo_password(&self) -> Result<crate::secret::Secret, TransportError> {
+        let answer = self.means.asker.ask(Question::Become { user: self.user.clone() }).await;
+        answer.ok_or_else(|| TransportError::NoPrompt {
+            at: self.session.at.clone(),
+            what: format!("the sudo password of {}", self.user),
+            how: "put it into the environment variable XNAT_SUDO_PASSWORD, or let the user become root without one: `USER ALL=(ALL) NOPASSWD: ALL` in a file under /etc/sudoers.d",
+        })
+    }
+
+    fn refused(&self, script: &Script, complaint: Option<Complaint>, output: &Output) -> TransportError {
+        let at = self.session.at.clone();
+        match complaint {
+            Some(Complaint::PasswordRequired | Complaint::WrongPassword) => TransportError::SudoPassword { at },
+            Some(Complaint::Denied(said)) => TransportError::SudoDenied { at, said },
+            Some(Complaint::NeedsTty) => TransportError::SudoTty { at },
+            Some(Complaint::Missing) => TransportError::SudoMissing { at },
+            None => self.not_started(script, output),
+        }
+    }
+
+    fn not_started(&self, script: &Script, output: &Output) -> TransportError {
+        let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
+        let said = said.trim().chars().take(200).collect();
+        let (at, title) = (self.session.at.clone(), script.title.clone());
+        TransportError::NotStarted { at, title, status: output.status, said }
+    }
+
+    /// Within the script's deadline; when it passes the future is dropped, and with it the channel.
+    async fn in_time<T>(
+        &self,
+        script: &Script,
+        work: impl Future<Output = Result<T, Cut>>,
+    ) -> Result<T, TransportError> {
+        let (at, title) = (self.session.at.clone(), script.title.clone());
+        match tokio::time::timeout(script.timeout, work).await {
+            Err(_) => Err(TransportError::Deadline { at, title, after: script.timeout }),
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(Cut::Lost)) => Err(self.session.lost(&title)),
+            Ok(Err(Cut::TooMuch)) => Err(TransportError::TooMuchOutput { at, title, limit: MAX_OUTPUT_MIB }),
+            Ok(Err(Cut::Refused)) => {
+                let said = "the SSH server allows no commands".to_owned();
+                Err(TransportError::NotStarted { at, title, status: 0, said })
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for SshConnection {
+    async fn run(&self, script: Script) -> Result<Output, TransportError> {
+        let _wave = self.waves.enter();
+        let root = self.user == "root";
+        match (script.privilege, self.escalate) {
+            (Privilege::Login, _) => self.plain(&script, RootCheck::Needless).await,
+            (Privilege::Root, _) if root => self.plain(&script, RootCheck::Needless).await,
+            (Privilege::Root, Escalate::None) => self.plain(&script, RootCheck::Here).await,
+            (Privilege::Root, Escalate::Sudo) => self.with_sudo(&script).await,
+        }
+    }
+
+    async fn open(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, TransportError> {
+        let wave = self.waves.enter();
+        let opening = self.session.handle.channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0);
+        let failed = |reason: String| TransportError::Open {
+            at: self.session.at.clone(),
+            target: format!("{host}:{port}"),
+            reason,
+        };
+        match tokio::time::timeout(OPEN_TIMEOUT, opening).await {
+            Err(_) => Err(failed(format!("no answer within {} s", OPEN_TIMEOUT.as_secs()))),
+            Ok(Ok(channel)) => Ok(Box::new(CountedStream::new(channel.into_stream(), wave))),
+            Ok(Err(russh::Error::ChannelOpenFailure(why))) => Err(failed(super::open_failure(&why))),
+            Ok(Err(_)) => Err(self.session.lost(&format!("open {host}:{port}"))),
+        }
+    }
+
+    fn round_trips(&self) -> u64 {
+        self.waves.round_trips()
+    }
+
+    async fn close(&self) {
+        self.session.goodbye().await;
+    }
+}
