@@ -4,6 +4,7 @@
 mod apply;
 mod assets;
 mod check;
+pub mod connect;
 mod lab;
 mod plan;
 mod report;

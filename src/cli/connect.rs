@@ -1,0 +1,66 @@
+//! Options of every command that connects to hosts, and how a person at a terminal is asked for a password.
+
+use std::sync::{Arc, Mutex};
+
+use crate::error::{Exit, Fails};
+use crate::secret::Secret;
+use crate::transport::ssh::{Environment, NewHostKeys, Options, Prompt, SshConnector};
+
+/// Where the sudo password is taken from when it is not asked for.
+const BECOME_VARIABLE: &str = "XNAT_SUDO_PASSWORD";
+
+/// How to connect.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Connecting")]
+pub struct ConnectArgs {
+    /// Trust hosts nothing is known of yet and write their keys to known_hosts; a key that changed is refused all the same
+    #[arg(long)]
+    pub accept_new_host_keys: bool,
+    /// Ask for the sudo password at the start [otherwise: XNAT_SUDO_PASSWORD, or asked for when a host wants it]
+    #[arg(long)]
+    pub ask_become_password: bool,
+}
+
+/// `--ask-become-password` without anybody to ask.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("cannot ask for the sudo password: there is no terminal")]
+#[diagnostic(
+    code(xnat::connect::terminal),
+    help("put the password into the environment variable {BECOME_VARIABLE} and leave out `--ask-become-password`")
+)]
+pub struct NoTerminal;
+
+impl Fails for NoTerminal {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+impl ConnectArgs {
+    /// One connector for the whole run.
+    pub fn connector(&self) -> Result<SshConnector, NoTerminal> {
+        let prompt = Arc::new(Terminal::default());
+        let become_password = match self.ask_become_password {
+            true => Some(prompt.ask("sudo password on the hosts").ok_or(NoTerminal)?),
+            false => std::env::var(BECOME_VARIABLE).ok().filter(|value| !value.is_empty()).map(Secret::new),
+        };
+        let new_host_keys = if self.accept_new_host_keys { NewHostKeys::Accept } else { NewHostKeys::Refuse };
+        let environment = Environment::of_this_process();
+        Ok(SshConnector::new(Options { environment, new_host_keys, prompt, become_password }))
+    }
+}
+
+/// Asks on the terminal itself, whatever standard input and output are connected to.
+#[derive(Debug, Default)]
+struct Terminal {
+    /// One question at a time.
+    asking: Mutex<()>,
+}
+
+impl Prompt for Terminal {
+    fn ask(&self, question: &str) -> Option<Secret> {
+        let _turn = self.asking.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // An error means there is no terminal, or that the answer was end of file.
+        rpassword::prompt_password(format!("{question}: ")).ok().map(Secret::new)
+    }
+}
