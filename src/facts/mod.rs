@@ -1,9 +1,17 @@
 //! What a host is. One POSIX script (`probe.sh`) goes out, `key=value` lines come back, `parse` makes them one struct.
 //! Pure: no transport here. Facts are never written back into the inventory.
 
+mod parse;
+pub mod preflight;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use parse::{FactsError, parse};
+
+/// The probe: run it as root with `sh`, give its standard output to [`parse`].
+pub const PROBE: &str = include_str!("probe.sh");
 
 /// Everything known about a host before anything is decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,7 +36,10 @@ pub struct Facts {
     pub systemd: Option<u32>,
     /// The package manager found: `apt`.
     pub package_manager: Option<String>,
-    /// Mount point → free KiB, for `/`, `/var`, `/var/lib/postgresql`, `/tmp` (resolved to their file systems).
+    /// An earlier run of the package manager was cut off in the middle.
+    #[serde(default)]
+    pub packages_interrupted: bool,
+    /// Path → free KiB on its file system, for `/`, `/tmp`, `/var`, `/var/lib/postgresql`, `/var/lib/etcd`.
     pub free_kib: BTreeMap<String, u64>,
     pub listening: Vec<Listener>,
     /// Directories of PostgreSQL data that exist, with PG_VERSION: path → version.
@@ -48,4 +59,7 @@ pub struct Listener {
     pub port: u16,
     /// The process' name, when the kernel tells.
     pub process: Option<String>,
+    /// Its working directory; that of PostgreSQL is its data directory.
+    #[serde(default)]
+    pub directory: Option<String>,
 }

@@ -7,7 +7,7 @@ pub(super) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>)
     let (score, name) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
     let distance = strsim::damerau_levenshtein(&folded, &fold(name));
     // One slip in a short name, a third of a long one; Jaro-Winkler alone finds everything similar to everything.
-    (score > 0.8 && distance <= (folded.len() / 3).max(1)).then_some(name)
+    (score > 0.7 && distance <= (folded.len() / 3).max(1)).then_some(name)
 }
 
 fn fold(name: &str) -> String {

@@ -1,0 +1,184 @@
+//! What is there already and is not ours: other people's databases above all.
+
+use super::machine::postgresql_version;
+use super::{Refusal, Subject};
+use crate::facts::Listener;
+use crate::inventory::Component;
+
+/// A port this host needs, and the process that may hold it.
+struct Need {
+    port: u16,
+    what: &'static str,
+    process: &'static str,
+    key: &'static str,
+}
+
+fn needs(subject: &Subject<'_>) -> Vec<Need> {
+    let need = |what, process, key, port| Need { port, what, process, key };
+    let inventory = subject.inventory;
+    let mut all = Vec::new();
+    for component in &subject.host.components {
+        match component {
+            Component::Etcd => {
+                all.push(need("etcd", "etcd", "etcd.client_port", inventory.etcd.client_port));
+                all.push(need("etcd", "etcd", "etcd.peer_port", inventory.etcd.peer_port));
+            }
+            Component::Postgres => {
+                all.push(need("PostgreSQL", "postgres", "postgresql.port", inventory.postgresql.port));
+                all.push(need("Patroni", "patroni", "patroni.rest_port", inventory.patroni.rest_port));
+            }
+            Component::Haproxy => {
+                let haproxy = &inventory.haproxy;
+                all.push(need("HAProxy", "haproxy", "haproxy.primary_port", haproxy.primary_port));
+                all.push(need("HAProxy", "haproxy", "haproxy.replica_port", haproxy.replica_port));
+                all.push(need("HAProxy", "haproxy", "haproxy.stats_port", haproxy.stats_port));
+            }
+        }
+    }
+    all
+}
+
+/// Somebody else listens where we have to. Programs of our own kind are judged by their data below.
+pub(super) fn ports(subject: &Subject<'_>) -> Vec<Refusal> {
+    let mut found = Vec::new();
+    for need in needs(subject) {
+        let Some(listener) = subject.facts.listening.iter().find(|listener| listener.port == need.port) else {
+            continue;
+        };
+        let process = listener.process.as_deref().unwrap_or("an unknown process");
+        // A Python program is called by its script or by its interpreter, depending on how it was started.
+        let is_patroni = need.process == "patroni" && process.starts_with("python");
+        if process == need.process || is_patroni {
+            continue;
+        }
+        if process == "postgres" {
+            found.push(foreign_postgresql(subject, listener, &format!("{} needs that port", need.what)));
+            continue;
+        }
+        found.push(subject.refuse(
+            "xnat::preflight::port_taken",
+            format!("{process} listens on port {}, which {} needs", need.port, need.what),
+            format!(
+                "stop it (`ss -ltnp 'sport = :{}'` shows it), or choose another {} in the inventory",
+                need.port, need.key
+            ),
+        ));
+    }
+    found
+}
+
+pub(super) fn databases(subject: &Subject<'_>) -> Vec<Refusal> {
+    if !subject.host.components.contains(&Component::Postgres) {
+        return Vec::new();
+    }
+    let (facts, cluster) = (subject.facts, &subject.inventory.cluster);
+    let mut found = Vec::new();
+    let ours = postgresql_version(subject.inventory, &facts.codename)
+        .map(|version| format!("/var/lib/postgresql/{version}/{cluster}"));
+    for listener in facts.listening.iter().filter(|listener| listener.process.as_deref() == Some("postgres")) {
+        if listener.port == subject.inventory.postgresql.port && listener.directory != ours {
+            found.push(foreign_postgresql(subject, listener, "the cluster's PostgreSQL needs that port"));
+        }
+    }
+    found.dedup_by(|a, b| a.code == b.code);
+    let managed = facts.patroni.values().any(|scope| scope == cluster);
+    if let Some(directory) = ours.as_ref().filter(|ours| facts.postgres_data.contains_key(*ours) && !managed) {
+        found.push(subject.refuse(
+            "xnat::preflight::unmanaged_data",
+            format!("{directory} holds a database already, and no Patroni of this cluster looks after it"),
+            format!("if it is needed keep it and give the cluster another name; if not, move it away: `mv {directory} {directory}.old`"),
+        ));
+    }
+    // Not in our way now, but it would be after a reboot.
+    if found.is_empty() {
+        let others = facts.postgres_data.iter().filter(|(path, _)| Some(*path) != ours.as_ref());
+        found.extend(others.map(|(path, version)| {
+            subject.warn(
+                "xnat::preflight::other_database",
+                format!("there is another PostgreSQL {version} in {path}; it is left alone"),
+                format!(
+                    "if it starts at boot on port {} it will be in the way: {}",
+                    subject.inventory.postgresql.port,
+                    drop_or_disable(path, version)
+                ),
+            )
+        }));
+    }
+    found
+}
+
+fn foreign_postgresql(subject: &Subject<'_>, listener: &Listener, why: &str) -> Refusal {
+    let directory = listener.directory.as_deref().unwrap_or("an unknown directory");
+    let version = subject.facts.postgres_data.get(directory).map(|version| format!(" {version}")).unwrap_or_default();
+    let message =
+        format!("another PostgreSQL{version} with its data in {directory} listens on port {}: {why}", listener.port);
+    let help = match debian_cluster(directory) {
+        Some((version, name)) => format!(
+            "see what is in it: `su postgres -c 'psql -p {port} -l'`. If it is empty, as Debian makes it: `pg_dropcluster --stop {version} {name}`. If it holds data, take another host for the cluster and migrate the data into it",
+            port = listener.port
+        ),
+        None => format!(
+            "see what is in it: `psql -p {} -l`. If it holds data, take another host for the cluster and migrate the data into it; if not, stop and remove it",
+            listener.port
+        ),
+    };
+    subject.refuse("xnat::preflight::foreign_postgresql", message, help)
+}
+
+/// postgresql-common's version and cluster name, by the directory.
+fn debian_cluster(directory: &str) -> Option<(&str, &str)> {
+    directory.strip_prefix("/var/lib/postgresql/")?.split_once('/').filter(|(_, name)| !name.contains('/'))
+}
+
+fn drop_or_disable(path: &str, version: &str) -> String {
+    match debian_cluster(path) {
+        Some((_, name)) => format!(
+            "`systemctl disable postgresql@{version}-{name}`, or if it is empty `pg_dropcluster {version} {name}`"
+        ),
+        None => "disable its unit".to_owned(),
+    }
+}
+
+pub(super) fn coordination(subject: &Subject<'_>) -> Vec<Refusal> {
+    let (facts, inventory) = (subject.facts, subject.inventory);
+    let mut found = Vec::new();
+    let foreign = facts.patroni.iter().find(|(_, scope)| **scope != inventory.cluster);
+    if let Some((path, scope)) = foreign.filter(|_| subject.host.components.contains(&Component::Postgres)) {
+        found.push(subject.refuse(
+            "xnat::preflight::foreign_patroni",
+            format!("it is set up for the Patroni cluster \"{scope}\" ({path}), and this is \"{}\"", inventory.cluster),
+            format!("use another host; or if that cluster is gone: `systemctl disable --now patroni && mv {path} {path}.old`"),
+        ));
+    }
+    if subject.host.components.contains(&Component::Etcd) {
+        found.extend(etcd(subject));
+    }
+    found
+}
+
+fn etcd(subject: &Subject<'_>) -> Option<Refusal> {
+    let (facts, wanted) = (subject.facts, &subject.inventory.etcd);
+    let other = facts.etcd_data.iter().find(|path| **path != wanted.data_dir);
+    if facts.etcd_data.contains(&wanted.data_dir) {
+        return None;
+    }
+    let port = [wanted.client_port, wanted.peer_port];
+    let runs = facts.listening.iter().any(|one| port.contains(&one.port) && one.process.as_deref() == Some("etcd"));
+    let place = other.map_or("an unknown directory", String::as_str);
+    if runs {
+        let help = match other {
+            Some(path) => format!(
+                "see who uses it: `etcdctl get / --prefix --keys-only --limit 10`. If nobody does, as after installing Debian's package: `systemctl disable --now etcd && mv {path} {path}.old`. If somebody does, use another host or other ports: [etcd] client_port, peer_port"
+            ),
+            None => "see who uses it with `systemctl status etcd`; use another host or other ports: [etcd] client_port, peer_port".to_owned(),
+        };
+        let message = format!("another etcd with its data in {place} runs here");
+        return Some(subject.refuse("xnat::preflight::foreign_etcd", message, help));
+    }
+    let path = other?;
+    Some(subject.warn(
+        "xnat::preflight::other_etcd",
+        format!("there is data of another etcd in {path}; it is left alone"),
+        format!("if nobody needs it, move it away: `mv {path} {path}.old`"),
+    ))
+}

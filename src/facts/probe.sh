@@ -1,0 +1,106 @@
+# What is this host? Prints key=value lines, a repeated key is a list, ending with end=1. Changes nothing.
+# POSIX sh, as root. A fork costs milliseconds on a busy host, so files are read with the shell's own `read`: six
+# programs are run in all. What a line means is decided in parse.rs, not here.
+LC_ALL=C
+export LC_ALL
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+first() { # FILE: its first line in $line, or nothing
+    line=
+    [ -r "$1" ] && IFS= read -r line <"$1"
+    return 0
+}
+first /proc/sys/kernel/hostname; echo "hostname=$line"
+first /proc/sys/kernel/osrelease; echo "kernel=$line"
+first /etc/machine-id; echo "machine_id=$line"
+first /sys/devices/system/cpu/online; echo "cpus=$line"
+first /proc/1/comm; echo "init=$line"
+ID= VERSION_ID= VERSION_CODENAME=
+[ -r /etc/os-release ] && . /etc/os-release
+echo "os=$ID"
+echo "release=$VERSION_ID"
+echo "codename=$VERSION_CODENAME"
+if [ -r /proc/meminfo ]; then
+    while read -r key value unit; do
+        case $key in MemTotal:) echo "memory_kib=$value"; break ;; esac
+    done </proc/meminfo
+fi
+echo "uid=$(id -u)"
+echo "epoch=$(date +%s)"
+if command -v dpkg >/dev/null 2>&1; then echo "arch=$(dpkg --print-architecture)"; fi
+if command -v apt-get >/dev/null 2>&1; then echo "package_manager=apt"; fi
+for file in /var/lib/dpkg/updates/[0-9]*; do
+    if [ -e "$file" ]; then echo "dpkg_interrupted=1"; break; fi
+done
+if [ -d /run/systemd/system ]; then
+    systemctl --version 2>/dev/null | { IFS= read -r line && echo "systemd=$line"; }
+fi
+
+# Free space, at the nearest directory that exists. df prints one line for each argument, in the same order.
+set --
+for wanted in / /tmp /var /var/lib/postgresql /var/lib/etcd; do
+    there=$wanted
+    while [ ! -d "$there" ]; do there=${there%/*}; [ -n "$there" ] || there=/; done
+    echo "space_of=$wanted"
+    set -- "$@" "$there"
+done
+df -Pk "$@" 2>/dev/null | while read -r device blocks used free percent mount; do
+    case $blocks in *[!0-9]* | '') continue ;; esac
+    echo "space=$free"
+done
+
+# Addresses: in the routing trie a local address is a leaf followed by "/32 host LOCAL".
+if [ -r /proc/net/fib_trie ]; then
+    leaf= seen=' '
+    while read -r mark word rest; do
+        case $mark in
+            '|--') leaf=$word ;;
+            /32)
+                case "$word $rest $seen" in
+                    *" $leaf "*) ;;
+                    'host LOCAL '*) echo "address=$leaf"; seen="$seen$leaf " ;;
+                esac
+                ;;
+        esac
+    done </proc/net/fib_trie
+fi
+
+# Listening TCP sockets as the kernel prints them (state 0A), and which processes hold them.
+inodes=' '
+for table in /proc/net/tcp /proc/net/tcp6; do
+    [ -r "$table" ] || continue
+    while read -r slot local remote state queues timer retransmits uid timeout inode rest; do
+        [ "$state" = 0A ] || continue
+        echo "listen=$local $inode"
+        inodes="$inodes$inode "
+    done <"$table"
+done
+if [ "$inodes" != ' ' ]; then
+    find /proc/[0-9]*/fd -lname 'socket:*' -printf '%p %l\n' 2>/dev/null | while read -r path socket; do
+        inode=${socket#socket:\[}
+        inode=${inode%\]}
+        case $inodes in *" $inode "*) ;; *) continue ;; esac
+        pid=${path#/proc/}
+        pid=${pid%%/*}
+        first "/proc/$pid/comm"
+        # The working directory of PostgreSQL is its data directory.
+        cd -P "/proc/$pid/cwd" 2>/dev/null || cd /
+        echo "holder=$inode $PWD $line"
+        cd /
+    done
+fi
+
+for file in /var/lib/postgresql/*/*/PG_VERSION; do
+    [ -e "$file" ] || continue
+    first "$file"
+    echo "postgres_data=${file%/PG_VERSION} $line"
+done
+for dir in /var/lib/etcd/member /var/lib/etcd/*/member; do
+    [ -d "$dir" ] && echo "etcd_data=${dir%/member}"
+done
+for file in /etc/patroni/*.yml /etc/patroni/*.yaml /etc/patroni/*/*.yml /etc/patroni/*/*.yaml /etc/patroni.yml /etc/patroni.yaml; do
+    [ -r "$file" ] || continue
+    while IFS= read -r line || [ -n "$line" ]; do
+        case $line in scope:*) echo "patroni=$file ${line#scope:}"; break ;; esac
+    done <"$file"
+done
+echo "end=1"
