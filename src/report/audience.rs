@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::Renderer;
 use super::error::ReportError;
-use super::event::{Event, Kind, Reporter};
+use super::event::{Event, Kind, Reporter, now};
 use super::human::{Human, Motion};
 use super::journal::{Journal, Store, run_id};
 use super::json::Json;
@@ -75,7 +74,7 @@ pub struct Finished {
 /// Begin to report a run. A journal that cannot be written is a warning: the work does not depend on it.
 pub fn start(options: Options) -> (Reporter, Running) {
     let Options { cluster, show, store, redactor } = options;
-    let run = run_id(Timestamp::now());
+    let run = run_id(now());
     let (sender, receiver) = mpsc::channel(CHANNEL);
     let (progress, handled) = watch::channel(0);
     let sent = Arc::new(AtomicU64::new(0));
@@ -179,7 +178,7 @@ impl Audience {
 
     fn warn(&mut self, message: String) {
         let kind = Kind::Warned { message, help: None };
-        let event = Event { run: self.run.clone(), seq: 0, at: Timestamp::now(), host: None, stage: None, kind };
+        let event = Event { run: self.run.clone(), seq: 0, at: now(), host: None, stage: None, kind };
         self.take(event);
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -174,6 +174,12 @@ pub enum Outcome {
     Interrupted,
 }
 
+/// The time, as exact as anybody reads it.
+pub(super) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    now.round(Unit::Millisecond).unwrap_or(now)
+}
+
 /// The sending end: cheap to clone, carries the host and stage it speaks for.
 #[derive(Clone)]
 pub struct Reporter {
@@ -218,7 +224,7 @@ impl Reporter {
         let mut event = Event {
             run: self.shared.run.clone(),
             seq: 0,
-            at: Timestamp::now(),
+            at: now(),
             host: self.host.clone(),
             stage: self.stage.clone(),
             kind,

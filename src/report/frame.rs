@@ -95,6 +95,7 @@ impl Frame {
 impl Row {
     fn line(&self, widest: usize, screen: Screen, look: Look) -> String {
         let mark = match self.status {
+            Status::Working if self.doing.is_none() => look.mark(Mark::None),
             Status::Working => {
                 look.spinner(u64::try_from(screen.now.as_millisecond()).unwrap_or(0) / SPIN_MILLIS).to_string()
             }
@@ -123,7 +124,8 @@ fn said(doing: &Doing, now: Timestamp, look: Look) -> String {
 
 fn rest(host: &HostState, state: &RunState) -> String {
     match host.status {
-        Status::Working | Status::Idle => String::new(),
+        // Its turn has not come, or others are not ready.
+        Status::Working | Status::Idle => "waiting".to_owned(),
         Status::Ok => format!("ok, {}", count(host.changed, "change")),
         Status::Failed => {
             let failure = state.failures.iter().rfind(|failure| failure.host.as_ref() == Some(&host.name));

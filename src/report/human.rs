@@ -18,7 +18,7 @@ use super::lines::{Mark, Sentence, sentence};
 use super::look::Look;
 use super::state::RunState;
 use super::summary::summary;
-use super::text::fit;
+use super::text::{fit, wrap};
 
 /// How often the live part is drawn, at most.
 const REFRESH_HZ: u8 = 20;
@@ -97,13 +97,18 @@ impl<T: TermLike + Clone + 'static> Human<T> {
         let who = event.host.as_ref().map(|host| format!("{host:<widest$}  ")).unwrap_or_default();
         let mut text = self.look.mark(said.mark);
         write!(text, " {who}{}", said.text).map_err(io::Error::other)?;
+        let columns = self.columns();
         // A warning is said only here, so it is said in full; the rest is in the summary or the journal again.
         if said.mark != Mark::Warned {
-            let columns = usize::from(self.term.width()).saturating_sub(1);
             return self.say(&fit(&text.replace('\n', " "), columns, self.look.ellipsis()));
         }
-        text.lines().try_for_each(|line| self.say(line))?;
+        wrap(&text, columns, "    ").iter().try_for_each(|line| self.say(line))?;
         said.more.iter().flat_map(|more| more.lines()).try_for_each(|line| self.say(&format!("    {line}")))
+    }
+
+    /// One column stays free: terminals differ in what a full line does to the cursor.
+    fn columns(&self) -> usize {
+        usize::from(self.term.width()).saturating_sub(1)
     }
 }
 
@@ -130,7 +135,7 @@ impl<T: TermLike + Clone + 'static> Renderer for Human<T> {
 
     fn finish(&mut self, state: &RunState, journal: Option<&Path>) -> io::Result<()> {
         self.end();
-        summary(state, journal, self.look).iter().try_for_each(|line| self.say(line))
+        summary(state, journal, self.look, self.columns()).iter().try_for_each(|line| self.say(line))
     }
 }
 

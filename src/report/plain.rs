@@ -65,7 +65,7 @@ impl<W: Write + Send> Renderer for Plain<W> {
     }
 
     fn finish(&mut self, state: &RunState, journal: Option<&Path>) -> io::Result<()> {
-        for line in summary(state, journal, Look::PLAIN) {
+        for line in summary(state, journal, Look::PLAIN, usize::MAX) {
             writeln!(self.out, "{line}")?;
         }
         self.out.flush()

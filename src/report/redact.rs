@@ -148,8 +148,7 @@ fn pieces(form: &str, line: &str) -> Vec<Range<usize>> {
 
 /// The text as programs write it: bare, in shell quotes, JSON, YAML and SQL strings, Python's repr, URLs, password files.
 fn written_forms(value: &str) -> Vec<Zeroizing<String>> {
-    let json = serde_json::Value::from(value).to_string();
-    let json = json[1..json.len() - 1].to_owned();
+    let json = json_string(value);
     let forms = [
         value.to_owned(),
         value.replace('\'', r"'\''"),
@@ -166,9 +165,13 @@ fn written_forms(value: &str) -> Vec<Zeroizing<String>> {
         // Python and Go write what JSON allows to be written differently differently
         ascii_json(&json),
         json.replace('&', r"\u0026").replace('<', r"\u003c").replace('>', r"\u003e"),
+        // JSON in a string in JSON
+        json_string(&json),
         json,
         percent(value, "-._~", "%20"),
         lower_escapes(&percent(value, "-._~", "%20")),
+        percent(value, "", "%20"),
+        lower_escapes(&percent(value, "", "%20")),
         percent(value, "-._~", "+"),
         percent(value, "-._~!*'()", "%20"),
         percent(value, "-._~!$&'()*+,;=:@", "%20"),
@@ -178,6 +181,12 @@ fn written_forms(value: &str) -> Vec<Zeroizing<String>> {
     forms.sort_by(|a, b| a.as_str().cmp(b));
     forms.dedup();
     forms
+}
+
+/// Without the quotes around it.
+fn json_string(value: &str) -> String {
+    let quoted = Zeroizing::new(serde_json::Value::from(value).to_string());
+    quoted[1..quoted.len() - 1].to_owned()
 }
 
 fn escaped(value: &str, special: impl Fn(char) -> bool) -> String {
@@ -234,4 +243,84 @@ fn base64_forms(value: &str) -> Vec<Zeroizing<String>> {
         }
     }
     forms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn knowing(secrets: &[&str]) -> Redactor {
+        let redactor = Redactor::default();
+        for secret in secrets {
+            assert_eq!(redactor.register(&Secret::new(*secret)), Registration::Masked);
+        }
+        redactor
+    }
+
+    #[test]
+    fn a_text_without_secrets_is_not_copied() {
+        assert!(matches!(knowing(&["hunter2-hunter2"]).clean("nothing here"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn every_form_is_masked() {
+        let redactor = knowing(&[r#"pa ss'w"o\r$d:/ä&<"#]);
+        let forms = [
+            r#"pa ss'w"o\r$d:/ä&<"#,
+            r#"pa ss'\''w"o\r$d:/ä&<"#,
+            r#"pa ss'"'"'w"o\r$d:/ä&<"#,
+            r#"pa ss''w"o\r$d:/ä&<"#,
+            r#"pa ss'w\"o\\r\$d:/ä&<"#,
+            r#"pa\ ss\'w\"o\\r\$d:/ä\&\<"#,
+            r#"pa ss'w\"o\\r$d:/ä&<"#,
+            r#"pa ss'w\"o\\r$d:/\u00e4&<"#,
+            r#"pa ss'w\"o\\r$d:/ä\u0026\u003c"#,
+            r#"pa ss\'w"o\\r$d:/ä&<"#,
+            r#"pa ss'w"o\\r$d\:/ä&<"#,
+            "pa%20ss%27w%22o%5Cr%24d%3A%2F%C3%A4%26%3C",
+            "pa%20ss%27w%22o%5cr%24d%3a%2f%c3%a4%26%3c",
+            "pa+ss%27w%22o%5Cr%24d%3A%2F%C3%A4%26%3C",
+            "pa%20ss'w%22o%5Cr%24d%3A%2F%C3%A4%26%3C",
+        ];
+        for form in forms {
+            assert_eq!(redactor.clean(&format!("<{form}>")), "<***>", "{form}");
+        }
+    }
+
+    #[test]
+    fn base64_is_masked_wherever_the_secret_falls_in_it() {
+        let redactor = knowing(&["correct-horse-battery"]);
+        for user in ["", "a", "ab", "patroni"] {
+            let header = STANDARD_NO_PAD.encode(format!("{user}:correct-horse-battery, and more"));
+            let clean = redactor.clean(&header).into_owned();
+            assert!(clean.contains(MASK) && clean.len() < header.len() - 20, "{clean}");
+        }
+    }
+
+    #[test]
+    fn base64_wrapped_by_a_tool_is_masked_on_both_lines() {
+        let redactor = knowing(&["correct-horse-battery"]);
+        let encoded = STANDARD_NO_PAD.encode("correct-horse-battery");
+        let (first, second) = encoded.split_at(12);
+        assert_eq!(redactor.clean(&format!("xx{first}\n    {second}yy\n")), "xx***\n    ***yy\n");
+    }
+
+    #[test]
+    fn the_lines_of_a_key_are_masked_one_by_one() {
+        let redactor = knowing(&["-----BEGIN KEY-----\nabcdefghijkl\nmnopqrstuvwx\n"]);
+        assert_eq!(redactor.clean("b: mnopqrstuvwx"), "b: ***");
+    }
+
+    #[test]
+    fn secrets_that_overlap_leave_nothing_of_each_other() {
+        let redactor = knowing(&["abcdefgh", "efghijkl", "abcdef"]);
+        assert_eq!(redactor.clean("1abcdefghijkl2"), "1***2");
+    }
+
+    #[test]
+    fn short_secrets_are_refused_rather_than_holes_torn() {
+        let redactor = Redactor::default();
+        assert_eq!(redactor.register(&Secret::new("root")), Registration::TooShort);
+        assert_eq!(redactor.clean("root login"), "root login");
+    }
 }

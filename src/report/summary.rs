@@ -6,11 +6,14 @@ use super::event::Outcome;
 use super::lines::Mark;
 use super::look::Look;
 use super::state::{Failure, RunState};
-use super::text::{count, duration};
+use super::text::{count, duration, wrap};
 
-/// The lines of the summary. `journal` is the file with everything in it, when there is one.
-pub fn summary(state: &RunState, journal: Option<&Path>, look: Look) -> Vec<String> {
-    let mut lines: Vec<String> = state.failures.iter().flat_map(|failure| failed(failure, look)).collect();
+/// What does not fit in a line goes on below its beginning.
+const INDENT: &str = "             ";
+
+/// The lines of the summary, for a screen of so many columns. `journal` is the file with everything in it.
+pub fn summary(state: &RunState, journal: Option<&Path>, look: Look, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = state.failures.iter().flat_map(|failure| failed(failure, look, columns)).collect();
     lines.push(total(state, look));
     let good = state.failures.is_empty() && state.finished.is_some_and(|finish| finish.outcome == Outcome::Ok);
     if let Some(path) = journal.filter(|_| !good) {
@@ -20,28 +23,25 @@ pub fn summary(state: &RunState, journal: Option<&Path>, look: Look) -> Vec<Stri
     lines
 }
 
-fn failed(failure: &Failure, look: Look) -> Vec<String> {
+fn failed(failure: &Failure, look: Look, columns: usize) -> Vec<String> {
     let who = failure.host.as_ref().map_or("The run", |host| host.as_str());
     let place = failure.stage.as_ref().map(|stage| format!(" (stage \"{stage}\")")).unwrap_or_default();
     let head = look.paint(&format!("{who} failed"), Mark::Failed);
-    let mut lines = vec![format!("{} {head}{place}: {}", look.mark(Mark::Failed), failure.message)];
-    lines.extend(failure.causes.iter().map(|cause| format!("    because: {cause}")));
+    let head = format!("{} {head}{place}: {}", look.mark(Mark::Failed), failure.message);
+    let mut lines = wrap(&head, columns, "    ");
+    for cause in &failure.causes {
+        lines.extend(wrap(&format!("    because: {cause}"), columns, INDENT));
+    }
     if let Some(help) = &failure.help {
-        lines.push(format!("    try:     {help}"));
+        // Not wrapped: there is a command in it that somebody wants to copy.
+        lines.push(format!("    try:     {}", help.replace('\n', &format!("\n{INDENT}"))));
     }
     lines.push(format!("    code:    {}", failure.code));
     if !failure.output.is_empty() {
         lines.push(format!("    last {} of output:", count(failure.output.len(), "line")));
         lines.extend(failure.output.iter().map(|line| format!("      {} {line}", look.dim("|"))));
     }
-    lines.iter().flat_map(|line| indented(line)).collect()
-}
-
-/// A text of several lines stays under its beginning.
-fn indented(text: &str) -> Vec<String> {
-    let mut lines = text.lines();
-    let first = lines.next().unwrap_or_default().to_owned();
-    std::iter::once(first).chain(lines.map(|line| format!("             {line}"))).collect()
+    lines.iter().flat_map(|line| line.lines()).map(str::to_owned).collect()
 }
 
 /// "12 changes on 4 hosts in 41 s", or how it ended otherwise.

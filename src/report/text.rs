@@ -38,6 +38,19 @@ pub fn fit<'a>(text: &'a str, width: usize, ellipsis: &str) -> Cow<'a, str> {
     if measure_text_width(text) <= width { Cow::Borrowed(text) } else { console::truncate_str(text, width, ellipsis) }
 }
 
+/// Broken between words into lines of at most `width` columns; what follows the first line is set in by `indent`.
+pub fn wrap(text: &str, width: usize, indent: &str) -> Vec<String> {
+    // Only between words: what is cut at a hyphen or in a path cannot be searched for or copied.
+    let options = textwrap::Options::new(width.max(indent.len() + 20))
+        .subsequent_indent(indent)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .break_words(false);
+    let mut lines = text.lines();
+    let first = textwrap::wrap(lines.next().unwrap_or_default(), &options);
+    let rest = lines.flat_map(|line| textwrap::wrap(line, options.clone().initial_indent(indent)));
+    first.into_iter().chain(rest).map(Cow::into_owned).collect()
+}
+
 /// The text as a terminal would show it at the end: without escape sequences and control characters, and with only the
 /// last of the texts that carriage returns wrote over each other. Other machines' output must not steer ours.
 pub fn printable(text: &str) -> Cow<'_, str> {
