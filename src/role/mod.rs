@@ -1,1 +1,14 @@
-//! Roles and templates, expanded into the resources of a host.
+//! Roles and templates, expanded into the resources of a host. A role is data (`roles/*.toml`): an ordered list of
+//! resources; its files' text comes from templates. Pure: reads nothing but the assets it is given, and touches no host.
+
+pub mod context;
+pub mod dynamic;
+pub mod error;
+pub mod expand;
+pub mod file;
+mod filters;
+pub mod render;
+
+pub use dynamic::dynamic_config;
+pub use error::RoleError;
+pub use expand::{Input, RoleResources, expand};

@@ -1,0 +1,360 @@
+//! What roles and templates may speak of: one typed structure, written down here and nowhere else.
+//! Plain values only. It holds passwords, so it has no Debug and lives no longer than the rendering.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::dynamic::{dynamic_config, scalar};
+use super::error::RoleError;
+use super::expand::Input;
+use crate::inventory::{Check, Component, Database, Host, PackageSource, Synchronous};
+
+/// Everything a template can use.
+#[derive(Serialize)]
+pub struct Context<'a> {
+    pub cluster: &'a str,
+    pub host: HostContext<'a>,
+    pub facts: FactsContext<'a>,
+    pub etcd: EtcdContext<'a>,
+    pub postgresql: PostgresqlContext<'a>,
+    pub patroni: PatroniContext,
+    pub haproxy: HaproxyContext<'a>,
+    pub database: &'a Database,
+    pub packages: PackagesContext<'a>,
+    pub secrets: SecretsContext<'a>,
+    /// Every host of the inventory.
+    pub hosts: Vec<Member<'a>>,
+}
+
+/// A host as others see it.
+#[derive(Serialize)]
+pub struct Member<'a> {
+    pub name: &'a str,
+    pub address: &'a str,
+    /// The address as URLs and `address:port` want it: IPv6 in brackets.
+    pub url_host: String,
+    /// The address as access rules want it: `10.0.0.1/32`; a name stays a name.
+    pub network: String,
+}
+
+/// This host.
+#[derive(Serialize)]
+pub struct HostContext<'a> {
+    #[serde(flatten)]
+    pub member: Member<'a>,
+    pub is_etcd: bool,
+    pub is_postgres: bool,
+    pub is_haproxy: bool,
+    /// Every address of the family that the host's own has.
+    pub any_address: &'static str,
+    /// The same as haproxy.cfg has it.
+    pub bind_any: &'static str,
+    pub tags: BTreeMap<&'a str, Value>,
+}
+
+#[derive(Serialize)]
+pub struct FactsContext<'a> {
+    pub os: &'a str,
+    pub release: &'a str,
+    pub codename: &'a str,
+    pub arch: &'a str,
+    pub cpus: u32,
+    pub memory_kib: u64,
+}
+
+#[derive(Serialize)]
+pub struct EtcdContext<'a> {
+    /// `http` until there are certificates.
+    pub scheme: &'static str,
+    pub client_port: u16,
+    pub peer_port: u16,
+    pub data_dir: &'a str,
+    pub heartbeat_interval_ms: u32,
+    pub election_timeout_ms: u32,
+    pub members: Vec<Member<'a>>,
+    /// Addresses to listen on for members, and for clients.
+    pub listen_peer: Vec<String>,
+    pub listen_client: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub struct PostgresqlContext<'a> {
+    /// The effective major version.
+    pub version: u32,
+    pub port: u16,
+    pub data_dir: String,
+    pub bin_dir: String,
+    pub socket_dir: &'static str,
+    pub allow: &'a [String],
+    pub hba: &'a [String],
+    /// The first word of our pg_hba.conf lines: `host` until there are certificates, then `hostssl`.
+    pub connection: &'static str,
+    pub members: Vec<Member<'a>>,
+}
+
+#[derive(Serialize)]
+pub struct PatroniContext {
+    /// `http` until there are certificates.
+    pub scheme: &'static str,
+    pub namespace: &'static str,
+    pub rest_port: u16,
+    pub rest_user: &'static str,
+    /// The settings in the DCS.
+    pub dynamic: Value,
+    /// The directory Patroni reads its settings from.
+    pub directory: &'static str,
+}
+
+#[derive(Serialize)]
+pub struct HaproxyContext<'a> {
+    pub primary_port: u16,
+    pub replica_port: u16,
+    pub stats_port: u16,
+    pub stats_user: &'static str,
+    pub maxconn: u32,
+    pub check: &'a Check,
+    pub replica_max_lag: &'a str,
+    pub members: Vec<Member<'a>>,
+}
+
+#[derive(Serialize)]
+pub struct PackagesContext<'a> {
+    pub proxy: Option<&'a str>,
+    pub repositories: Vec<RepositoryContext<'a>>,
+}
+
+#[derive(Serialize)]
+pub struct RepositoryContext<'a> {
+    pub name: &'a str,
+    pub url: &'a str,
+    /// For this host's release.
+    pub suite: String,
+    pub components: &'a [String],
+    pub key: &'a str,
+}
+
+/// The only place where passwords meet text.
+#[derive(Serialize)]
+pub struct SecretsContext<'a> {
+    pub superuser: &'a str,
+    pub replication: &'a str,
+    pub rewind: &'a str,
+    pub rest_api: &'a str,
+    pub statistics: &'a str,
+}
+
+impl<'a> Context<'a> {
+    pub fn new(input: &Input<'a>) -> Result<Self, RoleError> {
+        let inventory = input.inventory;
+        let secrets = input.secrets;
+        Ok(Self {
+            cluster: &inventory.cluster,
+            host: HostContext::new(input.host),
+            facts: FactsContext::new(input),
+            etcd: EtcdContext::new(input),
+            postgresql: PostgresqlContext::new(input)?,
+            patroni: PatroniContext::new(input)?,
+            haproxy: HaproxyContext::new(input),
+            database: &inventory.database,
+            packages: PackagesContext::new(input),
+            secrets: SecretsContext {
+                superuser: secrets.superuser.expose(),
+                replication: secrets.replication.expose(),
+                rewind: secrets.rewind.expose(),
+                rest_api: secrets.rest_api.expose(),
+                statistics: secrets.statistics.expose(),
+            },
+            hosts: inventory.hosts.iter().map(Member::new).collect(),
+        })
+    }
+}
+
+impl<'a> Member<'a> {
+    fn new(host: &'a Host) -> Self {
+        let address = host.address.as_str();
+        let (url_host, network) = match address.parse() {
+            Ok(IpAddr::V4(_)) => (address.to_owned(), format!("{address}/32")),
+            Ok(IpAddr::V6(_)) => (format!("[{address}]"), format!("{address}/128")),
+            Err(_) => (address.to_owned(), address.to_owned()),
+        };
+        Self { name: host.name.as_str(), address, url_host, network }
+    }
+
+    fn with(input: &Input<'a>, component: Component) -> Vec<Self> {
+        input.inventory.with(component).map(Self::new).collect()
+    }
+}
+
+impl<'a> HostContext<'a> {
+    fn new(host: &'a Host) -> Self {
+        Self {
+            member: Member::new(host),
+            is_etcd: host.components.contains(&Component::Etcd),
+            is_postgres: host.components.contains(&Component::Postgres),
+            is_haproxy: host.components.contains(&Component::Haproxy),
+            any_address: any_address(host),
+            // `*` means IPv4 only.
+            bind_any: if any_address(host) == "[::]" { "::" } else { "*" },
+            tags: host.tags.iter().map(|(name, value)| (name.as_str(), scalar(value))).collect(),
+        }
+    }
+}
+
+fn any_address(host: &Host) -> &'static str {
+    if host.address.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6()) { "[::]" } else { "0.0.0.0" }
+}
+
+impl<'a> FactsContext<'a> {
+    fn new(input: &Input<'a>) -> Self {
+        let facts = input.facts;
+        Self {
+            os: &facts.os,
+            release: &facts.release,
+            codename: &facts.codename,
+            arch: &facts.arch,
+            cpus: facts.cpus,
+            memory_kib: facts.memory_kib,
+        }
+    }
+}
+
+impl<'a> EtcdContext<'a> {
+    fn new(input: &Input<'a>) -> Self {
+        let etcd = &input.inventory.etcd;
+        let (listen_peer, listen_client) = listen(input);
+        Self {
+            scheme: "http",
+            client_port: etcd.client_port,
+            peer_port: etcd.peer_port,
+            data_dir: &etcd.data_dir,
+            heartbeat_interval_ms: etcd.heartbeat_interval_ms,
+            election_timeout_ms: etcd.election_timeout_ms,
+            members: Member::with(input, Component::Etcd),
+            listen_peer,
+            listen_client,
+        }
+    }
+}
+
+/// etcd can only listen on addresses, and knows no passwords yet, so it listens on as few as it can: the host's own
+/// address and the loopback. Where the inventory has a name, or an address that is translated on the way, on all.
+fn listen(input: &Input<'_>) -> (Vec<String>, Vec<String>) {
+    let host = Member::new(input.host);
+    let own = |known: &String| known.split('/').next() == Some(host.address);
+    let known = input.facts.addresses.is_empty() || input.facts.addresses.iter().any(own);
+    if host.address.parse::<IpAddr>().is_err() || !known {
+        let any = any_address(input.host).to_owned();
+        return (vec![any.clone()], vec![any]);
+    }
+    let mut client = vec![host.url_host.clone()];
+    if host.address != "127.0.0.1" {
+        client.push("127.0.0.1".to_owned());
+    }
+    (vec![host.url_host], client)
+}
+
+impl<'a> PostgresqlContext<'a> {
+    fn new(input: &Input<'a>) -> Result<Self, RoleError> {
+        let postgresql = &input.inventory.postgresql;
+        let version = major_version(input)?;
+        Ok(Self {
+            version,
+            port: postgresql.port,
+            data_dir: format!("/var/lib/postgresql/{version}/{}", input.inventory.cluster),
+            bin_dir: format!("/usr/lib/postgresql/{version}/bin"),
+            socket_dir: "/var/run/postgresql",
+            allow: &postgresql.allow,
+            hba: &postgresql.hba,
+            connection: "host",
+            members: Member::with(input, Component::Postgres),
+        })
+    }
+}
+
+/// The version asked for, or the one the host's release comes with.
+fn major_version(input: &Input<'_>) -> Result<u32, RoleError> {
+    let default = match input.facts.codename.as_str() {
+        "bookworm" => Some(15),
+        "trixie" => Some(17),
+        "jammy" => Some(14),
+        "noble" => Some(16),
+        _ => None,
+    };
+    input.inventory.postgresql.version.or(default).ok_or_else(|| RoleError::NoVersion {
+        host: input.host.name.to_string(),
+        codename: input.facts.codename.clone(),
+    })
+}
+
+impl PatroniContext {
+    fn new(input: &Input<'_>) -> Result<Self, RoleError> {
+        let patroni = &input.inventory.patroni;
+        refuse_quorum(input)?;
+        Ok(Self {
+            scheme: "http",
+            namespace: "/service/",
+            rest_port: patroni.rest_port,
+            rest_user: "patroni",
+            dynamic: dynamic_config(input.inventory),
+            directory: "/etc/patroni/xnat",
+        })
+    }
+}
+
+/// Releases whose own Patroni is older than 4.0. With other repositories or a pin the host decides, in check-config.
+fn refuse_quorum(input: &Input<'_>) -> Result<(), RoleError> {
+    let packages = &input.inventory.packages;
+    let own = matches!(packages.source, PackageSource::Distribution) && !packages.pins.contains_key("patroni");
+    let has = match input.facts.codename.as_str() {
+        "bookworm" => "Patroni 3.0.2",
+        "jammy" => "Patroni 2.1",
+        "noble" => "Patroni 3.2.2",
+        _ => return Ok(()),
+    };
+    let postgres = input.host.components.contains(&Component::Postgres);
+    if input.inventory.patroni.synchronous == Synchronous::Quorum && own && postgres {
+        return Err(RoleError::Quorum {
+            host: input.host.name.to_string(),
+            codename: input.facts.codename.clone(),
+            has: has.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+impl<'a> HaproxyContext<'a> {
+    fn new(input: &Input<'a>) -> Self {
+        let haproxy = &input.inventory.haproxy;
+        Self {
+            primary_port: haproxy.primary_port,
+            replica_port: haproxy.replica_port,
+            stats_port: haproxy.stats_port,
+            stats_user: "stats",
+            maxconn: haproxy.maxconn,
+            check: &haproxy.check,
+            replica_max_lag: &haproxy.replica_max_lag,
+            members: Member::with(input, Component::Haproxy),
+        }
+    }
+}
+
+impl<'a> PackagesContext<'a> {
+    fn new(input: &Input<'a>) -> Self {
+        let packages = &input.inventory.packages;
+        let repositories = match &packages.source {
+            PackageSource::Distribution => &[][..],
+            PackageSource::Repositories(repositories) => repositories,
+        };
+        let repository = |repository: &'a crate::inventory::Repository| RepositoryContext {
+            name: &repository.name,
+            url: &repository.url,
+            suite: repository.suite.replace("{codename}", &input.facts.codename),
+            components: &repository.components,
+            key: &repository.key,
+        };
+        Self { proxy: packages.proxy.as_deref(), repositories: repositories.iter().map(repository).collect() }
+    }
+}
