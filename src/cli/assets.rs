@@ -62,7 +62,9 @@ fn text(listed: &[Listed]) -> String {
 fn exported(directory: &Path, written: &[PathBuf]) -> String {
     let names: String = written.iter().map(|path| format!("{}\n", path.display())).collect();
     let directory = directory.display();
-    format!("{names}\nDelete what you do not change: the built-in file is used then, and stays up to date.\nUse it with --assets {directory}\n")
+    format!(
+        "{names}\nDelete what you do not change: the built-in file is used then, and stays up to date.\nUse it with --assets {directory}\n"
+    )
 }
 
 #[expect(clippy::print_stdout, reason = "the data this command is asked for")]

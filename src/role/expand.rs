@@ -48,7 +48,11 @@ pub fn expand(input: &Input<'_>) -> Result<Vec<RoleResources>, RoleError> {
             if let Some(other) = files.insert(path.to_owned(), role.clone()) {
                 let reason = format!("{path} is declared by the role `{other}` already");
                 let at = asset.text.find(path).map_or(0..0, |start| start..start + path.len());
-                return Err(RoleError::at(Place::new(&asset, at), reason, "declare a file once, or override the template"));
+                return Err(RoleError::at(
+                    Place::new(&asset, at),
+                    reason,
+                    "declare a file once, or override the template",
+                ));
             }
         }
         expanded.push(RoleResources { role, resources });

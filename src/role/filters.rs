@@ -128,7 +128,11 @@ pub fn json(value: &Value) -> Result<String, Error> {
         matches!(letter, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
     };
     Ok(plain.chars().fold(String::new(), |mut all, letter| {
-        if awkward(letter) { all.push_str(&format!("\\u{:04x}", u32::from(letter))) } else { all.push(letter) }
+        if awkward(letter) {
+            all.push_str(&format!("\\u{:04x}", u32::from(letter)))
+        } else {
+            all.push(letter)
+        }
         all
     }))
 }

@@ -84,9 +84,11 @@ pub fn environment(assets: &Assets) -> Result<Environment<'static>, RoleError> {
     // Tags on lines of their own leave no trace.
     let syntax = syntax.keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(syntax.expect("the default delimiters"));
-    environment.set_auto_escape_callback(|name| {
-        if name.ends_with(".yml.j2") { AutoEscape::Json } else { AutoEscape::None }
-    });
+    environment.set_auto_escape_callback(
+        |name| {
+            if name.ends_with(".yml.j2") { AutoEscape::Json } else { AutoEscape::None }
+        },
+    );
     environment.set_formatter(|out, state, value| match state.auto_escape() {
         AutoEscape::Json if !value.is_safe() => Ok(out.write_str(&filters::json(value)?)?),
         _ => minijinja::escape_formatter(out, state, value),
