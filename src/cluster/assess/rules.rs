@@ -1,0 +1,84 @@
+//! The rules, from the foundations upwards: hosts, etcd, Patroni, PostgreSQL, HAProxy.
+
+mod etcd;
+mod haproxy;
+mod patroni;
+
+use std::collections::BTreeSet;
+
+use super::{Problem, Severity};
+use crate::cluster::view::ClusterView;
+use crate::inventory::Inventory;
+use crate::names::HostName;
+
+type Rule = fn(&ClusterView, &Inventory) -> Vec<Problem>;
+
+const RULES: [Rule; 17] = [
+    unreachable,
+    unasked,
+    etcd::quorum,
+    etcd::members,
+    etcd::membership,
+    patroni::leader,
+    patroni::several_leaders,
+    patroni::missing_members,
+    patroni::silent_patroni,
+    patroni::replicas,
+    patroni::lag,
+    patroni::timelines,
+    patroni::synchronous,
+    patroni::paused,
+    patroni::pending_restart,
+    patroni::database,
+    haproxy::balancers,
+];
+
+pub fn all(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
+    RULES.iter().flat_map(|rule| rule(view, inventory)).collect()
+}
+
+fn critical(text: impl Into<String>, help: impl Into<String>) -> Problem {
+    Problem::new(Severity::Critical, text, help)
+}
+fn warning(text: impl Into<String>, help: impl Into<String>) -> Problem {
+    Problem::new(Severity::Warning, text, help)
+}
+fn notice(text: impl Into<String>, help: impl Into<String>) -> Problem {
+    Problem::new(Severity::Notice, text, help)
+}
+
+fn log(host: &HostName, unit: &str) -> String {
+    format!("read its log: `ssh {host} journalctl -u {unit} -n 50`")
+}
+fn apply(inventory: &Inventory) -> String {
+    format!("run `xnat-provision apply {}`", inventory.path.display())
+}
+fn patronictl(command: &str, host: &HostName) -> String {
+    format!("`ssh {host} sudo -u postgres patronictl -c /etc/patroni/xnat {command}`")
+}
+fn names<'a>(hosts: impl IntoIterator<Item = &'a HostName>) -> String {
+    hosts.into_iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn unreachable(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
+    let unasked = |(host, reason): (&HostName, &String)| {
+        warning(
+            format!("{host} cannot be reached, so nothing is known of what runs there: {reason}"),
+            format!("try it by hand: `ssh {host} true`"),
+        )
+    };
+    view.unreachable.iter().map(unasked).collect()
+}
+
+/// On a host we are connected to there is a service that could not be asked: no password, or it refused ours.
+fn unasked(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
+    let members = view.members.iter().filter(|m| m.in_inventory);
+    let reasons: BTreeSet<&str> = (view.etcd.iter().map(|s| (&s.host, s.answer.unknown())))
+        .chain(members.flat_map(|m| [(&m.host, m.patroni.unknown()), (&m.host, m.server.unknown())]))
+        .chain(view.haproxy.iter().map(|s| (&s.host, s.answer.unknown())))
+        .filter(|(host, _)| !view.unreachable.contains_key(host))
+        .filter_map(|(_, reason)| reason)
+        .collect();
+    let help = || format!("check that the secrets beside {} are this cluster's", inventory.path.display());
+    reasons.into_iter().map(|reason| warning(format!("could not ask: {reason}"), help())).collect()
+}

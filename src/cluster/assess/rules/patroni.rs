@@ -1,0 +1,199 @@
+//! Rules about Patroni's members and their PostgreSQL.
+
+use super::{apply, critical, log, names, notice, patronictl, warning};
+use crate::cluster::answer::Answer;
+use crate::cluster::assess::{Problem, Severity, bytes, size};
+use crate::cluster::patroni::Lag;
+use crate::cluster::view::{ClusterView, Member};
+use crate::inventory::{Inventory, Synchronous};
+use crate::names::HostName;
+
+pub fn leader(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
+    if !view.members_known() || view.leader().is_some_and(|m| m.listed.as_ref().is_some_and(|l| l.state == "running")) {
+        return Vec::new();
+    }
+    if let Some(member) = view.leader() {
+        let state = member.listed.as_ref().map_or("unknown", |l| l.state.as_str());
+        return vec![critical(
+            format!("{} has the leader lock and its PostgreSQL is {state}", member.host),
+            log(&member.host, "patroni"),
+        )];
+    }
+    if view.initialized.known() == Some(&false) {
+        return vec![critical("there is no leader: the cluster has not been initialised yet", apply(inventory))];
+    }
+    let host = view.members.first().map(|m| &m.host);
+    vec![critical(
+        "there is no leader: nobody can write",
+        host.map_or_else(
+            || apply(inventory),
+            |host| format!("see why nobody takes over: {}", patronictl("list", host)),
+        ),
+    )]
+}
+
+/// The dangerous one: what each member says of itself, not what etcd says.
+pub fn several_leaders(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
+    let claims = |m: &&Member| {
+        let patroni = m.patroni.known().is_some_and(|a| a.role.leads() && a.state == "running");
+        patroni || m.server.known().is_some_and(|s| !s.in_recovery)
+    };
+    let leaders: Vec<&HostName> = view.members.iter().filter(claims).map(|m| &m.host).collect();
+    if leaders.len() < 2 {
+        return Vec::new();
+    }
+    let keep = view.leader().map_or("none of them", |m| m.host.as_str());
+    vec![critical(
+        format!("more than one member takes writes: {}; {keep} has the leader lock", names(leaders)),
+        "stop Patroni on those without the lock: `systemctl stop patroni`, and compare the data before starting it again",
+    )]
+}
+
+pub fn missing_members(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
+    if !view.members_known() || (view.leader().is_none() && view.initialized.known() == Some(&false)) {
+        return Vec::new();
+    }
+    let missing = view
+        .members
+        .iter()
+        .filter(|m| m.listed.is_none() && !m.patroni.is_unknown())
+        .map(|member| warning(format!("{} is not a member of the cluster", member.host), apply(inventory)));
+    let strangers = view.members.iter().filter(|m| !m.in_inventory).map(|member| {
+        warning(
+            format!("{} is a member of the cluster and not in the inventory", member.host),
+            "add it to the inventory, or stop its Patroni",
+        )
+    });
+    missing.chain(strangers).collect()
+}
+
+pub fn silent_patroni(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for member in &view.members {
+        let host = &member.host;
+        if let Answer::Down(reason) = &member.patroni {
+            problems.push(warning(format!("Patroni on {host} is down: {reason}"), log(host, "patroni")));
+        }
+        // Patroni may think PostgreSQL runs while it takes no connection (patroni issue 1371).
+        if let (Answer::Down(reason), Answer::Known(about)) = (&member.server, &member.patroni)
+            && about.state == "running"
+        {
+            problems.push(critical(
+                format!("Patroni on {host} says PostgreSQL runs, and it does not answer: {reason}"),
+                format!("see whether it hangs: `ssh {host} ps -o stat,cmd -u postgres`"),
+            ));
+        }
+    }
+    problems
+}
+
+pub fn replicas<'a>(view: &'a ClusterView, _: &Inventory) -> Vec<Problem> {
+    let replica = |m: &&'a Member| m.listed.as_ref().is_some_and(|l| !l.role.leads());
+    // Patroni 3.0 says "running" of a replica that does not stream, and only the leader can tell: without it, no word.
+    let told = |m: &&Member| {
+        m.listed.as_ref().is_some_and(|l| l.state != "running")
+            || m.server.known().is_some()
+            || view.leader().is_some_and(|leader| leader.patroni.known().is_some())
+    };
+    let silent = view.members.iter().filter(replica).filter(told).filter(|m| !view.streams(m));
+    silent
+        .map(|member| {
+            let state = member.listed.as_ref().map_or("unknown", |l| l.state.as_str());
+            let help = match state {
+                "running" | "in archive recovery" => {
+                    format!(
+                        "see its log; rebuild it if it cannot catch up: {}",
+                        patronictl(&format!("reinit {} {}", view.cluster, member.host), &member.host)
+                    )
+                }
+                _ => log(&member.host, "patroni"),
+            };
+            warning(format!("replica {} does not stream from the leader (its state is: {state})", member.host), help)
+        })
+        .collect()
+}
+
+pub fn lag(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
+    let Some(limit) = bytes(&inventory.haproxy.replica_max_lag) else { return Vec::new() };
+    let behind = |member: &Member| match member.listed.as_ref()?.lag? {
+        Lag::Bytes(lag) if lag > limit => Some(warning(
+            format!("replica {} is {} behind, and takes no reads beyond {}", member.host, size(lag), size(limit)),
+            format!("see whether it catches up: `xnat-provision status {} --watch`", inventory.path.display()),
+        )),
+        Lag::Bytes(_) | Lag::Unknown => None,
+    };
+    view.members.iter().filter_map(behind).collect()
+}
+
+pub fn timelines(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
+    let Some(leader) = view.leader() else { return Vec::new() };
+    let timeline = |m: &Member| m.listed.as_ref().and_then(|l| l.timeline);
+    let Some(current) = timeline(leader) else { return Vec::new() };
+    let apart = view.members.iter().filter_map(|m| timeline(m).filter(|t| *t != current).map(|t| (m, t)));
+    apart
+        .map(|(member, timeline)| {
+            warning(
+                format!("{} is on timeline {timeline} and the leader {} on {current}", member.host, leader.host),
+                format!(
+                    "see whether it catches up; otherwise rebuild it: {}",
+                    patronictl(&format!("reinit {} {}", view.cluster, member.host), &member.host)
+                ),
+            )
+        })
+        .collect()
+}
+
+pub fn synchronous(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
+    let wanted = inventory.patroni.synchronous != Synchronous::Off;
+    let Some(leader) = view.leader() else { return Vec::new() };
+    let configured = view.config.known().and_then(|c| c.get("synchronous_mode")).is_some_and(|mode| match mode {
+        serde_json::Value::Bool(on) => *on,
+        serde_json::Value::String(mode) => mode != "off" && mode != "false",
+        _ => false,
+    });
+    let any = view.members.iter().any(|m| m.listed.as_ref().is_some_and(|l| l.role.synchronous()));
+    if !configured || any || !wanted {
+        return Vec::new();
+    }
+    let (severity, effect) = if inventory.patroni.synchronous_strict {
+        (Severity::Critical, "every write waits until there is one")
+    } else {
+        (Severity::Warning, "a failover now could lose the last writes")
+    };
+    vec![Problem::new(
+        severity,
+        format!("synchronous mode is on and there is no synchronous standby: {effect}"),
+        format!("see which replicas stream: {}", patronictl("list", &leader.host)),
+    )]
+}
+
+pub fn paused(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
+    if view.paused.known() != Some(&true) {
+        return Vec::new();
+    }
+    let host = view.members.iter().find(|m| m.patroni.known().is_some()).map(|m| &m.host);
+    let how = host.map_or_else(String::new, |host| patronictl("resume", host));
+    vec![warning("Patroni is in maintenance mode: nothing fails over", format!("when the work is done: {how}"))]
+}
+
+pub fn pending_restart(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
+    let waits = |member: &Member| {
+        let listed = member.listed.as_ref().filter(|l| l.pending_restart)?;
+        let keys: Vec<&str> = listed.pending_restart_reason.keys().map(String::as_str).collect();
+        let of = if keys.is_empty() { String::new() } else { format!(" for {}", keys.join(", ")) };
+        Some(notice(
+            format!("PostgreSQL on {} waits for a restart to take up its new settings{of}", member.host),
+            format!(
+                "restart it when it suits: {}",
+                patronictl(&format!("restart {} {}", view.cluster, member.host), &member.host)
+            ),
+        ))
+    };
+    view.members.iter().filter_map(waits).collect()
+}
+
+pub fn database(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
+    let lacks = |m: &&Member| m.server.known().is_some_and(|s| !s.in_recovery && !s.database);
+    let text = |m: &Member| format!("the database {} does not exist on the leader {}", inventory.database.name, m.host);
+    view.members.iter().filter(lacks).map(|m| critical(text(m), apply(inventory))).collect()
+}

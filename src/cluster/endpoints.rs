@@ -1,0 +1,85 @@
+//! Where clients connect: the lines an XNAT administrator pastes. Pure, and never holds a password.
+
+use serde::Serialize;
+
+use super::http::authority;
+use crate::inventory::{Component, Inventory};
+
+/// How to reach the database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Endpoints {
+    /// The URL of everything that writes; XNAT sends all its traffic there.
+    pub jdbc: String,
+    /// For reports and backups that may read slightly old data; none without replicas.
+    pub jdbc_read_only: Option<String>,
+    /// Lines of XNAT's xnat-conf.properties.
+    pub properties: Vec<String>,
+    pub psql: String,
+    /// HAProxy's statistics pages.
+    pub statistics: Vec<String>,
+}
+
+/// Keep-alive and deadlines, without which a client of a host that died hangs for a quarter of an hour.
+/// `socketTimeout` has to be longer than XNAT's longest query.
+const PARAMETERS: &str = "tcpKeepAlive=true&connectTimeout=4&socketTimeout=900";
+
+/// `secrets_file` is where the passwords are, as the administrator would type it.
+pub fn endpoints(inventory: &Inventory, secrets_file: &str) -> Endpoints {
+    let balancers: Vec<&str> = inventory.with(Component::Haproxy).map(|h| h.address.as_str()).collect();
+    let members: Vec<&str> = inventory.with(Component::Postgres).map(|h| h.address.as_str()).collect();
+    let database = &inventory.database;
+    let (hosts, primary, replica) = if balancers.is_empty() {
+        (&members, inventory.postgresql.port, inventory.postgresql.port)
+    } else {
+        (&balancers, inventory.haproxy.primary_port, inventory.haproxy.replica_port)
+    };
+    // Without HAProxy the driver itself looks for the primary, and soon enough again.
+    let recheck = if balancers.is_empty() { "&hostRecheckSeconds=2" } else { "" };
+    let url = |port, target: &str| {
+        let list: Vec<String> = hosts.iter().map(|host| authority(host, port)).collect();
+        format!(
+            "jdbc:postgresql://{}/{}?targetServerType={target}&{PARAMETERS}{recheck}",
+            list.join(","),
+            database.name
+        )
+    };
+    let jdbc = url(primary, "primary");
+    let names = hosts.join(",");
+    let ports = vec![primary.to_string(); hosts.len()].join(",");
+    Endpoints {
+        jdbc_read_only: (members.len() > 1).then(|| url(replica, "secondary")),
+        properties: vec![
+            "datasource.driver=org.postgresql.Driver".to_owned(),
+            format!("datasource.url={jdbc}"),
+            format!("datasource.username={}", database.owner),
+            format!("datasource.password=<see {secrets_file}, key application>"),
+            "datasource.validationQueryTimeout=5".to_owned(),
+        ],
+        psql: format!(
+            "psql \"host={names} port={ports} dbname={} user={} target_session_attrs=read-write\"",
+            database.name, database.owner
+        ),
+        statistics: balancers
+            .iter()
+            .map(|host| format!("http://{}/", authority(host, inventory.haproxy.stats_port)))
+            .collect(),
+        jdbc,
+    }
+}
+
+impl Endpoints {
+    /// The text at the end of `apply`.
+    pub fn lines(&self, secrets_file: &str) -> Vec<String> {
+        let mut lines = vec!["Connect with JDBC:".to_owned(), format!("  {}", self.jdbc)];
+        if let Some(url) = &self.jdbc_read_only {
+            lines.extend(["Only reading, from the replicas:".to_owned(), format!("  {url}")]);
+        }
+        lines.push("For XNAT, in xnat-conf.properties:".to_owned());
+        lines.extend(self.properties.iter().map(|line| format!("  {line}")));
+        lines.extend(["With psql:".to_owned(), format!("  {}", self.psql)]);
+        for url in &self.statistics {
+            lines.push(format!("HAProxy statistics: {url} (user stats, password in {secrets_file}, key statistics)"));
+        }
+        lines
+    }
+}

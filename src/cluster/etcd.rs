@@ -1,0 +1,212 @@
+//! etcd's JSON gateway (3.4 and 3.5): what a member says of itself, and whether the members form a quorum.
+//! Reads only.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::Method;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
+
+use super::answer::{Answer, Seen};
+use super::http::{CallError, Http, Place, Scheme};
+use super::safety;
+use super::view::Gather;
+use crate::inventory::{Component, Host};
+use crate::names::HostName;
+
+/// What one member says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// In hexadecimal, as etcdctl prints it.
+    pub id: String,
+    pub cluster_id: String,
+    /// The id of the leader it follows; none while there is none.
+    pub leader: Option<String>,
+    pub healthy: bool,
+    pub learner: bool,
+    pub version: String,
+    pub db_size: u64,
+    pub raft_index: u64,
+    pub raft_term: u64,
+    /// Its own complaints: `NOSPACE`, `CORRUPT`, …
+    pub alarms: Vec<String>,
+    /// The membership as this member knows it (not necessarily the newest).
+    pub membership: Vec<Listed>,
+}
+
+/// A line of the member list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    pub id: String,
+    /// Empty until the member has started for the first time.
+    pub name: String,
+    pub peer_urls: Vec<String>,
+    pub learner: bool,
+}
+
+impl Member {
+    pub fn is_leader(&self) -> bool {
+        self.leader.as_deref() == Some(self.id.as_str())
+    }
+}
+
+/// A client of the member on one host.
+pub fn client<'a>(gather: &Gather<'a>, host: &'a Host) -> Result<Http<'a>, String> {
+    let place =
+        Place { service: "etcd", unit: "etcd", host: host.name.clone(), port: gather.inventory.etcd.client_port };
+    let transport = gather.transport(&host.name)?;
+    Ok(Http { transport, place, address: &host.address, scheme: Scheme::Plain, login: None })
+}
+
+/// Ask a member everything about itself, in parallel.
+pub async fn ask(http: &Http<'_>) -> Result<Member, CallError> {
+    // Not linearizable: without a quorum it would hang, and then most of all we want to know.
+    let (nothing, local) = (json!({}), json!({ "linearizable": false }));
+    let (status, health, list) = futures::try_join!(
+        http.call(Method::POST, "/v3/maintenance/status", Some(&nothing)),
+        http.get("/health"),
+        http.call(Method::POST, "/v3/cluster/member/list", Some(&local)),
+    )?;
+    let status: wire::Status = http.json(&status)?;
+    // /health answers 503 when unhealthy, with the same shape.
+    let healthy = serde_json::from_str::<wire::Health>(&health.body).is_ok_and(|h| h.health == "true");
+    let membership = http.json::<wire::MemberList>(&list).map(|list| list.members).unwrap_or_default();
+    Ok(Member {
+        id: format!("{:x}", status.header.member_id),
+        cluster_id: format!("{:x}", status.header.cluster_id),
+        leader: (status.leader != 0).then(|| format!("{:x}", status.leader)),
+        healthy,
+        learner: status.learner,
+        version: status.version,
+        db_size: status.db_size,
+        raft_index: status.raft_index,
+        raft_term: status.raft_term,
+        alarms: status.errors,
+        membership: membership.into_iter().map(Listed::from).collect(),
+    })
+}
+
+/// Has Patroni ever initialised this cluster? A linearizable read: an answer of "no" can be relied on.
+pub async fn initialized(http: &Http<'_>, cluster: &str) -> Result<bool, CallError> {
+    let key = STANDARD.encode(format!("/service/{cluster}/initialize"));
+    let reply = http.call(Method::POST, "/v3/kv/range", Some(&json!({ "key": key }))).await?;
+    // The key exists but is empty while the first member is being bootstrapped.
+    Ok(http.json::<wire::Range>(&reply)?.kvs.iter().any(|kv| !kv.value.is_empty()))
+}
+
+/// Where the quorum stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Quorum {
+    pub voters: usize,
+    pub healthy: usize,
+    pub leader: Option<HostName>,
+}
+
+/// The quorum is there and every member of the inventory takes part; otherwise the reason to show while waiting.
+pub async fn quorum(gather: &Gather<'_>) -> Result<Quorum, String> {
+    let hosts: Vec<&Host> = gather.inventory.with(Component::Etcd).collect();
+    let members = futures::future::join_all(hosts.iter().map(|host| async {
+        let answer = match client(gather, host) {
+            Ok(http) => Answer::from(ask(&http).await),
+            Err(reason) => Answer::Unknown(reason),
+        };
+        Seen { host: host.name.clone(), answer }
+    }))
+    .await;
+    standing(&members)
+}
+
+/// The same, from answers already there.
+pub fn standing(members: &[Seen<Member>]) -> Result<Quorum, String> {
+    let healthy = members.iter().filter(|m| m.answer.known().is_some_and(|m| m.healthy)).count();
+    let leader = members.iter().find(|m| m.answer.known().is_some_and(Member::is_leader)).map(|m| m.host.clone());
+    let quorum = Quorum { voters: members.len(), healthy, leader };
+    if let Some(seen) = members.iter().find(|m| m.answer.reason().is_some()) {
+        return Err(seen.answer.reason().unwrap_or_default().to_owned());
+    }
+    if let Some(seen) = members.iter().find(|m| m.answer.known().is_some_and(|m| !m.healthy)) {
+        return Err(format!("etcd on {} says it is not healthy", seen.host));
+    }
+    if quorum.leader.is_none() || healthy < safety::majority(quorum.voters) {
+        return Err(format!("{healthy} of {} etcd members are healthy and there is no leader", quorum.voters));
+    }
+    Ok(quorum)
+}
+
+impl From<wire::Listed> for Listed {
+    fn from(listed: wire::Listed) -> Self {
+        Self { id: format!("{:x}", listed.id), name: listed.name, peer_urls: listed.peer_urls, learner: listed.learner }
+    }
+}
+
+/// The gateway's JSON: 64-bit numbers are strings, and what is zero or false is left out.
+mod wire {
+    use super::{Deserialize, number};
+
+    #[derive(Deserialize)]
+    pub struct Header {
+        #[serde(default, deserialize_with = "number")]
+        pub cluster_id: u64,
+        #[serde(default, deserialize_with = "number")]
+        pub member_id: u64,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    pub struct Status {
+        pub header: Header,
+        #[serde(default)]
+        pub version: String,
+        #[serde(default, deserialize_with = "number")]
+        pub db_size: u64,
+        #[serde(default, deserialize_with = "number")]
+        pub leader: u64,
+        #[serde(default, deserialize_with = "number")]
+        pub raft_index: u64,
+        #[serde(default, deserialize_with = "number")]
+        pub raft_term: u64,
+        #[serde(default, rename = "isLearner")]
+        pub learner: bool,
+        #[serde(default)]
+        pub errors: Vec<String>,
+    }
+
+    #[derive(Deserialize)]
+    pub struct Health {
+        pub health: String,
+    }
+
+    #[derive(Deserialize)]
+    pub struct MemberList {
+        #[serde(default)]
+        pub members: Vec<Listed>,
+    }
+
+    #[derive(Deserialize)]
+    pub struct Listed {
+        #[serde(rename = "ID", deserialize_with = "number")]
+        pub id: u64,
+        #[serde(default)]
+        pub name: String,
+        #[serde(default, rename = "peerURLs")]
+        pub peer_urls: Vec<String>,
+        #[serde(default, rename = "isLearner")]
+        pub learner: bool,
+    }
+
+    #[derive(Deserialize)]
+    pub struct Range {
+        #[serde(default)]
+        pub kvs: Vec<KeyValue>,
+    }
+
+    #[derive(Deserialize)]
+    pub struct KeyValue {
+        #[serde(default)]
+        pub value: String,
+    }
+}
+
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}

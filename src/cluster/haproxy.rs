@@ -1,0 +1,96 @@
+//! HAProxy's statistics: which servers it sends clients to, in its own opinion. Reads only.
+
+use serde::{Deserialize, Serialize};
+
+use super::http::{CallError, Http, Place, Scheme};
+use super::view::Gather;
+use crate::inventory::Host;
+
+/// The section of haproxy.cfg that leads to the leader.
+pub const PRIMARY: &str = "primary";
+/// The section of haproxy.cfg that leads to the replicas.
+pub const REPLICAS: &str = "replicas";
+/// Who may read the statistics.
+pub const USER: &str = "stats";
+
+/// A server of a back end, as one HAProxy sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// The section: `primary` or `replicas`.
+    pub section: String,
+    pub name: String,
+    pub up: bool,
+    /// Its own word: `UP`, `DOWN`, `MAINT`, `UP 1/2`, `no check`.
+    pub status: String,
+    /// How the last check ended: `L7OK`, `L7STS`, `L4CON`, …
+    pub check: String,
+    /// The HTTP status of the last check.
+    pub code: Option<u16>,
+    pub sessions: u64,
+    /// Seconds since the status changed last.
+    pub since: Option<u64>,
+}
+
+/// A line of the statistics; HAProxy only ever adds columns.
+#[derive(Deserialize)]
+struct Row {
+    #[serde(rename = "# pxname")]
+    section: String,
+    #[serde(rename = "svname")]
+    name: String,
+    status: String,
+    #[serde(rename = "type")]
+    kind: u8,
+    #[serde(default, rename = "check_status")]
+    check: String,
+    #[serde(default, rename = "check_code")]
+    code: Option<u16>,
+    #[serde(rename = "scur")]
+    sessions: Option<u64>,
+    #[serde(rename = "lastchg")]
+    since: Option<u64>,
+}
+
+/// `type` of a server; 0 is a front end, 1 a back end, 3 a listener.
+const SERVER: u8 = 2;
+
+pub fn client<'a>(gather: &Gather<'a>, host: &'a Host) -> Result<Http<'a>, String> {
+    let place = Place {
+        service: "HAProxy",
+        unit: "haproxy",
+        host: host.name.clone(),
+        port: gather.inventory.haproxy.stats_port,
+    };
+    let secrets = gather.secrets.ok_or("there are no passwords at hand to read HAProxy's statistics with")?;
+    let transport = gather.transport(&host.name)?;
+    let login = Some((USER, &secrets.statistics));
+    Ok(Http { transport, place, address: &host.address, scheme: Scheme::Plain, login })
+}
+
+pub async fn ask(http: &Http<'_>) -> Result<Vec<Server>, CallError> {
+    let reply = http.get("/stats;csv").await?;
+    http.accepted(&reply)?;
+    parse(&reply.body).map_err(|source| CallError::Statistics { place: http.place.clone(), source })
+}
+
+/// The servers in HAProxy's CSV, in its order.
+pub fn parse(text: &str) -> Result<Vec<Server>, csv::Error> {
+    let mut servers = Vec::new();
+    for row in csv::Reader::from_reader(text.as_bytes()).deserialize::<Row>() {
+        let row = row?;
+        if row.kind == SERVER {
+            servers.push(Server {
+                up: row.status.starts_with("UP") || row.status == "no check",
+                section: row.section,
+                name: row.name,
+                status: row.status,
+                // A star marks a check under way; the result is the last one's.
+                check: row.check.trim_start_matches("* ").to_owned(),
+                code: row.code,
+                sessions: row.sessions.unwrap_or(0),
+                since: row.since,
+            });
+        }
+    }
+    Ok(servers)
+}

@@ -1,0 +1,219 @@
+//! One HTTP request over one stream of a host's connection. Knows nothing of what is asked.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::{Answer, one_line};
+use crate::error::{Exit, Fails};
+use crate::names::HostName;
+use crate::secret::Secret;
+use crate::transport::{Stream, Transport, TransportError};
+
+/// How long one question may take, connection included.
+pub const DEADLINE: Duration = Duration::from_secs(5);
+/// No answer of ours is anywhere near this; it keeps a wrong port from filling the memory.
+const LARGEST_BODY: usize = 4 << 20;
+
+/// How to speak to a service. TLS becomes a second variant that carries the authority to trust.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    #[default]
+    Plain,
+}
+
+/// Which service, on which host, at which port. For error texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// As people call it: `Patroni`.
+    pub service: &'static str,
+    /// As systemd calls it: `patroni`.
+    pub unit: &'static str,
+    pub host: HostName,
+    pub port: u16,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {} (port {})", self.service, self.host, self.port)
+    }
+}
+
+/// A service that speaks HTTP.
+pub struct Http<'a> {
+    pub transport: &'a dyn Transport,
+    pub place: Place,
+    /// The address the host itself is to connect to.
+    pub address: &'a str,
+    pub scheme: Scheme,
+    /// Basic authentication: user and password.
+    pub login: Option<(&'a str, &'a Secret)>,
+}
+
+/// Status and body, whatever the status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u16,
+    pub body: String,
+}
+
+impl Http<'_> {
+    pub async fn get(&self, path: &str) -> Result<Reply, CallError> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// Send one request and read the whole answer. Dropping the future closes the stream.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&serde_json::Value>) -> Result<Reply, CallError> {
+        let deadline = Instant::now() + DEADLINE;
+        let request = self.request(method, path, body)?;
+        let stream = match timeout_at(deadline, self.transport.open(self.address, self.place.port)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(source)) => return Err(CallError::Open { place: self.place.clone(), source: Box::new(source) }),
+            Err(_) => return Err(CallError::NoConnection { place: self.place.clone() }),
+        };
+        let exchange = match self.scheme {
+            Scheme::Plain => exchange(stream, request),
+        };
+        match timeout_at(deadline, exchange).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(source)) => Err(CallError::Exchange { place: self.place.clone(), source }),
+            Err(_) => Err(CallError::Silent { place: self.place.clone() }),
+        }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<Request<Full<Bytes>>, CallError> {
+        let fail = |source| CallError::Request { place: self.place.clone(), source };
+        let bytes = body.map(|json| Bytes::from(json.to_string())).unwrap_or_default();
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, authority(self.address, self.place.port))
+            .header(CONNECTION, "close")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(bytes))
+            .map_err(fail)?;
+        if let Some((user, password)) = self.login {
+            let pair = STANDARD.encode(format!("{user}:{}", password.expose()));
+            let mut value = HeaderValue::try_from(format!("Basic {pair}")).map_err(|e| fail(e.into()))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+
+    /// The body as JSON when the status is 2xx, otherwise what was answered as an error.
+    pub fn json<T: DeserializeOwned>(&self, reply: &Reply) -> Result<T, CallError> {
+        self.accepted(reply)?;
+        serde_json::from_str(&reply.body).map_err(|source| CallError::Format { place: self.place.clone(), source })
+    }
+
+    pub fn accepted(&self, reply: &Reply) -> Result<(), CallError> {
+        if (200..300).contains(&reply.status) {
+            return Ok(());
+        }
+        let body: String = reply.body.trim().chars().take(300).collect();
+        Err(CallError::Status { place: self.place.clone(), status: reply.status, body })
+    }
+}
+
+/// `host:port`, with brackets around an IPv6 address.
+pub fn authority(address: &str, port: u16) -> String {
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+}
+
+async fn exchange(stream: Box<dyn Stream>, request: Request<Full<Bytes>>) -> Result<Reply, ExchangeError> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let ask = async move {
+        let response = sender.send_request(request).await?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), LARGEST_BODY).collect().await.map_err(ExchangeError::Body)?;
+        Ok(Reply { status, body: String::from_utf8_lossy(&body.to_bytes()).into_owned() })
+    };
+    // The connection's own error, if any, is the one `ask` gets too.
+    let (reply, _) = tokio::join!(ask, connection);
+    reply
+}
+
+/// What can go wrong once the stream stands.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    #[error("the HTTP exchange failed")]
+    Hyper(#[from] hyper::Error),
+    #[error("the answer could not be read to its end")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why a question got no usable answer.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum CallError {
+    #[error("cannot connect to {place}")]
+    #[diagnostic(code(xnat::cluster::connect), help("look at the service: `ssh {} systemctl status {}`", place.host, place.unit))]
+    Open { place: Place, source: Box<TransportError> },
+    #[error("cannot connect to {place} within {} s", DEADLINE.as_secs())]
+    #[diagnostic(code(xnat::cluster::no_connection), help("see whether the host answers at all: `ssh {} uptime`", place.host))]
+    NoConnection { place: Place },
+    #[error("{place} does not answer within {} s", DEADLINE.as_secs())]
+    #[diagnostic(code(xnat::cluster::silent), help("read its log: `ssh {} journalctl -u {} -n 50`", place.host, place.unit))]
+    Silent { place: Place },
+    #[error("{place} broke off its answer")]
+    #[diagnostic(code(xnat::cluster::exchange), help("read its log: `ssh {} journalctl -u {} -n 50`", place.host, place.unit))]
+    Exchange { place: Place, source: ExchangeError },
+    #[error("{place} answered {status}: {body}")]
+    #[diagnostic(code(xnat::cluster::status), help("read its log: `ssh {} journalctl -u {} -n 50`", place.host, place.unit))]
+    Status { place: Place, status: u16, body: String },
+    #[error("cannot understand what {place} answered")]
+    #[diagnostic(code(xnat::cluster::format), help("see which program listens there: `ssh {} ss -ltnp 'sport = :{}'`", place.host, place.port))]
+    Format { place: Place, source: serde_json::Error },
+    #[error("cannot understand the statistics of {place}")]
+    #[diagnostic(code(xnat::cluster::statistics), help("see which program listens there: `ssh {} ss -ltnp 'sport = :{}'`", place.host, place.port))]
+    Statistics { place: Place, source: csv::Error },
+    #[error("cannot make a request for {place}")]
+    #[diagnostic(code(xnat::cluster::request), help("check the address of {} in the inventory", place.host))]
+    Request { place: Place, source: hyper::http::Error },
+}
+
+impl CallError {
+    /// As an answer: no connection to the host means that nothing is known of the service.
+    pub fn into_answer<T>(self) -> Answer<T> {
+        match self {
+            Self::Open { ref source, .. } if !refused(source) => Answer::Unknown(one_line(&self)),
+            Self::NoConnection { .. } | Self::Request { .. } => Answer::Unknown(one_line(&self)),
+            _ => Answer::Down(one_line(&self)),
+        }
+    }
+}
+
+impl Fails for CallError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NoConnection { .. } => Exit::Unreachable,
+            Self::Open { source, .. } if !refused(source) => Exit::Unreachable,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+/// The host answered that nobody listens there, which says something of the service and not of the connection.
+pub(crate) fn refused(error: &TransportError) -> bool {
+    one_line(error).contains("refused")
+}
+
+impl<T> From<Result<T, CallError>> for Answer<T> {
+    fn from(result: Result<T, CallError>) -> Self {
+        result.map_or_else(CallError::into_answer, Answer::Known)
+    }
+}

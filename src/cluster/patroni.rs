@@ -1,0 +1,258 @@
+//! Patroni's REST API (3.0.2 and 4.x). Reading needs nothing; changing the configuration takes [`Approved`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use hyper::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::http::{CallError, Http, Place, Scheme};
+use super::view::Gather;
+use crate::approval::Approved;
+use crate::inventory::{Component, Host};
+use crate::names::HostName;
+
+/// Who may change things through the REST API.
+pub const USER: &str = "patroni";
+
+/// What a member is, whatever this Patroni calls it (`master` until 4.0).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Role {
+    Leader,
+    /// Leads a cluster that itself follows another one.
+    StandbyLeader,
+    Replica,
+    SyncStandby,
+    QuorumStandby,
+    Other(String),
+}
+
+impl Role {
+    pub fn leads(&self) -> bool {
+        matches!(self, Self::Leader | Self::StandbyLeader)
+    }
+    pub fn synchronous(&self) -> bool {
+        matches!(self, Self::SyncStandby | Self::QuorumStandby)
+    }
+}
+
+impl From<String> for Role {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "leader" | "master" | "primary" | "promoted" => Self::Leader,
+            "standby_leader" => Self::StandbyLeader,
+            "replica" | "demoted" => Self::Replica,
+            "sync_standby" => Self::SyncStandby,
+            "quorum_standby" => Self::QuorumStandby,
+            _ => Self::Other(text),
+        }
+    }
+}
+
+impl From<Role> for String {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Leader => "leader".into(),
+            Role::StandbyLeader => "standby_leader".into(),
+            Role::Replica => "replica".into(),
+            Role::SyncStandby => "sync_standby".into(),
+            Role::QuorumStandby => "quorum_standby".into(),
+            Role::Other(text) => text,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&String::from(self.clone()).replace('_', " "))
+    }
+}
+
+/// How far behind a replica is, from the positions in etcd (up to `loop_wait` old).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Value", into = "Value")]
+pub enum Lag {
+    Bytes(u64),
+    Unknown,
+}
+
+impl TryFrom<Value> for Lag {
+    type Error = String;
+    fn try_from(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Number(n) => n.as_u64().map(Self::Bytes).ok_or_else(|| format!("a lag of {n}")),
+            Value::String(text) if text == "unknown" => Ok(Self::Unknown),
+            other => Err(format!("a lag of {other}")),
+        }
+    }
+}
+
+impl From<Lag> for Value {
+    fn from(lag: Lag) -> Self {
+        match lag {
+            Lag::Bytes(bytes) => bytes.into(),
+            Lag::Unknown => "unknown".into(),
+        }
+    }
+}
+
+/// `GET /cluster`: the cluster as this member reads it from etcd.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cluster {
+    pub members: Vec<Listed>,
+    /// Maintenance mode: nothing fails over.
+    #[serde(default)]
+    pub pause: bool,
+}
+
+impl Cluster {
+    pub fn leader(&self) -> Option<&Listed> {
+        self.members.iter().find(|m| m.role.leads())
+    }
+    pub fn member(&self, name: &HostName) -> Option<&Listed> {
+        self.members.iter().find(|m| &m.name == name)
+    }
+}
+
+/// A member in `GET /cluster`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Listed {
+    pub name: HostName,
+    pub role: Role,
+    /// `running`; for a replica of Patroni >= 3.1 `streaming` or `in archive recovery`; `stopped`, `creating replica`, …
+    pub state: String,
+    #[serde(default)]
+    pub api_url: Option<String>,
+    #[serde(default)]
+    pub timeline: Option<u64>,
+    /// None for the leader.
+    #[serde(default)]
+    pub lag: Option<Lag>,
+    #[serde(default)]
+    pub pending_restart: bool,
+    /// Parameter → old and new value (Patroni >= 4.0).
+    #[serde(default)]
+    pub pending_restart_reason: BTreeMap<String, Value>,
+    #[serde(default)]
+    pub tags: BTreeMap<String, Value>,
+}
+
+/// `GET /patroni`: what a member says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    pub role: Role,
+    pub state: String,
+    /// As PostgreSQL counts: 150018 is 15.18.
+    #[serde(default)]
+    pub server_version: Option<u32>,
+    #[serde(default)]
+    pub timeline: Option<u64>,
+    /// Who streams from it.
+    #[serde(default)]
+    pub replication: Vec<Sender>,
+    /// Of a replica, since Patroni 3.1: `streaming`.
+    #[serde(default)]
+    pub replication_state: Option<String>,
+    /// It sees no leader.
+    #[serde(default)]
+    pub cluster_unlocked: bool,
+    #[serde(default)]
+    pub failsafe_mode_is_active: bool,
+    /// When it reached etcd last, seconds since 1970.
+    #[serde(default)]
+    pub dcs_last_seen: Option<i64>,
+    pub patroni: Software,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Software {
+    pub version: String,
+    pub scope: String,
+}
+
+/// A WAL sender.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sender {
+    pub application_name: String,
+    pub state: String,
+    pub sync_state: String,
+}
+
+/// A client of the member on one host. Without secrets it can read and not write.
+pub fn client<'a>(gather: &Gather<'a>, host: &'a Host) -> Result<Http<'a>, String> {
+    let place = Place {
+        service: "Patroni",
+        unit: "patroni",
+        host: host.name.clone(),
+        port: gather.inventory.patroni.rest_port,
+    };
+    let login = gather.secrets.map(|secrets| (USER, &secrets.rest_api));
+    let transport = gather.transport(&host.name)?;
+    Ok(Http { transport, place, address: &host.address, scheme: Scheme::Plain, login })
+}
+
+pub async fn about(http: &Http<'_>) -> Result<About, CallError> {
+    http.json(&http.get("/patroni").await?)
+}
+
+pub async fn cluster(http: &Http<'_>) -> Result<Cluster, CallError> {
+    http.json(&http.get("/cluster").await?)
+}
+
+/// The configuration all members share, kept in etcd.
+pub async fn config(http: &Http<'_>) -> Result<Value, CallError> {
+    http.json(&http.get("/config").await?)
+}
+
+/// Change the shared configuration: `null` removes a key. Returns the new one.
+pub async fn patch_config(http: &Http<'_>, _approved: &Approved, patch: &Value) -> Result<Value, CallError> {
+    http.json(&http.call(Method::PATCH, "/config", Some(patch)).await?)
+}
+
+/// Have a member read its files again. Patroni answers before it has done so.
+pub async fn reload(http: &Http<'_>, _approved: &Approved) -> Result<(), CallError> {
+    http.accepted(&http.call(Method::POST, "/reload", None).await?)
+}
+
+/// For waits: a leader runs and every PostgreSQL host of the inventory is a member that runs and follows it
+/// (streams, where this Patroni tells). Otherwise the reason to show meanwhile.
+pub async fn complete(gather: &Gather<'_>) -> Result<Cluster, String> {
+    let hosts: Vec<&Host> = gather.inventory.with(Component::Postgres).collect();
+    let mut reason = "no host of the inventory runs PostgreSQL".to_owned();
+    let asked = futures::future::join_all(hosts.iter().map(|host| async {
+        let http = client(gather, host)?;
+        let (seen, about) = futures::join!(cluster(&http), about(&http));
+        Ok::<_, String>((seen.map_err(|e| super::answer::one_line(&e))?, about.ok()))
+    }))
+    .await;
+    let about: Vec<About> = asked.iter().flatten().filter_map(|(_, about)| about.clone()).collect();
+    for answer in asked {
+        match answer {
+            Ok((cluster, _)) => return whole(&cluster, &hosts, &about).map(|()| cluster),
+            Err(why) => reason = why,
+        }
+    }
+    Err(reason)
+}
+
+fn whole(cluster: &Cluster, hosts: &[&Host], about: &[About]) -> Result<(), String> {
+    let leader = cluster.leader().ok_or("there is no leader yet")?;
+    if leader.state != "running" {
+        return Err(format!("{} has the leader lock and is {}", leader.name, leader.state));
+    }
+    for host in hosts {
+        let member = cluster.member(&host.name).ok_or_else(|| format!("{} has not joined yet", host.name))?;
+        if !member.role.leads() && !streams(member, about) {
+            return Err(format!("{} is {} and does not stream yet", member.name, member.state));
+        }
+    }
+    Ok(())
+}
+
+/// Does a replica stream? Patroni 3.0 calls it `running` either way, so the leader's list of WAL senders decides.
+pub fn streams(member: &Listed, about: &[About]) -> bool {
+    let sender = |s: &Sender| s.application_name == member.name.as_str() && s.state == "streaming";
+    member.state == "streaming" || (member.state == "running" && about.iter().any(|a| a.replication.iter().any(sender)))
+}

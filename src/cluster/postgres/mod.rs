@@ -1,0 +1,154 @@
+//! PostgreSQL through a stream of a host's connection, with tokio-postgres. `server` reads what a member says of
+//! itself, `objects` is what the database should hold, `settings` judges parameter changes. Nothing is ever dropped.
+
+pub mod objects;
+pub mod scram;
+pub mod server;
+pub mod settings;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::answer::{Answer, one_line};
+use super::http::{DEADLINE, Place, refused};
+use crate::error::{Exit, Fails};
+use crate::names::HostName;
+use crate::secret::Secret;
+use crate::transport::{Transport, TransportError};
+
+/// The superuser, as Debian and Patroni call it.
+pub const SUPERUSER: &str = "postgres";
+
+/// Where and as whom to log in.
+#[derive(Clone)]
+pub struct Login<'a> {
+    pub host: HostName,
+    /// The address the host itself is to connect to.
+    pub address: &'a str,
+    pub port: u16,
+    pub user: &'a str,
+    pub password: &'a Secret,
+    pub database: &'a str,
+}
+
+impl Login<'_> {
+    fn place(&self) -> Place {
+        Place { service: "PostgreSQL", unit: "patroni", host: self.host.clone(), port: self.port }
+    }
+}
+
+/// Log in. The session ends when the client is dropped.
+pub async fn connect(transport: &dyn Transport, login: &Login<'_>) -> Result<Client, SqlError> {
+    let deadline = Instant::now() + DEADLINE;
+    let place = login.place();
+    let stream = match timeout_at(deadline, transport.open(login.address, login.port)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(source)) => return Err(SqlError::Open { place, source: Box::new(source) }),
+        Err(_) => return Err(SqlError::NoConnection { place }),
+    };
+    let mut config = Config::new();
+    config.user(login.user).password(login.password.expose()).dbname(login.database);
+    config.application_name("xnat-provision").ssl_mode(tokio_postgres::config::SslMode::Disable);
+    match timeout_at(deadline, config.connect_raw(stream, NoTls)).await {
+        Ok(Ok((client, connection))) => {
+            // It ends with the client; an error of its own reaches the client's next query.
+            tokio::spawn(connection);
+            Ok(client)
+        }
+        Ok(Err(source)) => Err(SqlError::Login { place, user: login.user.to_owned(), source }),
+        Err(_) => Err(SqlError::Silent { place }),
+    }
+}
+
+/// Bound a query's time.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    place: &Place,
+    what: &str,
+    query: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, SqlError> {
+    match tokio::time::timeout(limit, query).await {
+        Ok(result) => result.map_err(|source| SqlError::Query { place: place.clone(), what: what.to_owned(), source }),
+        Err(_) => Err(SqlError::Silent { place: place.clone() }),
+    }
+}
+
+/// An identifier, quoted for SQL.
+pub fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text, quoted for SQL. With a backslash in it the E'' form is used, which means the same whatever
+/// `standard_conforming_strings` is.
+pub fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+}
+
+/// Why PostgreSQL could not be used.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum SqlError {
+    #[error("cannot connect to {place}")]
+    #[diagnostic(code(xnat::postgres::connect), help("see whether Patroni runs it: `ssh {} systemctl status patroni`", place.host))]
+    Open { place: Place, source: Box<TransportError> },
+    #[error("cannot connect to {place} within {} s", DEADLINE.as_secs())]
+    #[diagnostic(code(xnat::postgres::no_connection), help("see whether the host answers at all: `ssh {} uptime`", place.host))]
+    NoConnection { place: Place },
+    #[error("{place} does not answer in time")]
+    #[diagnostic(code(xnat::postgres::silent), help("see what it is busy with: `ssh {} sudo -u postgres psql -c \"'select * from pg_stat_activity'\"`", place.host))]
+    Silent { place: Place },
+    #[error("{place} did not let {user} in")]
+    #[diagnostic(code(xnat::postgres::login), help("read its log: `ssh {} journalctl -u patroni -n 50`", place.host))]
+    Login { place: Place, user: String, source: tokio_postgres::Error },
+    #[error("cannot {what} on {place}")]
+    #[diagnostic(code(xnat::postgres::query), help("read its log: `ssh {} journalctl -u patroni -n 50`", place.host))]
+    Query { place: Place, what: String, source: tokio_postgres::Error },
+}
+
+impl SqlError {
+    /// As an answer: see [`super::http::CallError::into_answer`].
+    pub fn into_answer<T>(self) -> Answer<T> {
+        match self {
+            Self::Open { ref source, .. } if !refused(source) => Answer::Unknown(one_line(&self)),
+            Self::NoConnection { .. } => Answer::Unknown(one_line(&self)),
+            // The server stands and says no: our password is wrong, or there is a rule missing. That is not "down".
+            Self::Login { ref source, .. } if denied(source) => Answer::Unknown(one_line(&self)),
+            _ => Answer::Down(one_line(&self)),
+        }
+    }
+}
+
+/// SQLSTATE class 28: invalid authorization.
+fn denied(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| code.code().starts_with("28"))
+}
+
+impl Fails for SqlError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NoConnection { .. } => Exit::Unreachable,
+            Self::Open { source, .. } if !refused(source) => Exit::Unreachable,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+impl<T> From<Result<T, SqlError>> for Answer<T> {
+    fn from(result: Result<T, SqlError>) -> Self {
+        result.map_or_else(SqlError::into_answer, Answer::Known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_cannot_be_left() {
+        assert_eq!(identifier(r#"a"; drop"#), r#""a""; drop""#);
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal(r"\' or 1=1"), r"E'\\'' or 1=1'");
+    }
+}

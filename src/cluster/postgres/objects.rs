@@ -1,0 +1,358 @@
+//! Roles, database, grants and extensions: what the inventory wants (pure), how a server differs from it (pure), and
+//! the SQL that would change it (pure). `administrator` looks and performs. Nothing is ever dropped.
+//!
+//! Patroni itself makes `replicator` and `rewind` with the same attributes and grants when it bootstraps the first
+//! member (patroni/postgresql/bootstrap.py, `post_bootstrap`), so after a bootstrap nothing is left to do for them;
+//! they are compared all the same, so that a changed password or a lost grant is repaired.
+
+mod administrator;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::{SUPERUSER, identifier, literal, scram};
+use crate::inventory::Inventory;
+use crate::secret::Secret;
+use crate::vault::Secrets;
+
+pub use administrator::Administrator;
+
+/// Streams WAL to the replicas.
+pub const REPLICATOR: &str = "replicator";
+/// Reads files for pg_rewind.
+pub const REWIND: &str = "rewind";
+
+/// What pg_rewind needs when it is not a superuser (PostgreSQL's documentation of pg_rewind).
+const REWIND_FUNCTIONS: [&str; 4] = [
+    "pg_catalog.pg_ls_dir(text, boolean, boolean)",
+    "pg_catalog.pg_stat_file(text, boolean)",
+    "pg_catalog.pg_read_binary_file(text)",
+    "pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean)",
+];
+
+/// Everything wanted inside PostgreSQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Objects {
+    pub roles: Vec<Role>,
+    pub database: Database,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    pub name: String,
+    pub attributes: Attributes,
+    pub password: Secret,
+    /// Functions it may execute.
+    pub functions: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    pub login: bool,
+    pub superuser: bool,
+    pub create_db: bool,
+    pub create_role: bool,
+    pub replication: bool,
+    pub bypass_rls: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database {
+    pub name: String,
+    pub owner: String,
+    pub encoding: String,
+    pub locale: String,
+    pub extensions: Vec<String>,
+}
+
+/// What was found on a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub roles: BTreeMap<String, RoleState>,
+    pub database: Option<DatabaseState>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleState {
+    pub attributes: Attributes,
+    /// What the server stores instead of the password.
+    pub verifier: Option<Secret>,
+    pub functions: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseState {
+    pub owner: String,
+    pub encoding: String,
+    pub collate: String,
+    pub ctype: String,
+    /// Anybody who can log in may connect, which is PostgreSQL's default.
+    pub public_connect: bool,
+    pub extensions: BTreeSet<String>,
+    /// None when somebody dropped the schema `public`.
+    pub schema: Option<SchemaState>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaState {
+    pub owner_creates: bool,
+    /// Anybody may create tables in it, the default until PostgreSQL 14.
+    pub public_creates: bool,
+}
+
+/// What the inventory wants.
+pub fn desired(inventory: &Inventory, secrets: &Secrets) -> Objects {
+    let database = &inventory.database;
+    let login = Attributes { login: true, ..Attributes::default() };
+    let role = |name: &str, password: &Secret| Role {
+        name: name.to_owned(),
+        attributes: login.clone(),
+        password: password.clone(),
+        functions: BTreeSet::new(),
+    };
+    let mut replicator = role(REPLICATOR, &secrets.replication);
+    replicator.attributes.replication = true;
+    let mut rewind = role(REWIND, &secrets.rewind);
+    rewind.functions = REWIND_FUNCTIONS.map(String::from).into();
+    Objects {
+        roles: vec![replicator, rewind, role(&database.owner, &secrets.application)],
+        database: Database {
+            name: database.name.clone(),
+            owner: database.owner.clone(),
+            encoding: database.encoding.clone(),
+            locale: database.locale.clone(),
+            extensions: database.extensions.clone(),
+        },
+    }
+}
+
+/// What there will be after Patroni's bootstrap, for a plan made before it.
+pub fn after_bootstrap(objects: &Objects) -> State {
+    let patronis = objects.roles.iter().filter(|role| role.name == REPLICATOR || role.name == REWIND);
+    let roles = patronis.map(|role| {
+        let verifier = Some(scram::verifier(&role.password));
+        let state = RoleState { attributes: role.attributes.clone(), verifier, functions: role.functions.clone() };
+        (role.name.clone(), state)
+    });
+    State { roles: roles.collect(), database: None }
+}
+
+/// One step towards what is wanted, in an order that works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabaseChange {
+    CreateRole(Role),
+    SetAttributes { role: String, attributes: Attributes },
+    SetPassword { role: String, password: Secret },
+    GrantFunctions { role: String, functions: BTreeSet<String> },
+    CreateDatabase(Database),
+    SetOwner { database: String, owner: String, from: String },
+    RevokeConnect { database: String },
+    SecureSchema { database: String, owner: String },
+    CreateExtension { database: String, name: String },
+}
+
+/// What differs and cannot be changed in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    pub text: String,
+    pub help: String,
+}
+
+/// What to do, and what to look at.
+#[must_use]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    pub changes: Vec<DatabaseChange>,
+    pub warnings: Vec<Warning>,
+}
+
+/// How a server differs from what is wanted.
+pub fn diff(desired: &Objects, state: &State) -> Difference {
+    let mut difference = Difference::default();
+    for role in &desired.roles {
+        diff_role(role, state.roles.get(&role.name), &mut difference.changes);
+    }
+    diff_database(&desired.database, state.database.as_ref(), &mut difference);
+    difference
+}
+
+fn diff_role(role: &Role, state: Option<&RoleState>, changes: &mut Vec<DatabaseChange>) {
+    let granted = match state {
+        None => {
+            changes.push(DatabaseChange::CreateRole(role.clone()));
+            &BTreeSet::new()
+        }
+        Some(state) => {
+            if state.attributes != role.attributes {
+                let attributes = role.attributes.clone();
+                changes.push(DatabaseChange::SetAttributes { role: role.name.clone(), attributes });
+            }
+            if !scram::matches(state.verifier.as_ref().map(Secret::expose), &role.password) {
+                let password = role.password.clone();
+                changes.push(DatabaseChange::SetPassword { role: role.name.clone(), password });
+            }
+            &state.functions
+        }
+    };
+    let functions: BTreeSet<String> = role.functions.difference(granted).cloned().collect();
+    if !functions.is_empty() {
+        changes.push(DatabaseChange::GrantFunctions { role: role.name.clone(), functions });
+    }
+}
+
+fn diff_database(wanted: &Database, state: Option<&DatabaseState>, difference: &mut Difference) {
+    let changes = &mut difference.changes;
+    let database = wanted.name.clone();
+    let owner = wanted.owner.clone();
+    let Some(state) = state else {
+        changes.push(DatabaseChange::CreateDatabase(wanted.clone()));
+        changes.push(DatabaseChange::RevokeConnect { database: database.clone() });
+        changes.push(DatabaseChange::SecureSchema { database: database.clone(), owner });
+        extend(wanted, &BTreeSet::new(), changes);
+        return;
+    };
+    if state.owner != wanted.owner {
+        let from = state.owner.clone();
+        changes.push(DatabaseChange::SetOwner { database: database.clone(), owner: owner.clone(), from });
+    }
+    if state.public_connect {
+        changes.push(DatabaseChange::RevokeConnect { database: database.clone() });
+    }
+    if state.schema.as_ref().is_some_and(|schema| !schema.owner_creates || schema.public_creates) {
+        changes.push(DatabaseChange::SecureSchema { database, owner });
+    }
+    extend(wanted, &state.extensions, changes);
+    difference.warnings.extend(unchangeable(wanted, state));
+}
+
+fn extend(wanted: &Database, present: &BTreeSet<String>, changes: &mut Vec<DatabaseChange>) {
+    for name in wanted.extensions.iter().filter(|name| !present.contains(*name)) {
+        changes.push(DatabaseChange::CreateExtension { database: wanted.name.clone(), name: name.clone() });
+    }
+}
+
+fn unchangeable(wanted: &Database, state: &DatabaseState) -> Option<Warning> {
+    let same_encoding = spelling(&wanted.encoding) == spelling(&state.encoding);
+    let same_locale = [&state.collate, &state.ctype].into_iter().all(|l| spelling(l) == spelling(&wanted.locale));
+    if same_encoding && same_locale {
+        return None;
+    }
+    Some(Warning {
+        text: format!(
+            "database {} has encoding {} and locale {}/{}, the inventory says {} and {}: that cannot be changed in place",
+            wanted.name, state.encoding, state.collate, state.ctype, wanted.encoding, wanted.locale
+        ),
+        help: format!(
+            "set `encoding = \"{}\"` and `locale = \"{}\"` in [database], or dump the database and restore it into a new one",
+            state.encoding, state.collate
+        ),
+    })
+}
+
+/// `en_US.UTF-8`, `en_US.utf8` and `UTF8`, `utf-8` are spellings of the same.
+fn spelling(name: &str) -> String {
+    name.chars().filter(|c| *c != '-').flat_map(char::to_lowercase).collect()
+}
+
+impl DatabaseChange {
+    /// The database to be connected to for it.
+    pub fn database(&self) -> &str {
+        match self {
+            Self::SecureSchema { database, .. } | Self::CreateExtension { database, .. } => database,
+            _ => SUPERUSER,
+        }
+    }
+
+    /// One statement each: some cannot be in a transaction. May hold a SCRAM verifier, so not for logs.
+    fn statements(&self) -> Vec<Secret> {
+        let one = |sql: String| vec![Secret::new(sql)];
+        match self {
+            Self::CreateRole(role) => one(format!(
+                "CREATE ROLE {} WITH {} PASSWORD {}",
+                identifier(&role.name),
+                role.attributes,
+                literal(scram::verifier(&role.password).expose())
+            )),
+            Self::SetAttributes { role, attributes } => {
+                one(format!("ALTER ROLE {} WITH {attributes}", identifier(role)))
+            }
+            Self::SetPassword { role, password } => {
+                one(format!("ALTER ROLE {} PASSWORD {}", identifier(role), literal(scram::verifier(password).expose())))
+            }
+            Self::GrantFunctions { role, functions } => functions
+                .iter()
+                .map(|function| Secret::new(format!("GRANT EXECUTE ON FUNCTION {function} TO {}", identifier(role))))
+                .collect(),
+            Self::CreateDatabase(database) => one(create_database(database)),
+            Self::SetOwner { database, owner, .. } => {
+                one(format!("ALTER DATABASE {} OWNER TO {}", identifier(database), identifier(owner)))
+            }
+            Self::RevokeConnect { database } => {
+                one(format!("REVOKE CONNECT ON DATABASE {} FROM PUBLIC", identifier(database)))
+            }
+            Self::SecureSchema { owner, .. } => vec![
+                Secret::new(format!("GRANT ALL ON SCHEMA public TO {}", identifier(owner))),
+                Secret::new("REVOKE CREATE ON SCHEMA public FROM PUBLIC"),
+            ],
+            Self::CreateExtension { name, .. } => one(format!("CREATE EXTENSION IF NOT EXISTS {}", identifier(name))),
+        }
+    }
+}
+
+/// From template0, which has no objects of its own that could be in the way of another locale.
+fn create_database(database: &Database) -> String {
+    format!(
+        "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LOCALE {}",
+        identifier(&database.name),
+        identifier(&database.owner),
+        literal(&database.encoding),
+        literal(&database.locale)
+    )
+}
+
+/// As SQL has it, every attribute said.
+impl fmt::Display for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = [
+            (self.login, "LOGIN"),
+            (self.superuser, "SUPERUSER"),
+            (self.create_db, "CREATEDB"),
+            (self.create_role, "CREATEROLE"),
+            (self.replication, "REPLICATION"),
+            (self.bypass_rls, "BYPASSRLS"),
+        ];
+        for (index, (set, word)) in words.into_iter().enumerate() {
+            write!(f, "{}{}{word}", if index > 0 { " " } else { "" }, if set { "" } else { "NO" })?;
+        }
+        Ok(())
+    }
+}
+
+/// For people. No secrets.
+impl fmt::Display for DatabaseChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateRole(role) => write!(f, "create role {}", role.name),
+            Self::SetAttributes { role, attributes } => write!(f, "make role {role} {attributes}"),
+            Self::SetPassword { role, .. } => write!(f, "set the password of role {role}"),
+            Self::GrantFunctions { role, functions } => {
+                write!(f, "let role {role} execute {} functions of pg_rewind", functions.len())
+            }
+            Self::CreateDatabase(d) => {
+                write!(f, "create database {}, owned by {} ({}, {})", d.name, d.owner, d.encoding, d.locale)
+            }
+            Self::SetOwner { database, owner, from } => {
+                write!(f, "give database {database} from {from} to {owner}")
+            }
+            Self::RevokeConnect { database } => write!(f, "let only its owner connect to database {database}"),
+            Self::SecureSchema { database, owner } => {
+                write!(f, "let {owner} and nobody else create tables in schema public of database {database}")
+            }
+            Self::CreateExtension { database, name } => write!(f, "create extension {name} in database {database}"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "objects_tests.rs"]
+mod tests;

@@ -1,0 +1,125 @@
+//! Looks at the roles and the database as superuser, and performs changes. Knows nothing of what is wanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio_postgres::{Client, Error};
+
+use super::{Attributes, DatabaseChange, DatabaseState, Objects, RoleState, SchemaState, State};
+use crate::approval::Approved;
+use crate::cluster::http::DEADLINE;
+use crate::cluster::postgres::{Login, SqlError, connect, within};
+use crate::secret::Secret;
+use crate::transport::Transport;
+
+/// A superuser on the leader.
+pub struct Administrator<'a> {
+    pub transport: &'a dyn Transport,
+    /// To the database `postgres`.
+    pub login: Login<'a>,
+}
+
+/// CREATE DATABASE makes a checkpoint, and an extension may run a long script.
+const CHANGE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Keeps what is sent out of the server's log and pg_stat_statements (as Patroni does for the same statements), and
+/// does not wait for a synchronous standby that may not be there yet.
+const DISCREET: &str = "SET log_statement TO 'none'; SET log_min_duration_statement TO -1;
+SET log_min_error_statement TO 'panic'; SET pg_stat_statements.track_utility TO 'off'; SET pgaudit.log TO 'none';
+SET synchronous_commit TO 'local'";
+
+const ROLES: &str = "SELECT rolname, rolcanlogin, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls,
+       rolpassword,
+       array(SELECT f FROM unnest($2::text[]) f WHERE has_function_privilege(pg_authid.oid, f, 'EXECUTE'))
+  FROM pg_authid WHERE rolname = ANY($1::text[])";
+
+const DATABASE: &str = "SELECT pg_get_userbyid(datdba)::text, pg_encoding_to_char(encoding)::text, datcollate::text,
+       datctype::text,
+       EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) a
+                WHERE a.grantee = 0 AND a.privilege_type = 'CONNECT')
+  FROM pg_database WHERE datname = $1";
+
+const SCHEMA: &str = "SELECT coalesce((SELECT has_schema_privilege(r.oid, n.oid, 'CREATE')
+                   FROM pg_roles r WHERE r.rolname = $1), false),
+       EXISTS (SELECT FROM aclexplode(coalesce(nspacl, acldefault('n', nspowner))) a
+                WHERE a.grantee = 0 AND a.privilege_type = 'CREATE')
+  FROM pg_namespace n WHERE nspname = 'public'";
+
+impl Administrator<'_> {
+    /// What there is of what is wanted.
+    pub async fn observe(&self, desired: &Objects) -> Result<State, SqlError> {
+        let place = self.login.place();
+        let client = connect(self.transport, &self.login).await?;
+        let name = &desired.database.name;
+        let (roles, database) = within(DEADLINE, &place, "read roles and databases", async {
+            futures::try_join!(roles(&client, desired), database(&client, name))
+        })
+        .await?;
+        let mut state = State { roles, database };
+        if let Some(database) = &mut state.database {
+            let inside = connect(self.transport, &Login { database: name, ..self.login.clone() }).await?;
+            let owner = &desired.database.owner;
+            (database.extensions, database.schema) =
+                within(DEADLINE, &place, "read the application's database", contents(&inside, owner)).await?;
+        }
+        Ok(state)
+    }
+
+    /// Make one change.
+    pub async fn perform(&self, _approved: &Approved, change: &DatabaseChange) -> Result<(), SqlError> {
+        let client = connect(self.transport, &Login { database: change.database(), ..self.login.clone() }).await?;
+        within(CHANGE_DEADLINE, &self.login.place(), &change.to_string(), async {
+            client.batch_execute(DISCREET).await?;
+            for statement in change.statements() {
+                client.batch_execute(statement.expose()).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn roles(client: &Client, desired: &Objects) -> Result<BTreeMap<String, RoleState>, Error> {
+    let names: Vec<&str> = desired.roles.iter().map(|r| r.name.as_str()).collect();
+    let functions: Vec<&str> = desired.roles.iter().flat_map(|r| &r.functions).map(String::as_str).collect();
+    let rows = client.query(ROLES, &[&names, &functions]).await?;
+    rows.iter()
+        .map(|row| {
+            let attributes = Attributes {
+                login: row.try_get(1)?,
+                superuser: row.try_get(2)?,
+                create_db: row.try_get(3)?,
+                create_role: row.try_get(4)?,
+                replication: row.try_get(5)?,
+                bypass_rls: row.try_get(6)?,
+            };
+            let verifier = row.try_get::<_, Option<String>>(7)?.map(Secret::new);
+            let functions = row.try_get::<_, Vec<String>>(8)?.into_iter().collect();
+            Ok((row.try_get(0)?, RoleState { attributes, verifier, functions }))
+        })
+        .collect()
+}
+
+async fn database(client: &Client, name: &str) -> Result<Option<DatabaseState>, Error> {
+    let Some(row) = client.query_opt(DATABASE, &[&name]).await? else { return Ok(None) };
+    Ok(Some(DatabaseState {
+        owner: row.try_get(0)?,
+        encoding: row.try_get(1)?,
+        collate: row.try_get(2)?,
+        ctype: row.try_get(3)?,
+        public_connect: row.try_get(4)?,
+        extensions: BTreeSet::new(),
+        schema: None,
+    }))
+}
+
+async fn contents(client: &Client, owner: &str) -> Result<(BTreeSet<String>, Option<SchemaState>), Error> {
+    let extensions = client.query("SELECT extname::text FROM pg_extension", &[]).await?;
+    let schema = client.query_opt(SCHEMA, &[&owner]).await?;
+    let extensions = extensions.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let schema = match schema {
+        Some(row) => Some(SchemaState { owner_creates: row.try_get(0)?, public_creates: row.try_get(1)? }),
+        None => None,
+    };
+    Ok((extensions, schema))
+}

@@ -1,0 +1,87 @@
+//! What a member's own PostgreSQL says of itself, whatever Patroni says. Reads only.
+
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Client;
+
+use super::super::view::Gather;
+use super::{Login, SUPERUSER, SqlError, connect, within};
+use crate::cluster::http::DEADLINE;
+use crate::inventory::Host;
+
+/// A running PostgreSQL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// `15.18`
+    pub version: String,
+    pub in_recovery: bool,
+    /// The WAL receiver's state, on a replica: `streaming`.
+    pub receiver: Option<String>,
+    pub standbys: Vec<Standby>,
+    /// Is the application's database there?
+    pub database: bool,
+}
+
+/// Who streams from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standby {
+    pub name: String,
+    pub state: String,
+    /// `async`, `sync`, `quorum`, `potential`
+    pub sync: String,
+    /// Bytes written here and not yet replayed there.
+    pub lag: Option<i64>,
+}
+
+const ABOUT: &str = "SELECT current_setting('server_version'), pg_is_in_recovery(),
+       (SELECT status FROM pg_stat_wal_receiver LIMIT 1),
+       EXISTS (SELECT FROM pg_database WHERE datname = $1)";
+
+const STANDBYS: &str = "SELECT application_name, coalesce(state, ''), coalesce(sync_state, ''),
+       pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
+                       replay_lsn)::bigint
+  FROM pg_stat_replication ORDER BY 1";
+
+/// The superuser on one member, at the loopback address: no other host is let in as superuser.
+pub fn superuser<'a>(gather: &Gather<'a>, host: &'a Host, database: &'a str) -> Result<Login<'a>, String> {
+    let secrets = gather.secrets.ok_or("there are no passwords at hand to log in to PostgreSQL with")?;
+    Ok(Login {
+        host: host.name.clone(),
+        address: "127.0.0.1",
+        port: gather.inventory.postgresql.port,
+        user: SUPERUSER,
+        password: &secrets.superuser,
+        database,
+    })
+}
+
+/// Log in and look.
+pub async fn ask(gather: &Gather<'_>, login: &Login<'_>) -> Result<Server, SqlError> {
+    let place = login.place();
+    let transport = gather.transport(&login.host).map_err(|_| SqlError::NoConnection { place: place.clone() })?;
+    let client = connect(transport, login).await?;
+    within(DEADLINE, &place, "read its state", look(&client, &gather.inventory.database.name)).await
+}
+
+async fn look(client: &Client, database: &str) -> Result<Server, tokio_postgres::Error> {
+    let about = client.query_one(ABOUT, &[&database]).await?;
+    let standbys = client.query(STANDBYS, &[]).await?;
+    // `17.5 (Debian 17.5-1.pgdg120+1)` on some builds
+    let version: &str = about.try_get(0)?;
+    Ok(Server {
+        version: version.split(' ').next().unwrap_or_default().to_owned(),
+        in_recovery: about.try_get(1)?,
+        receiver: about.try_get(2)?,
+        database: about.try_get(3)?,
+        standbys: standbys
+            .iter()
+            .map(|row| {
+                Ok(Standby {
+                    name: row.try_get(0)?,
+                    state: row.try_get(1)?,
+                    sync: row.try_get(2)?,
+                    lag: row.try_get(3)?,
+                })
+            })
+            .collect::<Result<_, tokio_postgres::Error>>()?,
+    })
+}

@@ -1,0 +1,220 @@
+//! One look at the whole cluster: every service of every host asked at once. No judgement here; that is `assess`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::answer::{Answer, Seen};
+use super::postgres::{SUPERUSER, server};
+use super::{etcd, haproxy, patroni};
+use crate::inventory::{Component, Host, Inventory};
+use crate::names::HostName;
+use crate::transport::Transport;
+use crate::vault::Secrets;
+
+/// What is needed to ask.
+#[derive(Clone, Copy)]
+pub struct Gather<'a> {
+    pub inventory: &'a Inventory,
+    pub connections: &'a BTreeMap<HostName, Arc<dyn Transport>>,
+    /// Why there is no connection to a host.
+    pub unreachable: &'a BTreeMap<HostName, String>,
+    /// Without them PostgreSQL and HAProxy are not asked.
+    pub secrets: Option<&'a Secrets>,
+}
+
+impl<'a> Gather<'a> {
+    /// The connection to a host, or why there is none.
+    pub fn transport(&self, host: &HostName) -> Result<&'a dyn Transport, String> {
+        match self.connections.get(host) {
+            Some(transport) => Ok(transport.as_ref()),
+            None => Err(match self.unreachable.get(host) {
+                Some(reason) => format!("{host} cannot be reached: {reason}"),
+                None => format!("there is no connection to {host}"),
+            }),
+        }
+    }
+}
+
+/// What all of them said. In the order of the inventory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClusterView {
+    pub cluster: String,
+    /// Hosts without a connection, and why.
+    pub unreachable: BTreeMap<HostName, String>,
+    pub etcd: Vec<Seen<etcd::Member>>,
+    /// Has there ever been a leader?
+    pub initialized: Answer<bool>,
+    /// In maintenance mode.
+    pub paused: Answer<bool>,
+    /// The configuration all members share.
+    pub config: Answer<Value>,
+    pub members: Vec<Member>,
+    pub haproxy: Vec<Seen<Vec<haproxy::Server>>>,
+}
+
+/// A PostgreSQL host: what Patroni's cluster says of it, what its own Patroni says, what its own PostgreSQL says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    pub host: HostName,
+    /// False for a member that Patroni knows and the inventory does not.
+    pub in_inventory: bool,
+    /// None when Patroni does not know it.
+    pub listed: Option<patroni::Listed>,
+    pub patroni: Answer<patroni::About>,
+    pub server: Answer<server::Server>,
+}
+
+impl ClusterView {
+    /// The member with the leader lock.
+    pub fn leader(&self) -> Option<&Member> {
+        self.members.iter().find(|m| m.listed.as_ref().is_some_and(|l| l.role.leads()))
+    }
+
+    /// Did at least one Patroni tell who the members are?
+    pub fn members_known(&self) -> bool {
+        self.paused.known().is_some()
+    }
+
+    /// Does this replica stream, as far as anybody can tell?
+    pub fn streams(&self, member: &Member) -> bool {
+        let about: Vec<_> = self.members.iter().filter_map(|m| m.patroni.known()).cloned().collect();
+        let receives = member.server.known().is_some_and(|s| s.receiver.as_deref() == Some("streaming"));
+        receives || member.listed.as_ref().is_some_and(|listed| patroni::streams(listed, &about))
+    }
+
+    /// Nothing could be asked at all.
+    pub fn is_blind(&self) -> bool {
+        self.etcd.iter().all(|s| s.answer.is_unknown())
+            && self.members.iter().all(|m| m.patroni.is_unknown() && m.server.is_unknown())
+            && self.haproxy.iter().all(|s| s.answer.is_unknown())
+    }
+}
+
+/// Ask everybody everything, all at once: one wave of streams per host, each with its own deadline.
+pub async fn gather(gather: &Gather<'_>) -> ClusterView {
+    let inventory = gather.inventory;
+    let etcd = join_all(inventory.with(Component::Etcd).map(|host| ask_etcd(gather, host)));
+    let members = join_all(inventory.with(Component::Postgres).map(|host| ask_member(gather, host)));
+    let haproxy = join_all(inventory.with(Component::Haproxy).map(|host| ask_haproxy(gather, host)));
+    let (etcd, members, haproxy) = futures::join!(etcd, members, haproxy);
+    let (etcd, initialized): (Vec<_>, Vec<_>) = etcd.into_iter().unzip();
+    let cluster = choose(&members);
+    ClusterView {
+        cluster: inventory.cluster.clone(),
+        unreachable: gather.unreachable.clone(),
+        etcd,
+        initialized: first_known(initialized, "no etcd member could be asked"),
+        paused: cluster.clone().map(|c| c.pause),
+        config: first_known(members.iter().map(|m| m.config.clone()), "no Patroni could be asked"),
+        members: merge(members, cluster.known()),
+        haproxy,
+    }
+}
+
+/// The answers of one PostgreSQL host before they are merged.
+struct Asked {
+    host: HostName,
+    cluster: Answer<patroni::Cluster>,
+    about: Answer<patroni::About>,
+    config: Answer<Value>,
+    server: Answer<server::Server>,
+}
+
+async fn ask_etcd(gather: &Gather<'_>, host: &Host) -> (Seen<etcd::Member>, Answer<bool>) {
+    let (member, initialized) = match etcd::client(gather, host) {
+        Ok(http) => {
+            let (member, initialized) =
+                futures::join!(etcd::ask(&http), etcd::initialized(&http, &gather.inventory.cluster));
+            (member.into(), initialized.into())
+        }
+        Err(reason) => (Answer::Unknown(reason.clone()), Answer::Unknown(reason)),
+    };
+    (Seen { host: host.name.clone(), answer: member }, initialized)
+}
+
+async fn ask_member(gather: &Gather<'_>, host: &Host) -> Asked {
+    let rest = async {
+        match patroni::client(gather, host) {
+            Ok(http) => {
+                let (cluster, about, config) =
+                    futures::join!(patroni::cluster(&http), patroni::about(&http), patroni::config(&http));
+                (cluster.into(), about.into(), config.into())
+            }
+            Err(why) => (Answer::Unknown(why.clone()), Answer::Unknown(why.clone()), Answer::Unknown(why)),
+        }
+    };
+    let server = async {
+        // The reason "cannot be reached" goes before "no passwords".
+        let login = gather.transport(&host.name).and_then(|_| server::superuser(gather, host, SUPERUSER));
+        match login {
+            Ok(login) => server::ask(gather, &login).await.into(),
+            Err(why) => Answer::Unknown(why),
+        }
+    };
+    let ((cluster, about, config), server) = futures::join!(rest, server);
+    Asked { host: host.name.clone(), cluster, about, config, server }
+}
+
+async fn ask_haproxy(gather: &Gather<'_>, host: &Host) -> Seen<Vec<haproxy::Server>> {
+    let client = gather.transport(&host.name).and_then(|_| haproxy::client(gather, host));
+    let answer = match client {
+        Ok(http) => haproxy::ask(&http).await.into(),
+        Err(reason) => Answer::Unknown(reason),
+    };
+    Seen { host: host.name.clone(), answer }
+}
+
+/// Whose word on the cluster is taken: all read the same from etcd, but a member cut off from it remembers old news,
+/// so the one that saw etcd last.
+fn choose(members: &[Asked]) -> Answer<patroni::Cluster> {
+    let seen = |m: &&Asked| m.about.known().and_then(|about| about.dcs_last_seen);
+    let newest = members.iter().filter(|m| m.cluster.known().is_some()).max_by_key(seen);
+    match newest {
+        Some(member) => member.cluster.clone(),
+        None => first_known(members.iter().map(|m| m.cluster.clone()), "the inventory has no PostgreSQL host"),
+    }
+}
+
+/// The first value; or else the first reason, where "down" says more than "unknown".
+fn first_known<T>(answers: impl IntoIterator<Item = Answer<T>>, none: &str) -> Answer<T> {
+    let mut best = Answer::Unknown(none.to_owned());
+    let mut rank = 0;
+    for answer in answers {
+        let this = match answer {
+            Answer::Known(_) => 3,
+            Answer::Down(_) => 2,
+            Answer::Unknown(_) => 1,
+        };
+        if this > rank {
+            (best, rank) = (answer, this);
+        }
+    }
+    best
+}
+
+fn merge(asked: Vec<Asked>, cluster: Option<&patroni::Cluster>) -> Vec<Member> {
+    let listed = cluster.map(|c| c.members.as_slice()).unwrap_or_default();
+    let mut members: Vec<Member> = asked
+        .into_iter()
+        .map(|a| Member {
+            in_inventory: true,
+            listed: listed.iter().find(|l| l.name == a.host).cloned(),
+            host: a.host,
+            patroni: a.about,
+            server: a.server,
+        })
+        .collect();
+    let strangers: Vec<_> = listed.iter().filter(|l| members.iter().all(|m| m.host != l.name)).cloned().collect();
+    members.extend(strangers.into_iter().map(|listed| Member {
+        host: listed.name.clone(),
+        in_inventory: false,
+        listed: Some(listed),
+        patroni: Answer::Unknown("not in the inventory".to_owned()),
+        server: Answer::Unknown("not in the inventory".to_owned()),
+    }));
+    members
+}
