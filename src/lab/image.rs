@@ -1,0 +1,87 @@
+//! The root file system all hosts of a release share: built once with mmdebstrap, kept in the cache, never written to
+//! again (hosts write to an overlay). It is built beside its place and renamed into it, so there is never half of one.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use sha2::{Digest, Sha256};
+
+use super::Say;
+use super::error::{LabError, OnPath};
+use super::mirror::Mirror;
+use super::place::{Place, lock_file, remove_tree};
+use super::state::Suite;
+use super::tool::command;
+
+/// What a bare host has, besides Debian's essential packages and apt.
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,ca-certificates,locales";
+
+/// Run before anything is downloaded: this machine's logins for its mirror. They do not stay in the image.
+const SETUP: &str = r#"mkdir -p "$1"/etc/apt/auth.conf.d
+for login in /etc/apt/auth.conf.d/*; do [ ! -f "$login" ] || cp "$login" "$1"/etc/apt/auth.conf.d/; done
+"#;
+
+/// Run in the finished tree (`$1`): users for both ways of becoming root, no identity, our network set-up.
+const CUSTOMIZE: &str = r#"set -e
+rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/machine-id "$1"/var/lib/dbus/machine-id "$1"/etc/apt/apt.conf.d/99mmdebstrap
+rm -f "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/* "$1"/etc/apt/auth.conf.d/*
+for user in admin operator; do chroot "$1" useradd --create-home --no-user-group --shell /bin/bash --password '*' "$user"; done
+chroot "$1" usermod --append --groups sudo operator
+echo 'admin ALL=(ALL:ALL) NOPASSWD: ALL' >"$1"/etc/sudoers.d/admin
+chmod 0440 "$1"/etc/sudoers.d/admin
+chroot "$1" systemctl --quiet enable systemd-networkd.service
+ln -sf /usr/share/zoneinfo/Etc/UTC "$1"/etc/localtime
+"#;
+
+/// The image of a release, built when the cache has none.
+pub(super) fn ensure(place: &Place, suite: Suite, mirror: &Mirror, say: Say) -> Result<PathBuf, LabError> {
+    let images = place.cache.join("images");
+    fs::create_dir_all(&images).on("make", &images)?;
+    let name = format!("{}-{}", suite.codename(), recipe_digest());
+    let image = images.join(&name);
+    let wait = || say(&format!("waiting for the image {name}, which another command is building"));
+    let (_lock, file) = lock_file(&images.join(format!(".{name}.lock")), &wait)?;
+    if image.is_dir() {
+        return Ok(image);
+    }
+    say(&format!("building the image {name} (once; takes about half a minute)"));
+    let part = images.join(format!(".{name}.part"));
+    remove_tree(&part)?;
+    build(&part, suite, mirror, file)?;
+    fs::rename(&part, &image).on("put in place", &image)?;
+    Ok(image)
+}
+
+/// A changed recipe is another image.
+fn recipe_digest() -> String {
+    let digest = Sha256::new().chain_update(PACKAGES).chain_update(CUSTOMIZE).finalize();
+    digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn build(target: &Path, suite: Suite, mirror: &Mirror, lock: File) -> Result<(), LabError> {
+    let log = target.with_extension("log");
+    let output = File::create(&log).on("write", &log)?;
+    let errors = output.try_clone().on("write", &log)?;
+    let mut mmdebstrap = command("mmdebstrap");
+    mmdebstrap.args(["--mode=root", "--format=directory", "--variant=minbase"]);
+    mmdebstrap.arg(format!("--include={PACKAGES}")).arg(format!("--customize-hook={CUSTOMIZE}"));
+    for line in mirror.settings.lines() {
+        mmdebstrap.arg(format!("--aptopt={}", line.trim_end_matches(';')));
+    }
+    mmdebstrap.arg(format!("--setup-hook={SETUP}"));
+    mmdebstrap.arg(suite.codename()).arg(target).arg(&mirror.archive);
+    // Standard input is the lock file: should this process be killed, the lock lasts as long as mmdebstrap goes on
+    // writing, and nobody begins to build in the same place.
+    mmdebstrap.stdin(Stdio::from(lock)).stdout(output).stderr(errors);
+    let status = mmdebstrap.status().on("run mmdebstrap for", target)?;
+    if status.success() {
+        return fs::remove_file(&log).on("remove", &log);
+    }
+    Err(LabError::Tool {
+        what: format!("build an image of {}", suite.codename()),
+        command: format!("mmdebstrap … {} … {}", suite.codename(), mirror.archive),
+        status: status.to_string(),
+        output: fs::read_to_string(&log).unwrap_or_default(),
+    })
+}

@@ -1,0 +1,201 @@
+//! The inventory a lab writes: its own, or a given one with addresses, logins and host keys replaced.
+
+use std::fmt::Write;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use toml_edit::{DocumentMut, Item, Table, value};
+
+use super::error::{LabError, OnPath};
+
+/// A host as the lab found or made it.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub name: String,
+    pub address: Ipv4Addr,
+    pub fingerprint: String,
+}
+
+/// Where the hosts of a lab come from.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// So many, with roles as in [`roles`].
+    Count(usize),
+    /// An inventory somebody wrote.
+    File { path: PathBuf, document: Box<DocumentMut> },
+}
+
+impl Source {
+    pub fn read(path: &Path) -> Result<Self, LabError> {
+        let text = fs::read_to_string(path).on("read", path)?;
+        let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| LabError::Inventory {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        Ok(Self::File { path: path.to_owned(), document: Box::new(document) })
+    }
+
+    /// The names of the hosts, in order.
+    pub fn names(&self) -> Result<Vec<String>, LabError> {
+        let (path, document) = match self {
+            Self::Count(count) => return Ok((0..*count).map(|index| default_name(*count, index)).collect()),
+            Self::File { path, document } => (path, document),
+        };
+        let bad = |reason: &str| LabError::Inventory { path: path.clone(), reason: reason.to_owned() };
+        let hosts = document.get("host").and_then(Item::as_array_of_tables);
+        let hosts = hosts.ok_or_else(|| bad("it has no [[host]] tables"))?;
+        let mut names = Vec::new();
+        for host in hosts {
+            let name = host.get("name").and_then(Item::as_str).ok_or_else(|| bad("a [[host]] has no name"))?;
+            if !super::is_name(name) {
+                return Err(bad(&format!(
+                    "the lab cannot name a host `{name}`: use lower-case letters, digits and dashes"
+                )));
+            }
+            if names.iter().any(|other| other == name) {
+                return Err(bad(&format!("two hosts are called `{name}`")));
+            }
+            names.push(name.to_owned());
+        }
+        Ok(names)
+    }
+
+    /// The text of the lab's inventory.
+    pub fn render(&self, lab: &str, identity: &Path, hosts: &[Written]) -> String {
+        match self {
+            Self::Count(_) => fresh(lab, identity, hosts),
+            Self::File { path, document } => {
+                let mut document = document.as_ref().clone();
+                rewrite(&mut document, identity, hosts);
+                anchor(&mut document, path);
+                document.to_string()
+            }
+        }
+    }
+}
+
+/// One host or three carry everything; of more, the first three are the database and the others the load balancers.
+fn roles(count: usize, index: usize) -> &'static [&'static str] {
+    match (count, index) {
+        (1 | 3, _) => &["etcd", "postgres", "haproxy"],
+        (2, 0) | (_, 0..=2) => &["etcd", "postgres"],
+        _ => &["haproxy"],
+    }
+}
+
+fn default_name(count: usize, index: usize) -> String {
+    match roles(count, index) {
+        ["haproxy"] => format!("lb{}", index - 2),
+        _ => format!("db{}", index + 1),
+    }
+}
+
+fn fresh(lab: &str, identity: &Path, hosts: &[Written]) -> String {
+    let mut text = format!(
+        "# Made by `xnat-provision lab up`: throwaway hosts on this machine. Removed by `xnat-provision lab down --name {lab}`.\n\n\
+         [cluster]\nname = \"{lab}\"\n\n[ssh]\nuser = \"root\"\nidentity = {}\nbecome = \"none\"\n",
+        value(identity.display().to_string())
+    );
+    for (index, host) in hosts.iter().enumerate() {
+        let roles: Vec<String> = roles(hosts.len(), index).iter().map(|role| format!("{role:?}")).collect();
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "\n[[host]]\nname = \"{}\"\naddress = \"{}\"\nroles = [{}]\nfingerprint = \"{}\"\n",
+            host.name,
+            host.address,
+            roles.join(", "),
+            host.fingerprint
+        );
+    }
+    if matches!(hosts.len(), 1 | 3) {
+        text += "\n[haproxy]\n# PostgreSQL has 5432 on these hosts.\nprimary_port = 5000\nreplica_port = 5001\n";
+    }
+    text
+}
+
+fn rewrite(document: &mut DocumentMut, identity: &Path, hosts: &[Written]) {
+    let mut ssh = Table::new();
+    ssh.insert("user", value("root"));
+    ssh.insert("identity", value(identity.display().to_string()));
+    ssh.insert("become", value("none"));
+    // In the old table's place, so that the file keeps its order.
+    match document.get_mut("ssh").and_then(Item::as_table_mut) {
+        Some(old) => {
+            old.clear();
+            old.extend(ssh);
+        }
+        None => {
+            document.insert("ssh", Item::Table(ssh));
+        }
+    }
+    let Some(tables) = document.get_mut("host").and_then(Item::as_array_of_tables_mut) else { return };
+    for (table, host) in tables.iter_mut().zip(hosts) {
+        table.remove("ssh");
+        table.insert("address", value(host.address.to_string()));
+        table.insert("fingerprint", value(host.fingerprint.clone()));
+    }
+}
+
+/// The file is written somewhere else, so what it names relative to itself is made absolute.
+fn anchor(document: &mut DocumentMut, path: &Path) {
+    let Some(directory) = path.parent().and_then(|parent| parent.join(".").canonicalize().ok()) else { return };
+    let anchored = |item: &Item| item.as_str().map(|old| value(directory.join(old).display().to_string()));
+    if let Some(assets) = document.get("assets").and_then(anchored) {
+        document.insert("assets", assets);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(names: &[String]) -> Vec<Written> {
+        let host = |(index, name): (usize, &String)| Written {
+            name: name.clone(),
+            address: super::super::network::address(5, 11 + u8::try_from(index).expect("few hosts")),
+            fingerprint: format!("SHA256:{name}"),
+        };
+        names.iter().enumerate().map(host).collect()
+    }
+
+    #[test]
+    fn four_hosts_are_three_databases_and_a_load_balancer() {
+        let source = Source::Count(4);
+        let names = source.names().expect("named");
+        insta::assert_snapshot!(source.render("lab", Path::new("/lab/id_ed25519"), &hosts(&names)));
+    }
+
+    #[test]
+    fn three_hosts_share_everything() {
+        let source = Source::Count(3);
+        let names = source.names().expect("named");
+        assert_eq!(names, ["db1", "db2", "db3"]);
+        let text = source.render("lab", Path::new("/lab/id_ed25519"), &hosts(&names));
+        assert_eq!(text.matches(r#"roles = ["etcd", "postgres", "haproxy"]"#).count(), 3);
+        assert!(text.contains("primary_port = 5000"), "{text}");
+    }
+
+    #[test]
+    fn of_a_given_inventory_only_addresses_logins_and_keys_are_replaced() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("site.toml");
+        let text = include_str!("../../tests/fixtures/lab/site.toml");
+        fs::write(&path, text).expect("written");
+        let source = Source::read(&path).expect("read");
+        let names = source.names().expect("named");
+        let written = source.render("lab", Path::new("/lab/id_ed25519"), &hosts(&names));
+        let base = dir.path().canonicalize().expect("there").display().to_string();
+        insta::assert_snapshot!(written.replace(&base, "SITE"));
+    }
+
+    #[test]
+    fn a_file_without_hosts_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("site.toml");
+        fs::write(&path, "[cluster]\nname = \"x\"\n").expect("written");
+        let error = Source::read(&path).expect("read").names().expect_err("refused");
+        assert!(error.to_string().ends_with("it has no [[host]] tables"), "{error}");
+    }
+}

@@ -1,0 +1,201 @@
+//! `lab up`: the state first, then the network, then all hosts at once; taken down again when anything fails.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+
+use super::down::tear_down;
+use super::error::{LabError, OnPath};
+use super::inventory::{Source, Written};
+use super::machine::{Machine, Outfit};
+use super::mirror::Mirror;
+use super::place::{Lock, Place, lock_directory, write_whole};
+use super::pool::{self, Pool};
+use super::state::{AirGap, LabHost, LabId, Link, Phase, State, Suite};
+use super::status::LabStatus;
+use super::{MAX_HOSTS, Say, image, is_name, keys, network, tool, wait};
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub name: String,
+    pub hosts: Hosts,
+    pub suite: Suite,
+    /// Instead of the one this machine's apt uses.
+    pub mirror: Option<String>,
+    /// Where the inventory goes; into the lab's directory unless given.
+    pub write: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Hosts {
+    Count(usize),
+    /// The hosts of an inventory.
+    Inventory(PathBuf),
+}
+
+/// Make a lab and wait until all its hosts are ready.
+pub fn up(request: &Request, say: Say) -> Result<LabStatus, LabError> {
+    tool::require_all()?;
+    if !is_name(&request.name) {
+        return Err(LabError::BadName(request.name.clone()));
+    }
+    let source = match &request.hosts {
+        Hosts::Count(count) => Source::Count(*count),
+        Hosts::Inventory(path) => Source::read(path)?,
+    };
+    let names = source.names()?;
+    if !(1..=MAX_HOSTS).contains(&names.len()) {
+        return Err(LabError::HostCount(names.len()));
+    }
+    // What is written into hosts must be readable there, whatever the caller's mask is.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let place = Place::from_environment();
+    let directory = place.lab(&request.name);
+    let _lock = claim(&place, &request.name, say)?;
+    let made = make(request, &place, &Plan { source, names, directory: &directory }, say);
+    if made.is_err() {
+        say("taking down what was made so far");
+        tear_down(&place, &request.name)?;
+    }
+    made
+}
+
+/// The lab's directory, locked and empty: what a crashed `lab up` left in it is removed first.
+fn claim(place: &Place, name: &str, say: Say) -> Result<Lock, LabError> {
+    let directory = place.lab(name);
+    loop {
+        fs::create_dir_all(&directory).on("make", &directory)?;
+        let Some(lock) =
+            lock_directory(&directory, &|| say(&format!("waiting for another command on the lab {name}")))?
+        else {
+            continue;
+        };
+        if State::load(&directory)?.is_some_and(|state| state.phase == Phase::Ready) {
+            return Err(LabError::Taken { name: name.to_owned() });
+        }
+        if super::place::entries(&directory)?.is_empty() {
+            return Ok(lock);
+        }
+        say("removing what an earlier lab up left that did not come to its end");
+        tear_down(place, name)?;
+    }
+}
+
+struct Plan<'a> {
+    source: Source,
+    names: Vec<String>,
+    directory: &'a Path,
+}
+
+fn make(request: &Request, place: &Place, plan: &Plan, say: Say) -> Result<LabStatus, LabError> {
+    let directory = plan.directory;
+    let mirror = Mirror::find(request.mirror.as_deref())?;
+    let image = image::ensure(place, request.suite, &mirror, say)?;
+    gather_from_all(place)?;
+    let mut state = take_network(request, plan, &mirror)?;
+    let identity = keys::identity(directory);
+    let public_key = keys::make_pair(&identity, &format!("lab {}", request.name))?;
+    let password: String = rand::random::<[u8; 12]>().iter().map(|byte| format!("{byte:02x}")).collect();
+    write_whole(&directory.join("operator-password"), &format!("{password}\n"), 0o600)?;
+    let outfit = Outfit {
+        mirror: &mirror,
+        pool: &Pool::of(place, request.suite, &state.sources),
+        public_key: &public_key,
+        operator_password: &password,
+        resolv_conf: &resolv_conf()?,
+    };
+    say(&format!(
+        "booting {} ({}, {})",
+        plan.names.join(", "),
+        request.suite.codename(),
+        network::address(state.subnet, 0)
+    ));
+    let host_keys = at_once(&state, |host| machine(&state, host, directory, &image).make(&outfit))?;
+    keys::write_known_hosts(directory, &state, &host_keys)?;
+    at_once(&state, |host| {
+        let machine = machine(&state, host, directory, &image);
+        wait::until_ready(&machine, machine.boot()?)
+    })?;
+    let written = written(&state, directory)?;
+    let text = plan.source.render(&request.name, &identity, &written);
+    write_whole(&state.inventory, &text, 0o644)?;
+    state.phase = Phase::Ready;
+    state.save(directory)?;
+    super::status::of(place, state)
+}
+
+fn machine<'a>(state: &'a State, host: &'a LabHost, lab: &'a Path, image: &'a Path) -> Machine<'a> {
+    Machine { state, host, lab, image }
+}
+
+/// Do something for every host, all at the same time; the first error when any fails.
+fn at_once<T: Send>(state: &State, work: impl Fn(&LabHost) -> Result<T, LabError> + Sync) -> Result<Vec<T>, LabError> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = state.hosts.iter().map(|host| scope.spawn(move || work(host))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}
+
+/// Other labs' hosts may have downloaded what the new ones will want.
+fn gather_from_all(place: &Place) -> Result<(), LabError> {
+    for name in place.names()? {
+        if let Ok(Some(state)) = State::load(&place.lab(&name)) {
+            pool::gather(place, &state)?;
+        }
+    }
+    Ok(())
+}
+
+/// Choose a subnet and take it; the state is on disk before the bridge is made.
+fn take_network(request: &Request, plan: &Plan, mirror: &Mirror) -> Result<State, LabError> {
+    let id = LabId::of(plan.directory);
+    let _machine = network::lock_machine()?;
+    let subnet = network::free_subnet(id.first_subnet())?;
+    let host = |(index, name): (usize, &String)| LabHost {
+        name: name.clone(),
+        number: index + 1,
+        // MAX_HOSTS keeps this below 255.
+        address: network::address(subnet, u8::try_from(index + 11).unwrap_or(u8::MAX)),
+        machine_id: format!("{:032x}", rand::random::<u128>()),
+        link: Link::Up,
+    };
+    let inventory = match &request.write {
+        Some(path) => std::path::absolute(path).on("write", path)?,
+        None => plan.directory.join("inventory.toml"),
+    };
+    let state = State {
+        name: request.name.clone(),
+        id,
+        phase: Phase::Making,
+        suite: request.suite,
+        subnet,
+        air_gap: AirGap::Off,
+        inventory,
+        sources: mirror.digest(request.suite),
+        hosts: plan.names.iter().enumerate().map(host).collect(),
+    };
+    state.save(plan.directory)?;
+    network::create(&state)?;
+    Ok(state)
+}
+
+fn written(state: &State, directory: &Path) -> Result<Vec<Written>, LabError> {
+    let of = |host: &LabHost| {
+        let public = directory.join("hosts").join(&host.name).join("root/etc/ssh/ssh_host_ed25519_key.pub");
+        Ok(Written { name: host.name.clone(), address: host.address, fingerprint: keys::fingerprint(&public)? })
+    };
+    state.hosts.iter().map(of).collect()
+}
+
+/// This machine's name servers, as hosts can reach them: systemd-resolved's real ones and not its stub on loopback.
+fn resolv_conf() -> Result<String, LabError> {
+    let real = Path::new("/run/systemd/resolve/resolv.conf");
+    let path = if real.exists() { real } else { Path::new("/etc/resolv.conf") };
+    fs::read_to_string(path).on("read", path)
+}
