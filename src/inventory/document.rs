@@ -86,7 +86,12 @@ pub(super) fn parse(text: &str) -> Result<Spanned<DeTable<'_>>, Vec<Problem>> {
     if errors.is_empty() {
         return Ok(document);
     }
-    Err(errors.iter().map(|error| syntax(text, error)).collect())
+    // After the first mistake in a line, the parser's further ones in it are about its own confusion.
+    let line =
+        |error: &toml::de::Error| error.span().and_then(|span| Some(text.get(..span.start)?.matches('\n').count()));
+    let mut lines = BTreeSet::new();
+    let first_of_line = errors.iter().filter(|error| lines.insert(line(error)));
+    Err(first_of_line.map(|error| syntax(text, error)).collect())
 }
 
 fn syntax(text: &str, error: &toml::de::Error) -> Problem {

@@ -23,6 +23,7 @@ use toml::de::Deserializer;
 pub use model::*;
 pub use problem::{InventoryErrors, Label, Problem, Problems, Severity};
 pub use schema::schema;
+pub use values::Size;
 
 use document::Places;
 use surroundings::Surroundings;

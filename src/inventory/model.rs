@@ -201,8 +201,27 @@ impl Inventory {
     pub fn host(&self, name: &HostName) -> Option<&Host> {
         self.hosts.iter().find(|h| &h.name == name)
     }
+    /// PostgreSQL's major version on a release: the inventory's, or the distribution's own.
+    pub fn postgresql_major(&self, codename: &str) -> Option<u32> {
+        self.postgresql.version.or_else(|| distribution_postgresql(codename))
+    }
+    /// Where a member keeps its data.
+    pub fn postgresql_data_dir(&self, major: u32) -> String {
+        format!("/var/lib/postgresql/{major}/{}", self.cluster)
+    }
     /// The hosts that have a component, in the order of the file.
     pub fn with(&self, component: Component) -> impl Iterator<Item = &Host> {
         self.hosts.iter().filter(move |h| h.components.contains(&component))
+    }
+}
+
+/// The major version of PostgreSQL in a release's own packages.
+pub fn distribution_postgresql(codename: &str) -> Option<u32> {
+    match codename {
+        "bookworm" => Some(15),
+        "trixie" => Some(17),
+        "jammy" => Some(14),
+        "noble" => Some(16),
+        _ => None,
     }
 }

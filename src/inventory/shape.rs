@@ -176,7 +176,13 @@ impl Walk<'_> {
 
     fn missing(&mut self, table: &DeTable<'_>, schema: &Object, path: &str) {
         let required = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let known = schema.get("properties").and_then(Value::as_object);
         for name in required.filter(|name| !table.contains_key(*name)) {
+            // `adress = …` is one mistake, and it is told as the unknown key.
+            if table.iter().any(|(key, _)| known.is_some_and(|known| is_slip_for(key.get_ref(), name, known))) {
+                self.places.pruned.insert(child(path, name));
+                continue;
+            }
             let missing = child(path, name);
             let property = schema.get("properties").and_then(|all| all.get(name)).and_then(Value::as_object);
             let message = match path {
@@ -208,6 +214,11 @@ impl Walk<'_> {
         let about = describe(name, Some(schema));
         self.problems.push(problem.help(if help.is_empty() { about } else { help }));
     }
+}
+
+/// Whether an unknown key is most likely `wanted` misspelt.
+fn is_slip_for(key: &str, wanted: &str, known: &Object) -> bool {
+    !known.contains_key(key) && suggest::nearest(key, known.keys().map(String::as_str)) == Some(wanted)
 }
 
 fn describe(name: &str, schema: Option<&Object>) -> String {

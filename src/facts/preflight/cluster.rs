@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::machine::postgresql_version;
 use super::{Refusal, Severity};
 use crate::facts::Facts;
 use crate::inventory::{Component, Inventory};
@@ -11,7 +10,7 @@ use crate::names::HostName;
 /// Everything about the hosts together. Hosts without facts are passed over.
 pub fn check(inventory: &Inventory, facts: &BTreeMap<HostName, Facts>) -> Vec<Refusal> {
     let mut all = same_machine(inventory, facts);
-    all.extend(different(inventory, facts, &|facts| postgresql_version(inventory, &facts.codename).map(|v| v.to_string()), &Difference {
+    all.extend(different(inventory, facts, &|facts| inventory.postgresql_major(&facts.codename).map(|v| v.to_string()), &Difference {
         code: "xnat::preflight::mixed_postgresql",
         what: "PostgreSQL",
         why: "replicas need the leader's major version",

@@ -1,7 +1,7 @@
 //! The machine itself: system, memory, disk, clock, address.
 
 use super::{Refusal, Subject};
-use crate::inventory::{Component, PackageSource, Synchronous};
+use crate::inventory::{Component, PackageSource, Synchronous, distribution_postgresql};
 
 /// os-release's ID, VERSION_ID and how people call it. The first two are tested on every change.
 const SUPPORTED: [(&str, &str, &str); 4] = [
@@ -11,8 +11,15 @@ const SUPPORTED: [(&str, &str, &str); 4] = [
     ("ubuntu", "24.04", "Ubuntu 24.04 (untested)"),
 ];
 
-/// PostgreSQL's and Patroni's major version in each release's own packages.
-const SHIPPED: [(&str, u32, u32); 4] = [("bookworm", 15, 3), ("trixie", 17, 4), ("jammy", 14, 2), ("noble", 16, 3)];
+/// Patroni's major version in each release's own packages.
+fn distribution_patroni(codename: &str) -> Option<u32> {
+    match codename {
+        "bookworm" | "noble" => Some(3),
+        "trixie" => Some(4),
+        "jammy" => Some(2),
+        _ => None,
+    }
+}
 
 const GIB: u64 = 1 << 20;
 const MIB: u64 = 1 << 10;
@@ -178,8 +185,9 @@ pub(super) fn address(subject: &Subject<'_>) -> Vec<Refusal> {
 /// What the distribution ships against what the inventory asks for.
 pub(super) fn software(subject: &Subject<'_>) -> Vec<Refusal> {
     let (inventory, facts) = (subject.inventory, subject.facts);
-    let shipped = SHIPPED.into_iter().find(|(codename, _, _)| *codename == facts.codename);
-    let Some((codename, postgresql, patroni)) = shipped else { return Vec::new() };
+    let codename = facts.codename.as_str();
+    let shipped = distribution_postgresql(codename).zip(distribution_patroni(codename));
+    let Some((postgresql, patroni)) = shipped else { return Vec::new() };
     let from_distribution = matches!(inventory.packages.source, PackageSource::Distribution);
     if !subject.host.components.contains(&Component::Postgres) || !from_distribution {
         return Vec::new();
@@ -200,14 +208,6 @@ pub(super) fn software(subject: &Subject<'_>) -> Vec<Refusal> {
         ));
     }
     found
-}
-
-/// The PostgreSQL major version this host will get.
-pub(super) fn postgresql_version(inventory: &crate::inventory::Inventory, codename: &str) -> Option<u32> {
-    inventory
-        .postgresql
-        .version
-        .or_else(|| SHIPPED.into_iter().find(|(name, _, _)| *name == codename).map(|(_, version, _)| version))
 }
 
 fn human(kib: u64) -> String {

@@ -10,7 +10,6 @@ use miette::Diagnostic;
 use serde::Serialize;
 
 use super::Facts;
-use crate::error::{Exit, Fails};
 use crate::inventory::{Host, Inventory};
 use crate::names::HostName;
 
@@ -27,7 +26,7 @@ pub enum Severity {
 
 /// One reason why a host cannot work, or is worth a look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("{host}: {message}")]
+#[error("{message}")]
 pub struct Refusal {
     pub host: HostName,
     pub severity: Severity,
@@ -48,40 +47,6 @@ impl Diagnostic for Refusal {
     }
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         Some(Box::new(&self.help))
-    }
-}
-
-/// Everything that speaks against starting. Made only when at least one reason is [`Severity::Refuse`].
-#[derive(Debug, thiserror::Error)]
-#[error("{} of these hosts cannot be used as they are; nothing was changed", count_hosts(all))]
-pub struct Refused {
-    all: Vec<Refusal>,
-}
-
-impl Refused {
-    /// The error, if any of the reasons is one to refuse.
-    pub fn from_reasons(all: &[Refusal]) -> Option<Self> {
-        let refusals: Vec<Refusal> = all.iter().filter(|one| one.severity == Severity::Refuse).cloned().collect();
-        (!refusals.is_empty()).then_some(Self { all: refusals })
-    }
-}
-
-fn count_hosts(all: &[Refusal]) -> usize {
-    all.iter().map(|one| &one.host).collect::<std::collections::BTreeSet<_>>().len()
-}
-
-impl Diagnostic for Refused {
-    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new("xnat::preflight::refused"))
-    }
-    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        Some(Box::new(self.all.iter().map(|one| one as &dyn Diagnostic)))
-    }
-}
-
-impl Fails for Refused {
-    fn exit(&self) -> Exit {
-        Exit::Failed
     }
 }
 

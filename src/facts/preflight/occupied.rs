@@ -1,6 +1,5 @@
 //! What is there already and is not ours: other people's databases above all.
 
-use super::machine::postgresql_version;
 use super::{Refusal, Subject};
 use crate::facts::Listener;
 use crate::inventory::Component;
@@ -73,8 +72,8 @@ pub(super) fn databases(subject: &Subject<'_>) -> Vec<Refusal> {
     }
     let (facts, cluster) = (subject.facts, &subject.inventory.cluster);
     let mut found = Vec::new();
-    let ours = postgresql_version(subject.inventory, &facts.codename)
-        .map(|version| format!("/var/lib/postgresql/{version}/{cluster}"));
+    let ours =
+        subject.inventory.postgresql_major(&facts.codename).map(|major| subject.inventory.postgresql_data_dir(major));
     for listener in facts.listening.iter().filter(|listener| listener.process.as_deref() == Some("postgres")) {
         if listener.port == subject.inventory.postgresql.port && listener.directory != ours {
             found.push(foreign_postgresql(subject, listener, "the cluster's PostgreSQL needs that port"));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::problem::Problem;
+use super::super::raw;
 use super::super::values::Period;
 use super::Context;
 
@@ -46,48 +47,46 @@ pub(super) fn etcd_data_dir(context: &Context<'_>) -> Vec<Problem> {
 
 pub(super) fn haproxy_checks(context: &Context<'_>) -> Vec<Problem> {
     let check = &context.raw.haproxy.check;
-    let mut problems = Vec::new();
-    let intervals = [
+    let zero = [
         ("inter", check.inter),
         ("fastinter", check.fastinter),
         ("downinter", check.downinter),
         ("timeout", check.timeout),
     ];
-    for (key, _) in intervals.into_iter().filter(|(_, period)| period.0.is_zero()) {
+    let zero = zero.into_iter().filter(|(_, period)| period.0.is_zero()).map(|(key, _)| {
         let problem = Problem::error("xnat::inventory::check_timing", format!("`haproxy.check.{key}` cannot be 0"));
-        problems.push(
-            problem
-                .at(context.places.value(&format!("haproxy.check.{key}")), "")
-                .help("use a second or less, such as \"500ms\""),
-        );
-    }
-    let mut warn = |key: &str, message: String, help: &str| {
-        let problem = Problem::warning("xnat::inventory::check_timing", message);
-        problems.push(problem.at(context.places.value(&format!("haproxy.check.{key}")), "").help(help));
-    };
+        (key, problem.help("use a second or less, such as \"500ms\""))
+    });
+    let slow = slow_checks(check)
+        .into_iter()
+        .map(|(key, message, help)| (key, Problem::warning("xnat::inventory::check_timing", message).help(help)));
+    let place = |key: &str| context.places.value(&format!("haproxy.check.{key}"));
+    zero.chain(slow).map(|(key, problem)| problem.at(place(key), "")).collect()
+}
+
+/// Key, message and help of what works but costs time or stability.
+fn slow_checks(check: &raw::Check) -> Vec<(&'static str, String, &'static str)> {
+    let mut found = Vec::new();
     if check.fastinter.0 > check.inter.0 {
         let message = format!("fastinter {} is slower than inter {}", check.fastinter, check.inter);
-        warn(
+        found.push((
             "fastinter",
             message,
             "make it shorter than `inter`: it is used while a server changes state, when speed matters",
-        );
+        ));
     }
     if check.fall == 1 {
         let message = "one lost health check ends all connections to the leader".to_owned();
-        warn("fall", message, "use fall = 2; with fastinter = \"500ms\" that costs half a second");
+        found.push(("fall", message, "use fall = 2; with fastinter = \"500ms\" that costs half a second"));
     }
     if check.rise > 1 {
         let message = format!("rise {} only delays the new leader", check.rise);
-        warn(
-            "rise",
-            message,
-            "use rise = 1: Patroni answers the check with 200 only on the host that holds the leader's lock",
-        );
+        let help = "use rise = 1: Patroni answers the check with 200 only on the host that holds the leader's lock";
+        found.push(("rise", message, help));
     }
     if check.timeout.0 > Duration::from_secs(5) {
         let message = format!("a vanished host is noticed only after {} per check", check.timeout);
-        warn("timeout", message, "use timeout = \"1s\"");
+        found.push(("timeout", message, "use timeout = \"1s\""));
     }
-    problems
+    found
 }

@@ -93,47 +93,48 @@ const ENCODINGS: [&str; 28] = [
 ];
 
 pub(super) fn encoding_and_locale(context: &Context<'_>) -> Vec<Problem> {
-    let (encoding, locale) = (&context.inventory.database.encoding, &context.inventory.database.locale);
-    let mut problems = Vec::new();
-    if !ENCODINGS.contains(&encoding.as_str()) {
+    let database = &context.inventory.database;
+    let encoding =
+        encoding(&database.encoding).map(|problem| problem.at(context.places.value("database.encoding"), ""));
+    let locale = locale(&database.locale, &database.encoding);
+    let locale = locale.map(|problem| problem.at(context.places.value("database.locale"), ""));
+    encoding.into_iter().chain(locale).collect()
+}
+
+fn encoding(encoding: &str) -> Option<Problem> {
+    if !ENCODINGS.contains(&encoding) {
         let folded = encoding.to_uppercase().replace('-', "");
         let near = suggest::nearest(&folded, ENCODINGS).unwrap_or("UTF8");
-        let problem =
-            Problem::error("xnat::inventory::bad_encoding", format!("\"{encoding}\" is not an encoding of PostgreSQL"));
-        problems
-            .push(problem.at(context.places.value("database.encoding"), "").help(format!("did you mean \"{near}\"?")));
-    } else if encoding != "UTF8" {
-        let problem = Problem::warning(
-            "xnat::inventory::bad_encoding",
-            format!("XNAT writes Unicode, and {encoding} cannot hold all of it"),
+        let message = format!("\"{encoding}\" is not an encoding of PostgreSQL");
+        return Some(
+            Problem::error("xnat::inventory::bad_encoding", message).help(format!("did you mean \"{near}\"?")),
         );
-        problems.push(problem.at(context.places.value("database.encoding"), "").help("leave it out: UTF8"));
     }
-    let at = context.places.value("database.locale");
-    let utf8_locale = locale.to_uppercase().replace('-', "").ends_with(".UTF8");
+    (encoding != "UTF8").then(|| {
+        let message = format!("XNAT writes Unicode, and {encoding} cannot hold all of it");
+        Problem::warning("xnat::inventory::bad_encoding", message).help("leave it out: UTF8")
+    })
+}
+
+fn locale(locale: &str, encoding: &str) -> Option<Problem> {
+    let bad = |message: String| Problem::error("xnat::inventory::bad_locale", message);
+    let is_utf8 = locale.to_uppercase().replace('-', "").ends_with(".UTF8");
     if locale.is_empty() || locale.contains(|c: char| !(c.is_ascii_alphanumeric() || "_.-@".contains(c))) {
-        let problem = Problem::error("xnat::inventory::bad_locale", format!("\"{locale}\" cannot be a locale"));
-        problems.push(
-            problem
-                .at(at, "")
-                .help("leave it out to get C.UTF-8, or use one that `locale -a` lists, such as \"en_GB.UTF-8\""),
-        );
-    } else if utf8_locale && ENCODINGS.contains(&encoding.as_str()) && encoding != "UTF8" {
-        let problem = Problem::error(
-            "xnat::inventory::bad_locale",
-            format!("locale \"{locale}\" does not go with encoding {encoding}"),
-        );
-        problems.push(problem.at(at, "").help("leave the encoding out: UTF8"));
-    } else if !["C", "POSIX", "C.UTF-8", "C.utf8"].contains(&locale.as_str()) {
-        let problem = Problem::warning(
-            "xnat::inventory::locale",
-            format!("the order of \"{locale}\" changes with the C library"),
-        );
-        problems.push(problem.at(at, "").help(
-            "leave it out to get C.UTF-8, which never changes; otherwise it must exist on every postgres host, and indexes must be rebuilt after each upgrade of the distribution",
-        ));
+        let help = "leave it out to get C.UTF-8, or use one that `locale -a` lists, such as \"en_GB.UTF-8\"";
+        return Some(bad(format!("\"{locale}\" cannot be a locale")).help(help));
     }
-    problems
+    if is_utf8 && ENCODINGS.contains(&encoding) && encoding != "UTF8" {
+        let message = format!("locale \"{locale}\" does not go with encoding {encoding}");
+        return Some(bad(message).help("leave the encoding out: UTF8"));
+    }
+    if ["C", "POSIX", "C.UTF-8", "C.utf8"].contains(&locale) {
+        return None;
+    }
+    let warning =
+        Problem::warning("xnat::inventory::locale", format!("the order of \"{locale}\" changes with the C library"));
+    Some(warning.help(
+        "leave it out to get C.UTF-8, which never changes; otherwise it must exist on every postgres host, and indexes must be rebuilt after each upgrade of the distribution",
+    ))
 }
 
 pub(super) fn extensions(context: &Context<'_>) -> Vec<Problem> {

@@ -82,48 +82,43 @@ pub(super) fn hba(context: &Context<'_>) -> Vec<Problem> {
     found.collect()
 }
 
+const HBA_SHAPE: &str =
+    "write TYPE DATABASE USER ADDRESS METHOD, such as \"hostssl xnat reporting 10.1.0.0/16 scram-sha-256\"";
+
+fn bad_hba(why: String) -> Problem {
+    Problem::error("xnat::inventory::bad_hba", format!("this pg_hba.conf line cannot work: {why}"))
+}
+
 /// Enough to catch what would keep PostgreSQL from starting, or let anybody in.
 fn hba_line(line: &str) -> Option<Problem> {
-    let bad =
-        |why: String| Problem::error("xnat::inventory::bad_hba", format!("this pg_hba.conf line cannot work: {why}"));
-    let shape = "write TYPE DATABASE USER ADDRESS METHOD: \"hostssl xnat reporting 10.1.0.0/16 scram-sha-256\"";
     if line.contains('\n') {
-        return Some(
-            bad("it has more than one line".into()).help("give each line as a text of its own: hba = [\"…\", \"…\"]"),
-        );
+        let help = "give each line as a text of its own: hba = [\"…\", \"…\"]";
+        return Some(bad_hba("it has more than one line".into()).help(help));
     }
     let fields = fields(line.split_once('#').map_or(line, |(before, _)| before));
     let first = fields.first()?;
     if !TYPES.contains(&first.as_str()) {
-        let near = suggest::nearest(first, TYPES).map_or(String::new(), |near| format!("did you mean \"{near}\"? "));
-        return Some(
-            bad(format!("\"{first}\" is not a connection type"))
-                .help(format!("{near}{}", capital(shape, near_is(first)))),
-        );
+        let help = suggest::nearest(first, TYPES).map(|near| format!("did you mean \"{near}\"?"));
+        return Some(bad_hba(format!("\"{first}\" is not a connection type")).help(help.unwrap_or(HBA_SHAPE.into())));
     }
     let local = first == "local";
     let mask = usize::from(!local && fields.get(4).is_some_and(|field| field.parse::<IpAddr>().is_ok()));
     let method_at = if local { 3 } else { 4 + mask };
     let Some(method) = fields.get(method_at) else {
-        return Some(
-            bad(format!("it has {} fields, and a \"{first}\" line needs {}", fields.len(), method_at + 1)).help(shape),
-        );
+        let why = format!("it has {} fields, and a \"{first}\" line needs {}", fields.len(), method_at + 1);
+        return Some(bad_hba(why).help(HBA_SHAPE));
     };
     if !METHODS.contains(&method.as_str()) {
         let near = suggest::nearest(method, METHODS).unwrap_or("scram-sha-256");
-        return Some(
-            bad(format!("\"{method}\" is not an authentication method")).help(format!("did you mean \"{near}\"?")),
-        );
+        let why = format!("\"{method}\" is not an authentication method");
+        return Some(bad_hba(why).help(format!("did you mean \"{near}\"?")));
     }
     if let Some(problem) = fields.get(3).filter(|_| !local && mask == 0).and_then(|address| hba_address(address)) {
         return Some(problem);
     }
     (method == "trust" && !local).then(|| {
-        let warning = Problem::warning(
-            "xnat::inventory::trusting_hba",
-            "\"trust\" lets anybody from there in without a password",
-        );
-        warning.help("use scram-sha-256 instead of trust")
+        let message = "\"trust\" lets anybody from there in without a password";
+        Problem::warning("xnat::inventory::trusting_hba", message).help("use scram-sha-256 instead of trust")
     })
 }
 
@@ -142,16 +137,4 @@ fn fields(line: &str) -> Vec<String> {
         c.is_whitespace() && !quoted
     });
     split.filter(|field| !field.is_empty()).map(str::to_owned).collect()
-}
-
-fn near_is(first: &str) -> bool {
-    suggest::nearest(first, TYPES).is_some()
-}
-
-fn capital(text: &str, wanted: bool) -> String {
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) if wanted => first.to_uppercase().chain(letters).collect(),
-        _ => text.to_owned(),
-    }
 }

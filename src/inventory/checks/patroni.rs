@@ -34,51 +34,61 @@ pub(super) fn timing(context: &Context<'_>) -> Vec<Problem> {
 }
 
 pub(super) fn synchronous(context: &Context<'_>) -> Vec<Problem> {
-    let patroni = &context.inventory.patroni;
     let replicas = context.with(Component::Postgres).len().saturating_sub(1);
-    let mut problems = Vec::new();
-    let mut warn = |key: &str, message: String, help: &str| {
-        let problem = Problem::warning("xnat::inventory::synchronous", message);
-        problems.push(problem.at(context.places.value(&format!("patroni.{key}")), "").help(help));
+    let found = match context.inventory.patroni.synchronous {
+        Synchronous::Off => without_effect(context),
+        Synchronous::On | Synchronous::Quorum => too_few_replicas(context, replicas),
     };
-    if patroni.synchronous == Synchronous::Off {
-        for key in ["synchronous_node_count", "synchronous_strict"] {
-            if context.places.has(&format!("patroni.{key}")) {
-                warn(
-                    key,
-                    format!("`{key}` has no effect while synchronous replication is off"),
-                    "add synchronous = \"on\", or leave it out",
-                );
-            }
-        }
-        return problems;
-    }
-    if replicas == 0 {
-        let message = "synchronous replication without a replica protects nothing".to_owned();
-        warn("synchronous", message, "give the role \"postgres\" to a second host, or use synchronous = \"off\"");
-    } else if replicas == 1 && patroni.synchronous_strict {
-        let message =
-            "with one replica and `synchronous_strict`, every restart of the replica stops all writes".to_owned();
-        warn(
-            "synchronous_strict",
-            message,
-            "give the role \"postgres\" to a third host, or leave `synchronous_strict` out",
-        );
-    } else if replicas == 1 {
-        let message =
-            "with one replica, writes wait up to ttl when it dies, and after that they are not replicated".to_owned();
-        warn(
+    let problems = found.into_iter().map(|(key, message, help)| {
+        let problem = Problem::warning("xnat::inventory::synchronous", message);
+        problem.at(context.places.value(&format!("patroni.{key}")), "").help(help)
+    });
+    problems.collect()
+}
+
+/// Key, message, help.
+type Remark = (&'static str, String, &'static str);
+
+fn without_effect(context: &Context<'_>) -> Vec<Remark> {
+    let given = ["synchronous_node_count", "synchronous_strict"].into_iter();
+    let given = given.filter(|key| context.places.has(&format!("patroni.{key}")));
+    let tell = |key| {
+        let message = format!("`{key}` has no effect while synchronous replication is off");
+        (key, message, "add synchronous = \"on\", or leave it out")
+    };
+    given.map(tell).collect()
+}
+
+fn too_few_replicas(context: &Context<'_>, replicas: usize) -> Vec<Remark> {
+    let patroni = &context.inventory.patroni;
+    let mut found: Vec<Remark> = Vec::new();
+    match replicas {
+        0 => found.push((
             "synchronous",
-            message,
+            "synchronous replication without a replica protects nothing".into(),
+            "give the role \"postgres\" to a second host, or use synchronous = \"off\"",
+        )),
+        1 if patroni.synchronous_strict => found.push((
+            "synchronous_strict",
+            "with one replica and `synchronous_strict`, every restart of the replica stops all writes".into(),
+            "give the role \"postgres\" to a third host, or leave `synchronous_strict` out",
+        )),
+        1 => found.push((
+            "synchronous",
+            "with one replica, writes wait up to ttl when it dies, and after that they are not replicated".into(),
             "give the role \"postgres\" to a third host; then one replica may fail and nothing is lost",
-        );
+        )),
+        _ => {}
     }
     let count = patroni.synchronous_node_count as usize;
     if replicas > 0 && count > replicas {
-        let message = format!("commits cannot wait for {count} replicas: there are {replicas}");
-        warn("synchronous_node_count", message, "lower it, or give the role \"postgres\" to more hosts");
+        found.push((
+            "synchronous_node_count",
+            format!("commits cannot wait for {count} replicas: the cluster has {replicas}"),
+            "lower it, or give the role \"postgres\" to more hosts",
+        ));
     }
-    problems
+    found
 }
 
 /// What Patroni knows, and what it expects. docs/yaml_configuration.rst, section tags.

@@ -37,7 +37,7 @@ const KNOWN: &str = include_str!("postgresql_parameters.txt");
 /// Set by Patroni or by this tool from other keys, and what to use instead. docs/patroni_configuration.rst,
 /// "PostgreSQL parameters controlled by Patroni".
 const OWNED: [(&str, &str); 17] = [
-    ("listen_addresses", "leave it out: PostgreSQL listens on the address of its host and on 127.0.0.1"),
+    ("listen_addresses", "leave it out: who may connect is decided by [postgresql] allow and hba"),
     ("port", "use [postgresql] port = 5432"),
     ("cluster_name", "use [cluster] name = \"xnat\""),
     ("hot_standby", "leave it out: Patroni always has it on, so that replicas can be read"),
