@@ -45,6 +45,10 @@ pub enum Kind {
         user: String,
         millis: u64,
     },
+    /// Per host: the SSH connection is closed; how often it had to wait for an answer.
+    Disconnected {
+        round_trips: u64,
+    },
     /// Per host: facts are in.
     FactsGathered {
         os: String,
@@ -156,6 +160,7 @@ impl Kind {
                 [code, message].into_iter().chain(causes).chain(help).chain(output_tail).collect()
             }
             Self::PlanMade { changes: _, hosts: _ }
+            | Self::Disconnected { round_trips: _ }
             | Self::StageStarted { hosts: _ }
             | Self::StageFinished { outcome: _, changed: _, millis: _ }
             | Self::HostFinished { outcome: _, changed: _, millis: _ }

@@ -42,7 +42,7 @@ pub struct Screen {
 impl Frame {
     /// What to show of a run; nothing between stages.
     pub fn of(state: &RunState) -> Self {
-        let Some((_, stage)) = state.current_stage() else { return Self::default() };
+        let Some(stage) = state.current_stage() else { return Self::default() };
         let whole = state.doing.iter().map(|doing| Row {
             name: "cluster".to_owned(),
             status: Status::Working,

@@ -16,6 +16,7 @@ use super::event::{Event, Kind};
 use super::frame::{Frame, Screen};
 use super::lines::{Mark, Sentence, sentence};
 use super::look::Look;
+use super::region::Region;
 use super::state::RunState;
 use super::summary::summary;
 use super::text::{fit, wrap};
@@ -66,9 +67,10 @@ impl<T: TermLike + Clone + 'static> Human<T> {
         };
         let style = ProgressStyle::default_spinner().with_key("frame", text);
         let Ok(style) = style.template("{frame}") else { return };
+        let region = Box::new(Region::new(self.term.clone()));
         let target = match self.motion {
-            Motion::Live => ProgressDrawTarget::term_like_with_hz(Box::new(self.term.clone()), REFRESH_HZ),
-            _ => ProgressDrawTarget::term_like(Box::new(self.term.clone())),
+            Motion::Live => ProgressDrawTarget::term_like_with_hz(region, REFRESH_HZ),
+            _ => ProgressDrawTarget::term_like(region),
         };
         let bar = ProgressBar::with_draw_target(None, target).with_style(style);
         if let Motion::Live = self.motion {
@@ -122,7 +124,9 @@ impl<T: TermLike + Clone + 'static> Renderer for Human<T> {
             self.end();
             self.begin();
         }
-        if stays(&event.kind)
+        // Whoever starts a run knows what it is; whoever looks at an old one may not.
+        let opening = matches!((&event.kind, self.motion), (Kind::RunStarted { .. }, Motion::Still));
+        if (opening || stays(&event.kind))
             && let Some(said) = sentence(&event.kind, event.stage.as_deref(), state)
         {
             self.tell(event, &said, state)?;

@@ -65,6 +65,10 @@ impl Store {
         Ok(Self { root: state.ok_or(ReportError::NoHome)?.join("xnat-provision") })
     }
 
+    /// The directory of one cluster: its runs are in there.
+    pub fn cluster(&self, cluster: &str) -> PathBuf {
+        self.root.join(cluster)
+    }
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }

@@ -32,6 +32,7 @@ impl Sentence {
 /// The sentence for an event; `state` already holds it.
 pub fn sentence(kind: &Kind, stage: Option<&str>, state: &RunState) -> Option<Sentence> {
     match kind {
+        Kind::StageStarted { hosts } if hosts.is_empty() => Sentence::new(Mark::None, titled(stage, state)),
         Kind::StageStarted { hosts } => {
             Sentence::new(Mark::None, format!("{}: {}", titled(stage, state), names(hosts)))
         }

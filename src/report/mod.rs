@@ -8,6 +8,7 @@
 mod audience;
 pub mod error;
 pub mod event;
+mod failure;
 pub mod frame;
 pub mod human;
 pub mod journal;
@@ -16,6 +17,7 @@ pub mod lines;
 pub mod look;
 pub mod plain;
 pub mod redact;
+mod region;
 pub mod state;
 pub mod summary;
 pub mod text;
@@ -26,6 +28,7 @@ use std::path::Path;
 pub use audience::{Finished, Options, Running, Show, start};
 pub use error::ReportError;
 pub use event::{Event, Kind, Outcome, Reporter};
+pub use failure::failed;
 pub use redact::{Redactor, Registration};
 
 use human::{Human, Motion};

@@ -22,6 +22,8 @@ pub struct RunState {
     /// In the order of the inventory.
     pub hosts: Vec<HostState>,
     pub stages: Vec<StageState>,
+    /// Whether `stages` is all of them: then they have numbers.
+    pub all_stages: bool,
     /// A step of the whole cluster rather than of one host.
     pub doing: Option<Doing>,
     pub planned: Option<Planned>,
@@ -115,7 +117,10 @@ impl RunState {
                 self.hosts = hosts.iter().map(HostState::new).collect();
             }
             Kind::PlanMade { changes, hosts } => self.planned = Some(Planned { changes: *changes, hosts: *hosts }),
-            Kind::StagesPlanned { titles } => self.stages = titles.iter().map(|t| StageState::new(t)).collect(),
+            Kind::StagesPlanned { titles } => {
+                self.stages = titles.iter().map(|title| StageState::new(title)).collect();
+                self.all_stages = true;
+            }
             Kind::StageStarted { hosts } => self.stage_started(event, hosts),
             Kind::StageFinished { outcome, .. } => self.stage_finished(event, *outcome),
             Kind::Warned { .. } => self.warnings += 1,
@@ -128,16 +133,15 @@ impl RunState {
         }
     }
 
-    /// The stage that runs now, and its place in the list, from 1.
-    pub fn current_stage(&self) -> Option<(usize, &StageState)> {
-        let running = |stage: &&StageState| stage.started.is_some() && stage.outcome.is_none();
-        self.stages.iter().find(running).map(|stage| (self.place(stage), stage))
+    /// The stage that runs now.
+    pub fn current_stage(&self) -> Option<&StageState> {
+        self.stages.iter().find(|stage| stage.started.is_some() && stage.outcome.is_none())
     }
 
-    /// "3/7" of the stage with this title.
+    /// "3/7" of the stage with this title, once it is known how many there are.
     pub fn numbered(&self, title: &str) -> Option<(usize, usize)> {
-        let stage = self.stages.iter().rfind(|stage| stage.title == title)?;
-        Some((self.place(stage), self.stages.len()))
+        let place = self.stages.iter().rposition(|stage| stage.title == title).filter(|_| self.all_stages)?;
+        Some((place + 1, self.stages.len()))
     }
 
     /// How long the run has taken by `now`.
@@ -147,10 +151,6 @@ impl RunState {
 
     pub fn host(&self, name: &HostName) -> Option<&HostState> {
         self.hosts.iter().find(|host| &host.name == name)
-    }
-
-    fn place(&self, stage: &StageState) -> usize {
-        1 + self.stages.iter().take_while(|other| !std::ptr::eq(*other, stage)).count()
     }
 
     fn stage_started(&mut self, event: &Event, hosts: &[HostName]) {
