@@ -13,13 +13,28 @@ use crate::error::{Exit, Fails};
 pub struct Endpoint {
     /// As the inventory calls it; a jump host by what the inventory wrote for it.
     pub host: String,
-    /// `user@address:port`
+    pub user: String,
+    /// A name or an IP address.
     pub address: String,
+    pub port: u16,
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.host, self.address)
+        let Self { host, user, address, port } = self;
+        if address.contains(':') {
+            write!(f, "{host} ({user}@[{address}]:{port})")
+        } else {
+            write!(f, "{host} ({user}@{address}:{port})")
+        }
+    }
+}
+
+impl Endpoint {
+    /// What to type after `ssh` to get there.
+    fn login(&self) -> String {
+        let Self { user, address, port, .. } = self;
+        if *port == 22 { format!("{user}@{address}") } else { format!("-p {port} {user}@{address}") }
     }
 }
 
@@ -33,7 +48,8 @@ pub enum TransportError {
     #[diagnostic(
         code(xnat::ssh::name),
         help(
-            "write an IP address as the host's `address` in the inventory, or check the name with `getent hosts NAME`"
+            "check the name with `getent hosts {}`, or write an IP address as `address` in the inventory",
+            at.address
         )
     )]
     Name { at: At, source: std::io::Error },
@@ -41,14 +57,16 @@ pub enum TransportError {
     #[error("{at} refused the connection: nothing listens there")]
     #[diagnostic(
         code(xnat::ssh::refused),
-        help("start the SSH server there (`systemctl enable --now ssh`), or set `port` under `ssh` in the inventory")
+        help(
+            "start the SSH server there (`systemctl enable --now ssh`), or set `port` under `[ssh]` in the inventory"
+        )
     )]
     Refused { at: At },
 
     #[error("cannot reach {at}")]
     #[diagnostic(
         code(xnat::ssh::unreachable),
-        help("check the route with `ip route get ADDRESS`, or set `jump` under `ssh` in the inventory")
+        help("check the route with `ip route get {}`, or set `jump` under `[ssh]` in the inventory", at.address)
     )]
     Unreachable { at: At, source: std::io::Error },
 
@@ -56,7 +74,9 @@ pub enum TransportError {
     #[diagnostic(
         code(xnat::ssh::timeout),
         help(
-            "check that the host is up and that no firewall drops port 22, or raise `connect_timeout` under `ssh` in the inventory"
+            "check that the host is up and that no firewall drops port {}, try `ssh {}`, or raise `connect_timeout` under `[ssh]` in the inventory",
+            at.port,
+            at.login()
         )
     )]
     Timeout { at: At, doing: &'static str, after: Duration },
@@ -65,7 +85,8 @@ pub enum TransportError {
     #[diagnostic(
         code(xnat::ssh::handshake),
         help(
-            "update the SSH server there: it needs curve25519 or mlkem768x25519, AES-GCM, and an ed25519, ECDSA or RSA (SHA-2) host key; see what it offers with `ssh -vv HOST`"
+            "update the SSH server there: it needs curve25519 or mlkem768x25519, AES-GCM, and an ed25519, ECDSA or RSA (SHA-2) host key; see what it offers with `ssh -vv {}`",
+            at.login()
         )
     )]
     Handshake { at: At, reason: String },
@@ -74,12 +95,22 @@ pub enum TransportError {
     #[diagnostic(
         code(xnat::ssh::host_key::unknown),
         help(
-            "compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host itself, then write `fingerprint = \"{fingerprint}\"` under `ssh` of that host in the inventory, or run again with `--accept-new-host-keys` to trust what is there now"
+            "compare it with `ssh-keygen -lf {}` on the host itself, then {}run again with `--accept-new-host-keys` to trust what is there now",
+            key_file(algorithm),
+            pin_help(*pinnable, fingerprint)
         )
     )]
-    HostKeyUnknown { at: At, name: String, algorithm: String, fingerprint: String, searched: String },
+    HostKeyUnknown {
+        at: At,
+        name: String,
+        algorithm: String,
+        fingerprint: String,
+        searched: String,
+        /// A host of the inventory, where it can be pinned; not so a jump host.
+        pinnable: bool,
+    },
 
-    #[error("THE HOST KEY OF {at} HAS CHANGED: it is now {algorithm} {fingerprint}, but {}:{line} has another one; somebody may be between you and the host", .file.display())]
+    #[error("the host key of {at} HAS CHANGED: it is now {algorithm} {fingerprint}, but {}:{line} has another one; somebody may be between you and the host", .file.display())]
     #[diagnostic(
         code(xnat::ssh::host_key::changed),
         help("find out why before anything else; if the host was reinstalled, remove the old key with `ssh-keygen -R '{name}' -f {}` and run again", .file.display())
@@ -106,14 +137,14 @@ pub enum TransportError {
     #[diagnostic(code(xnat::ssh::known_hosts), help("look at it with `ls -l {}`", .path.display()))]
     KnownHosts { at: At, path: PathBuf, source: std::io::Error },
 
-    #[error("{at} lets nobody of us in: tried {}; it accepts {accepts}", list(.tried))]
-    #[diagnostic(code(xnat::ssh::auth), help("{}", auth_help(accepts)))]
+    #[error("cannot log in to {at}: tried {}; it accepts {accepts}", list(.tried))]
+    #[diagnostic(code(xnat::ssh::auth), help("{}", auth_help(at, accepts)))]
     Auth { at: At, tried: Vec<String>, accepts: String },
 
     #[error("cannot use the key {} for {at}: {reason}", .path.display())]
     #[diagnostic(
         code(xnat::ssh::key),
-        help("check it with `ssh-keygen -y -f {}`, or name another one as `identity` under `ssh` in the inventory", .path.display())
+        help("check it with `ssh-keygen -y -f {}`, or name another one as `identity` under `[ssh]` in the inventory", .path.display())
     )]
     Key { at: At, path: PathBuf, reason: String },
 
@@ -124,7 +155,7 @@ pub enum TransportError {
     #[error("cannot use the SSH settings for {at}: {reason}")]
     #[diagnostic(
         code(xnat::ssh::config),
-        help("correct `~/.ssh/config`, or set the value under `ssh` in the inventory: it wins over that file")
+        help("correct `~/.ssh/config`, or set the value under `[ssh]` in the inventory: it wins over that file")
     )]
     Config { at: At, reason: String },
 
@@ -149,7 +180,8 @@ pub enum TransportError {
     #[diagnostic(
         code(xnat::ssh::sudo::password),
         help(
-            "try it there with `sudo -k -v`, then run again with `--ask-become-password` (or correct XNAT_SUDO_PASSWORD)"
+            "try it with `ssh -t {} sudo -k -v`, then run again with `--ask-become-password` (or correct XNAT_SUDO_PASSWORD)",
+            at.login()
         )
     )]
     SudoPassword { at: At },
@@ -158,7 +190,8 @@ pub enum TransportError {
     #[diagnostic(
         code(xnat::ssh::sudo::denied),
         help(
-            "log in there as somebody who may and run `adduser USER sudo`, or set `user` under `ssh` in the inventory"
+            "log in there as root and run `adduser {} sudo`, or set `user` under `[ssh]` in the inventory",
+            at.user
         )
     )]
     SudoDenied { at: At, said: String },
@@ -174,7 +207,7 @@ pub enum TransportError {
     #[diagnostic(
         code(xnat::ssh::sudo::missing),
         help(
-            "install it there with `apt-get install sudo`, or log in as root: `user = \"root\"` under `ssh` in the inventory"
+            "install it there with `apt-get install sudo`, or log in as root: `user = \"root\"` under `[ssh]` in the inventory"
         )
     )]
     SudoMissing { at: At },
@@ -182,21 +215,21 @@ pub enum TransportError {
     #[error("\"{title}\" needs root on {at}, and the login user is not root")]
     #[diagnostic(
         code(xnat::ssh::not_root),
-        help("set `become = \"sudo\"` under `ssh` in the inventory, or `user = \"root\"`")
+        help("set `become = \"sudo\"` under `[ssh]` in the inventory, or `user = \"root\"`")
     )]
     NotRoot { at: At, title: String },
 
-    #[error("\"{title}\" did not start on {at}: the login shell ended with status {status} and said {said:?}")]
+    #[error("\"{title}\" did not start on {at}: {reason}")]
     #[diagnostic(
         code(xnat::ssh::shell),
-        help("check there that the user has a working shell: `getent passwd USER`, `ssh USER@HOST true`")
+        help("check that the user has a working shell there: `ssh {} true`", at.login())
     )]
-    NotStarted { at: At, title: String, status: u32, said: String },
+    NotStarted { at: At, title: String, reason: String },
 
     #[error("\"{title}\" did not end on {at} within {} s; it may still be running there", .after.as_secs_f32())]
     #[diagnostic(
         code(xnat::ssh::deadline),
-        help("see what it is doing with `ssh HOST ps -ef --forest`, and run again when it is done")
+        help("see what it is doing with `ssh {} ps -ef --forest`, and run again when it is done", at.login())
     )]
     Deadline { at: At, title: String, after: Duration },
 
@@ -207,6 +240,14 @@ pub enum TransportError {
     #[error("the connection to {at} was lost during \"{doing}\": {reason}")]
     #[diagnostic(code(xnat::ssh::lost), help("run the same command again: what is done already is not done twice"))]
     Lost { at: At, doing: String, reason: String },
+
+    /// The host tried, and its kernel said no: that tells of the service, not of our connection.
+    #[error("nothing answers at {target}, as seen from {at}")]
+    #[diagnostic(
+        code(xnat::ssh::nobody_listens),
+        help("check that the service runs and listens there: `ssh {} ss -ltn`", at.login())
+    )]
+    NobodyListens { at: At, target: String },
 
     #[error("{at} cannot open a connection to {target}: {reason}")]
     #[diagnostic(
@@ -221,7 +262,7 @@ impl TransportError {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Refused { .. } | Self::Unreachable { .. } | Self::Timeout { .. } | Self::Lost { .. } => true,
-            Self::Open { .. } | Self::JumpRefused { .. } => true,
+            Self::Open { .. } | Self::NobodyListens { .. } | Self::JumpRefused { .. } => true,
             Self::Jump { source, .. } => source.retryable(),
             _ => false,
         }
@@ -238,11 +279,32 @@ fn list(tried: &[String]) -> String {
     if tried.is_empty() { "nothing, for there was nothing to try".to_owned() } else { tried.join(", ") }
 }
 
-fn auth_help(accepts: &str) -> &'static str {
-    if accepts.contains("publickey") {
-        "install your key with `ssh-copy-id USER@HOST`, name it as `identity` under `ssh` in the inventory, or load it with `ssh-add`"
+fn pin_help(pinnable: bool, fingerprint: &str) -> String {
+    if !pinnable {
+        return String::new();
+    }
+    format!("write `fingerprint = \"{fingerprint}\"` under its `[[host]]` in the inventory, or ")
+}
+
+/// Where sshd keeps a host key of this kind.
+fn key_file(algorithm: &str) -> &'static str {
+    match algorithm {
+        kind if kind.starts_with("ecdsa") => "/etc/ssh/ssh_host_ecdsa_key.pub",
+        kind if kind.contains("rsa") => "/etc/ssh/ssh_host_rsa_key.pub",
+        _ => "/etc/ssh/ssh_host_ed25519_key.pub",
+    }
+}
+
+fn auth_help(at: &Endpoint, accepts: &str) -> String {
+    if accepts.contains("no more attempts") {
+        "name the right key as `identity` under `[ssh]` in the inventory, so that it is tried first".to_owned()
+    } else if accepts.contains("publickey") {
+        let login = at.login();
+        format!(
+            "install your key with `ssh-copy-id {login}`, name it as `identity` under `[ssh]` in the inventory, or load it with `ssh-add`"
+        )
     } else {
-        "run this on a terminal to be asked for the password, or allow keys there: `PubkeyAuthentication yes` in sshd_config"
+        "run this on a terminal to be asked for the password, or allow keys there: `PubkeyAuthentication yes` in /etc/ssh/sshd_config".to_owned()
     }
 }
 

@@ -62,7 +62,7 @@ struct Login<'a> {
 
 impl Login<'_> {
     fn user(&self) -> String {
-        self.target.user.clone()
+        self.target.at.user.clone()
     }
 
     fn may(&self, method: MethodKind) -> bool {
@@ -199,7 +199,7 @@ impl Login<'_> {
         let Some(hash) = self.hash_for(&key.algorithm(), &what).await? else { return Ok(false) };
         self.offered.push(key.public_key().clone());
         let trying =
-            self.handle.authenticate_publickey(self.target.user.clone(), PrivateKeyWithHashAlg::new(key, hash));
+            self.handle.authenticate_publickey(self.target.at.user.clone(), PrivateKeyWithHashAlg::new(key, hash));
         let result = self.deadline.hold("logging in", trying).await?;
         Ok(self.result(what, result.map_err(|error| error.to_string())))
     }
@@ -213,7 +213,7 @@ impl Login<'_> {
         }
         let Some(hash) = self.hash_for(&public.algorithm(), &what).await? else { return Ok(false) };
         let mut sign_here = SignHere;
-        let trying = self.handle.authenticate_publickey_with(self.target.user.clone(), public, hash, &mut sign_here);
+        let trying = self.handle.authenticate_publickey_with(self.target.at.user.clone(), public, hash, &mut sign_here);
         match self.deadline.hold("logging in", trying).await? {
             Ok(refused) => Ok(self.result(what, Ok(refused))),
             Err(WouldTakeIt) => match self.means.keys.unlock(path, key, &self.means.asker).await {
@@ -257,7 +257,7 @@ impl Login<'_> {
             self.tried.push("a password (there is no terminal to ask for it)".to_owned());
             return Ok(false);
         };
-        let trying = self.handle.authenticate_password(self.target.user.clone(), password.expose());
+        let trying = self.handle.authenticate_password(self.target.at.user.clone(), password.expose());
         let result = self.deadline.hold("logging in", trying).await?;
         Ok(self.result("the password".to_owned(), result.map_err(|error| error.to_string())))
     }
@@ -269,7 +269,7 @@ impl Login<'_> {
     /// When nothing has been tried yet, nobody has told us what the server takes.
     async fn learn_methods(&mut self) -> Result<(), TransportError> {
         if self.accepts.is_none() {
-            let asking = self.handle.authenticate_none(self.target.user.clone());
+            let asking = self.handle.authenticate_none(self.target.at.user.clone());
             if let Ok(AuthResult::Failure { remaining_methods, .. }) = self.deadline.hold("logging in", asking).await? {
                 self.accepts = Some(remaining_methods);
             }
@@ -281,7 +281,7 @@ impl Login<'_> {
         if !self.may(MethodKind::KeyboardInteractive) {
             return Ok(false);
         }
-        let starting = self.handle.authenticate_keyboard_interactive_start(self.target.user.clone(), None);
+        let starting = self.handle.authenticate_keyboard_interactive_start(self.target.at.user.clone(), None);
         let mut reply = self.deadline.hold("logging in", starting).await?;
         for _ in 0..INTERACTIVE_ROUNDS {
             let prompts = match reply {

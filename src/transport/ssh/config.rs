@@ -51,9 +51,7 @@ impl Environment {
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub at: At,
-    pub address: String,
-    pub port: u16,
-    pub user: String,
+    pub is_jump: bool,
     /// Keys named for this host, in the order to try; empty: the usual ones.
     pub identities: Vec<PathBuf>,
     pub identities_only: bool,
@@ -91,7 +89,7 @@ impl UserConfig {
         let ssh = &host.ssh;
         let place = Place { alias: ssh.host.clone(), user: ssh.user.clone(), port: ssh.port };
         let (mut target, jump) = self.target(host.name.as_str(), &place, host)?;
-        target.fingerprints = ssh.fingerprints.clone();
+        (target.is_jump, target.fingerprints) = (false, ssh.fingerprints.clone());
         let jump = if ssh.jump.is_empty() { jump } else { ssh.jump.clone() };
         Ok(Route { hops: self.hops(&target, &jump, host)?, target })
     }
@@ -131,20 +129,17 @@ impl UserConfig {
         let user = user.unwrap_or_else(|| self.environment.user.clone());
         let address =
             params.and_then(|p| p.host_name.clone()).map_or(place.alias.clone(), |h| h.replace("%h", &place.alias));
-        let shown = if address.contains(':') { format!("[{address}]") } else { address.clone() };
-        let at: At = Arc::new(Endpoint { host: name.to_owned(), address: format!("{user}@{shown}:{port}") });
+        let at: At = Arc::new(Endpoint { host: name.to_owned(), user, address, port });
         let params = found.map_err(|reason| TransportError::Config { at: at.clone(), reason: reason.clone() })?;
         let jump = jump_of(&params, host).map_err(|reason| TransportError::Config { at: at.clone(), reason })?;
         let target = Target {
             known_hosts: self.known_hosts(&params, host),
-            identities: self.identities(&params, host, &user),
+            identities: self.identities(&params, host, &at.user),
             identities_only: first(&params, "identitiesonly").is_some_and(|v| v.eq_ignore_ascii_case("yes")),
             fingerprints: Vec::new(),
+            is_jump: true,
             timeout: host.ssh.connect_timeout,
             at,
-            address,
-            port,
-            user,
         };
         Ok((target, jump))
     }
@@ -152,7 +147,9 @@ impl UserConfig {
     /// The inventory's keys are tried at jump hosts too: whoever writes both there means both.
     fn identities(&self, params: &HostParams, host: &Host, user: &str) -> Vec<PathBuf> {
         let mut identities: Vec<PathBuf> = host.ssh.identity.iter().map(|path| self.environment.expand(path)).collect();
-        for path in params.identity_file.iter().flatten() {
+        let configured =
+            params.identity_file.iter().flatten().filter(|path| !path.as_os_str().eq_ignore_ascii_case("none"));
+        for path in configured {
             let text = path.to_string_lossy();
             let home = self.environment.home.as_ref().map_or(String::new(), |home| home.to_string_lossy().into_owned());
             let text = text.replace("%d", &home).replace("%r", user).replace("%u", &self.environment.user);
@@ -262,5 +259,33 @@ impl Place {
         let port = port.map(str::parse).transpose().ok()?;
         let empty = alias.is_empty() || user.as_ref().is_some_and(String::is_empty);
         (!empty).then(|| Self { alias: alias.to_owned(), user, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(alias: &str, user: Option<&str>, port: Option<u16>) -> Option<Place> {
+        Some(Place { alias: alias.to_owned(), user: user.map(str::to_owned), port })
+    }
+
+    #[test]
+    fn places() {
+        assert_eq!(Place::parse("b1"), place("b1", None, None));
+        assert_eq!(Place::parse("ops@b1:2222"), place("b1", Some("ops"), Some(2222)));
+        assert_eq!(Place::parse("ssh://ops@b1"), place("b1", Some("ops"), None));
+        assert_eq!(Place::parse("[fd00::1]:22"), place("fd00::1", None, Some(22)));
+        assert_eq!(Place::parse("fd00::1"), place("fd00::1", None, None));
+        for wrong in ["", "@b1", "b1:ssh", "b1:70000", "[fd00::1"] {
+            assert_eq!(Place::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn match_sections() {
+        assert_eq!(without_match("  match All"), "Host *");
+        assert_eq!(without_match("Match=host db1"), "Host !*");
+        assert_eq!(without_match("\tMatchless x"), "\tMatchless x");
     }
 }

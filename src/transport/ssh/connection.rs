@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use russh::ChannelOpenFailure;
 
 use super::auth::Means;
 use super::exec::{Cut, Exchange, MAX_OUTPUT_MIB, Raw};
@@ -23,7 +24,6 @@ const PLAIN: &str = "sh -s";
 /// One SSH connection to one host.
 pub struct SshConnection {
     session: Session,
-    user: String,
     escalate: Escalate,
     /// How sudo works here, as far as is known.
     sudo: Mutex<Mode>,
@@ -38,19 +38,14 @@ impl std::fmt::Debug for SshConnection {
 }
 
 impl SshConnection {
-    pub(super) fn new(session: Session, user: String, escalate: Escalate, means: Arc<Means>) -> Self {
+    pub(super) fn new(session: Session, escalate: Escalate, means: Arc<Means>) -> Self {
         let sudo = Mutex::new(Mode::WithoutPassword);
-        Self { session, user, escalate, sudo, means, waves: Waves::default() }
+        Self { session, escalate, sudo, means, waves: Waves::default() }
     }
 
-    /// The host's name in the inventory, and `user@address:port` as it was reached.
+    /// The host's name in the inventory, who we are logged in as, and the address and port that were reached.
     pub fn endpoint(&self) -> &Endpoint {
         &self.session.at
-    }
-
-    /// Who we are logged in as.
-    pub fn user(&self) -> &str {
-        &self.user
     }
 
     async fn plain(&self, script: &Script, root: RootCheck) -> Result<Output, TransportError> {
@@ -73,6 +68,7 @@ impl SshConnection {
         let mode = self.sudo_mode().clone();
         let password = match mode {
             Mode::Password(password) => password,
+            Mode::WrongPassword => return Err(TransportError::SudoPassword { at: self.session.at.clone() }),
             Mode::WithoutPassword => {
                 let wrapped = Wrapped::new(script, RootCheck::Needless);
                 let raw = self.in_time(script, self.exchange(sudo::WITHOUT_PASSWORD, &wrapped)).await?;
@@ -98,7 +94,10 @@ impl SshConnection {
         let wrapped = Wrapped::new(script, RootCheck::Needless);
         let attempt = sudo::run_with_password(&self.session, &password, wrapped.text.clone());
         let raw = match self.in_time(script, attempt).await? {
-            Attempt::WrongPassword => return Err(TransportError::SudoPassword { at: self.session.at.clone() }),
+            Attempt::WrongPassword => {
+                *self.sudo_mode() = Mode::WrongPassword;
+                return Err(TransportError::SudoPassword { at: self.session.at.clone() });
+            }
             Attempt::Ended(raw) => raw,
         };
         match wrapped.unwrap(raw) {
@@ -118,10 +117,10 @@ impl SshConnection {
     }
 
     async fn sudo_password(&self) -> Result<crate::secret::Secret, TransportError> {
-        let answer = self.means.asker.ask(Question::Become { user: self.user.clone() }).await;
+        let answer = self.means.asker.ask(Question::Become { user: self.session.at.user.clone() }).await;
         answer.ok_or_else(|| TransportError::NoPrompt {
             at: self.session.at.clone(),
-            what: format!("the sudo password of {}", self.user),
+            what: format!("the sudo password of {}", self.session.at.user),
             how: "put it into the environment variable XNAT_SUDO_PASSWORD, or let the user become root without one: `USER ALL=(ALL) NOPASSWD: ALL` in a file under /etc/sudoers.d",
         })
     }
@@ -139,9 +138,9 @@ impl SshConnection {
 
     fn not_started(&self, script: &Script, output: &Output) -> TransportError {
         let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
-        let said = said.trim().chars().take(200).collect();
-        let (at, title) = (self.session.at.clone(), script.title.clone());
-        TransportError::NotStarted { at, title, status: output.status, said }
+        let said: String = said.trim().chars().take(200).collect();
+        let reason = format!("the login shell ended with status {} and said {said:?}", output.status);
+        TransportError::NotStarted { at: self.session.at.clone(), title: script.title.clone(), reason }
     }
 
     /// Within the script's deadline; when it passes the future is dropped, and with it the channel.
@@ -156,10 +155,7 @@ impl SshConnection {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(Cut::Lost)) => Err(self.session.lost(&title)),
             Ok(Err(Cut::TooMuch)) => Err(TransportError::TooMuchOutput { at, title, limit: MAX_OUTPUT_MIB }),
-            Ok(Err(Cut::Refused)) => {
-                let said = "the SSH server allows no commands".to_owned();
-                Err(TransportError::NotStarted { at, title, status: 0, said })
-            }
+            Ok(Err(Cut::Refused(reason))) => Err(TransportError::NotStarted { at, title, reason }),
         }
     }
 }
@@ -168,7 +164,7 @@ impl SshConnection {
 impl Transport for SshConnection {
     async fn run(&self, script: Script) -> Result<Output, TransportError> {
         let _wave = self.waves.enter();
-        let root = self.user == "root";
+        let root = self.session.at.user == "root";
         match (script.privilege, self.escalate) {
             (Privilege::Login, _) => self.plain(&script, RootCheck::Needless).await,
             (Privilege::Root, _) if root => self.plain(&script, RootCheck::Needless).await,
@@ -188,6 +184,9 @@ impl Transport for SshConnection {
         match tokio::time::timeout(OPEN_TIMEOUT, opening).await {
             Err(_) => Err(failed(format!("no answer within {} s", OPEN_TIMEOUT.as_secs()))),
             Ok(Ok(channel)) => Ok(Box::new(CountedStream::new(channel.into_stream(), wave))),
+            Ok(Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed))) => {
+                Err(TransportError::NobodyListens { at: self.session.at.clone(), target: format!("{host}:{port}") })
+            }
             Ok(Err(russh::Error::ChannelOpenFailure(why))) => Err(failed(super::open_failure(&why))),
             Ok(Err(_)) => Err(self.session.lost(&format!("open {host}:{port}"))),
         }

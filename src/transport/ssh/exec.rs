@@ -20,8 +20,8 @@ pub(super) struct Raw {
 #[derive(Debug)]
 pub(super) enum Cut {
     Lost,
-    /// The server would not run commands at all.
-    Refused,
+    /// The server would not run the command; why, in words.
+    Refused(String),
     TooMuch,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Exchange {
 impl Exchange {
     pub(super) async fn start(session: &Session, command: &str) -> Result<Self, Cut> {
         let channel = session.handle.channel_open_session().await.map_err(|error| match error {
-            russh::Error::ChannelOpenFailure(_) => Cut::Refused,
+            russh::Error::ChannelOpenFailure(why) => Cut::Refused(super::open_failure(&why)),
             _ => Cut::Lost,
         })?;
         channel.exec(true, command).await.map_err(|_| Cut::Lost)?;
@@ -105,7 +105,7 @@ impl Exchange {
                 self.raw.status = 128 + number(&signal_name);
                 self.status_known = true;
             }
-            Some(ChannelMsg::Failure) => return Err(Cut::Refused),
+            Some(ChannelMsg::Failure) => return Err(Cut::Refused("the SSH server runs no commands".to_owned())),
             Some(ChannelMsg::Close) if self.status_known => self.ended = true,
             Some(ChannelMsg::Close) | None => return Err(Cut::Lost),
             Some(_) => {}

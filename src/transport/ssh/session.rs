@@ -112,7 +112,7 @@ async fn shake_hands(
 /// A TCP connection to the first of the name's addresses that answers; the time left is shared between them.
 async fn dial(target: &Target, deadline: &mut Deadline) -> Result<Box<dyn Stream>, TransportError> {
     let at = || target.at.clone();
-    let looking_up = tokio::net::lookup_host((target.address.as_str(), target.port));
+    let looking_up = tokio::net::lookup_host((target.at.address.as_str(), target.at.port));
     let addresses = deadline.hold("looking up its address", looking_up).await?;
     let addresses: Vec<_> = addresses.map_err(|source| TransportError::Name { at: at(), source })?.collect();
     let mut failure = TransportError::Name { at: at(), source: std::io::Error::other("the name has no address") };
@@ -144,7 +144,8 @@ async fn dial_through(
     target: &Target,
     deadline: &mut Deadline,
 ) -> Result<Box<dyn Stream>, TransportError> {
-    let opening = hop.handle.channel_open_direct_tcpip(target.address.clone(), target.port.into(), "127.0.0.1", 0);
+    let opening =
+        hop.handle.channel_open_direct_tcpip(target.at.address.clone(), target.at.port.into(), "127.0.0.1", 0);
     match deadline.hold("connecting through the jump host", opening).await? {
         Ok(channel) => Ok(Box::new(channel.into_stream())),
         Err(russh::Error::ChannelOpenFailure(why)) => Err(TransportError::JumpRefused {
@@ -167,6 +168,7 @@ struct HostKeyCheck {
     files: Vec<std::path::PathBuf>,
     keys: HostKeys,
     new: NewHostKeys,
+    pinnable: bool,
 }
 
 /// Held while a key is looked up and written down, so that several connections do not write it several times.
@@ -174,12 +176,20 @@ static LEARNING: Mutex<()> = Mutex::new(());
 
 impl HostKeyCheck {
     fn new(target: &Target, means: &Means) -> Result<Self, TransportError> {
-        let name = known_hosts::lookup_name(&target.address, target.port);
+        let name = known_hosts::lookup_name(&target.at.address, target.at.port);
         // Pinned fingerprints stand alone: the files do not count then.
         let files = if target.fingerprints.is_empty() { target.known_hosts.clone() } else { Vec::new() };
         let keys = Self::load(&target.at, &name, &files)?;
         let fingerprints = target.fingerprints.clone();
-        Ok(Self { at: target.at.clone(), name, fingerprints, files, keys, new: means.new_host_keys })
+        Ok(Self {
+            at: target.at.clone(),
+            name,
+            fingerprints,
+            files,
+            keys,
+            new: means.new_host_keys,
+            pinnable: !target.is_jump,
+        })
     }
 
     fn load(at: &At, name: &str, files: &[std::path::PathBuf]) -> Result<HostKeys, TransportError> {
@@ -210,7 +220,7 @@ impl HostKeyCheck {
             Verdict::Known => return Ok(()),
             Verdict::Unknown => {
                 let searched = self.files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(" or ");
-                TransportError::HostKeyUnknown { at, name, algorithm, fingerprint, searched }
+                TransportError::HostKeyUnknown { at, name, algorithm, fingerprint, searched, pinnable: self.pinnable }
             }
             Verdict::Changed { file, line } => {
                 TransportError::HostKeyChanged { at, name, algorithm, fingerprint, file, line }
@@ -283,12 +293,23 @@ fn from_protocol(at: At, error: russh::Error) -> TransportError {
                 reason: format!("no common {kind} algorithm, it offers {}", theirs.join(", ")),
             }
         }
-        russh::Error::Disconnect | russh::Error::HUP => {
+        error if hung_up(&error) => {
             let reason = "it closed the connection at once (too many connections, or a firewall?)".to_owned();
             TransportError::Lost { at, doing: "agreeing on keys".to_owned(), reason }
         }
         russh::Error::IO(source) => TransportError::Unreachable { at, source },
         error => TransportError::Handshake { at, reason: error.to_string() },
+    }
+}
+
+/// The several ways russh says that the other side closed the connection.
+fn hung_up(error: &russh::Error) -> bool {
+    match error {
+        russh::Error::Disconnect | russh::Error::HUP => true,
+        russh::Error::IO(error) => {
+            matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset)
+        }
+        _ => false,
     }
 }
 
@@ -317,7 +338,7 @@ impl client::Handler for Client {
             DisconnectReason::Error(error) => {
                 self.farewell.set(match &error {
                     Broken::Protocol(russh::Error::KeepaliveTimeout) => "the host stopped answering".to_owned(),
-                    Broken::Protocol(russh::Error::Disconnect | russh::Error::HUP) => "the host closed it".to_owned(),
+                    Broken::Protocol(error) if hung_up(error) => "the host closed it".to_owned(),
                     Broken::Protocol(error) => error.to_string(),
                     error => format!("{error:?}"),
                 });

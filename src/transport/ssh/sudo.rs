@@ -19,6 +19,8 @@ const WITH_PASSWORD: &str = "env LC_ALL=C sudo -k -S -p '' sh -c 'echo XNAT-sudo
 pub(super) enum Mode {
     WithoutPassword,
     Password(Secret),
+    /// Not to be tried again: too many wrong ones lock accounts.
+    WrongPassword,
 }
 
 /// What sudo's complaint means.
