@@ -259,11 +259,13 @@ fn listen(input: &Input<'_>) -> (Vec<String>, Vec<String>) {
 impl<'a> PostgresqlContext<'a> {
     fn new(input: &Input<'a>) -> Result<Self, RoleError> {
         let postgresql = &input.inventory.postgresql;
-        let version = major_version(input)?;
+        let unknown =
+            || RoleError::NoVersion { host: input.host.name.to_string(), codename: input.facts.codename.clone() };
+        let version = input.inventory.postgresql_major(&input.facts.codename).ok_or_else(unknown)?;
         Ok(Self {
             version,
             port: postgresql.port,
-            data_dir: format!("/var/lib/postgresql/{version}/{}", input.inventory.cluster),
+            data_dir: input.inventory.postgresql_data_dir(version),
             bin_dir: format!("/usr/lib/postgresql/{version}/bin"),
             socket_dir: "/var/run/postgresql",
             allow: &postgresql.allow,
@@ -272,21 +274,6 @@ impl<'a> PostgresqlContext<'a> {
             members: Member::with(input, Component::Postgres),
         })
     }
-}
-
-/// The version asked for, or the one the host's release comes with.
-fn major_version(input: &Input<'_>) -> Result<u32, RoleError> {
-    let default = match input.facts.codename.as_str() {
-        "bookworm" => Some(15),
-        "trixie" => Some(17),
-        "jammy" => Some(14),
-        "noble" => Some(16),
-        _ => None,
-    };
-    input.inventory.postgresql.version.or(default).ok_or_else(|| RoleError::NoVersion {
-        host: input.host.name.to_string(),
-        codename: input.facts.codename.clone(),
-    })
 }
 
 impl PatroniContext {
