@@ -47,24 +47,28 @@ pub fn endpoints(inventory: &Inventory, secrets_file: &str) -> Endpoints {
     let names = hosts.join(",");
     let ports = vec![primary.to_string(); hosts.len()].join(",");
     Endpoints {
-        jdbc_read_only: (members.len() > 1).then(|| url(replica, "secondary")),
-        properties: vec![
-            "datasource.driver=org.postgresql.Driver".to_owned(),
-            format!("datasource.url={jdbc}"),
-            format!("datasource.username={}", database.owner),
-            format!("datasource.password=<see {secrets_file}, key application>"),
-            "datasource.validationQueryTimeout=5".to_owned(),
-        ],
+        jdbc_read_only: (members.len() > 1).then(|| url(replica, "preferSecondary")),
+        properties: properties(&jdbc, &database.owner, secrets_file),
         psql: format!(
             "psql \"host={names} port={ports} dbname={} user={} target_session_attrs=read-write\"",
             database.name, database.owner
         ),
         statistics: balancers
             .iter()
-            .map(|host| format!("http://{}/", authority(host, inventory.haproxy.stats_port)))
+            .map(|host| format!("http://{}/stats", authority(host, inventory.haproxy.stats_port)))
             .collect(),
         jdbc,
     }
+}
+
+fn properties(url: &str, user: &str, secrets_file: &str) -> Vec<String> {
+    vec![
+        "datasource.driver=org.postgresql.Driver".to_owned(),
+        format!("datasource.url={url}"),
+        format!("datasource.username={user}"),
+        format!("datasource.password=<see {secrets_file}, key application>"),
+        "datasource.validationQueryTimeout=5".to_owned(),
+    ]
 }
 
 impl Endpoints {

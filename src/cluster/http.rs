@@ -77,6 +77,7 @@ impl Http<'_> {
         let request = self.request(method, path, body)?;
         let stream = match timeout_at(deadline, self.transport.open(self.address, self.place.port)).await {
             Ok(Ok(stream)) => stream,
+            Ok(Err(source)) if refused(&source) => return Err(CallError::Refused { place: self.place.clone() }),
             Ok(Err(source)) => return Err(CallError::Open { place: self.place.clone(), source: Box::new(source) }),
             Err(_) => return Err(CallError::NoConnection { place: self.place.clone() }),
         };
@@ -160,8 +161,11 @@ pub enum ExchangeError {
 /// Why a question got no usable answer.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum CallError {
+    #[error("nothing listens on port {} of {}", place.port, place.host)]
+    #[diagnostic(code(xnat::cluster::refused), help("look at the service: `ssh {} systemctl status {}`", place.host, place.unit))]
+    Refused { place: Place },
     #[error("cannot connect to {place}")]
-    #[diagnostic(code(xnat::cluster::connect), help("look at the service: `ssh {} systemctl status {}`", place.host, place.unit))]
+    #[diagnostic(code(xnat::cluster::connect), help("see whether the host answers at all: `ssh {} uptime`", place.host))]
     Open { place: Place, source: Box<TransportError> },
     #[error("cannot connect to {place} within {} s", DEADLINE.as_secs())]
     #[diagnostic(code(xnat::cluster::no_connection), help("see whether the host answers at all: `ssh {} uptime`", place.host))]
@@ -190,8 +194,7 @@ impl CallError {
     /// As an answer: no connection to the host means that nothing is known of the service.
     pub fn into_answer<T>(self) -> Answer<T> {
         match self {
-            Self::Open { ref source, .. } if !refused(source) => Answer::Unknown(one_line(&self)),
-            Self::NoConnection { .. } | Self::Request { .. } => Answer::Unknown(one_line(&self)),
+            Self::Open { .. } | Self::NoConnection { .. } | Self::Request { .. } => Answer::Unknown(one_line(&self)),
             _ => Answer::Down(one_line(&self)),
         }
     }
@@ -200,16 +203,16 @@ impl CallError {
 impl Fails for CallError {
     fn exit(&self) -> Exit {
         match self {
-            Self::NoConnection { .. } => Exit::Unreachable,
-            Self::Open { source, .. } if !refused(source) => Exit::Unreachable,
+            Self::Open { .. } | Self::NoConnection { .. } => Exit::Unreachable,
             _ => Exit::Failed,
         }
     }
 }
 
-/// The host answered that nobody listens there, which says something of the service and not of the connection.
+/// The host itself found nobody listening there, which says something of the service and not of the connection. A
+/// forbidden forwarding is not that.
 pub(crate) fn refused(error: &TransportError) -> bool {
-    one_line(error).contains("refused")
+    matches!(error, TransportError::NobodyListens { .. })
 }
 
 impl<T> From<Result<T, CallError>> for Answer<T> {

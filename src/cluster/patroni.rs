@@ -7,6 +7,7 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::answer::one_line;
 use super::http::{CallError, Http, Place, Scheme};
 use super::view::Gather;
 use crate::approval::Approved;
@@ -216,32 +217,51 @@ pub async fn reload(http: &Http<'_>, _approved: &Approved) -> Result<(), CallErr
     http.accepted(&http.call(Method::POST, "/reload", None).await?)
 }
 
-/// For waits: a leader runs and every PostgreSQL host of the inventory is a member that runs and follows it
-/// (streams, where this Patroni tells). Otherwise the reason to show meanwhile.
+/// For waits: this very host leads and runs. Otherwise the reason to show meanwhile.
+pub async fn led(gather: &Gather<'_>, host: &HostName) -> Result<(), String> {
+    let host = gather.inventory.host(host).ok_or_else(|| format!("there is no host {host}"))?;
+    let seen = cluster(&client(gather, host)?).await.map_err(|error| one_line(&error))?;
+    let leader = running(&seen)?;
+    if leader.name == host.name { Ok(()) } else { Err(format!("{} leads, and not {}", leader.name, host.name)) }
+}
+
+/// For waits: a leader runs and every PostgreSQL host of the inventory is a member that runs and streams from it.
+/// Otherwise the reason to show meanwhile.
 pub async fn complete(gather: &Gather<'_>) -> Result<Cluster, String> {
+    let (cluster, about) = ask_any(gather).await?;
     let hosts: Vec<&Host> = gather.inventory.with(Component::Postgres).collect();
-    let mut reason = "no host of the inventory runs PostgreSQL".to_owned();
-    let asked = futures::future::join_all(hosts.iter().map(|host| async {
+    whole(&cluster, &hosts, &about).map(|()| cluster)
+}
+
+/// Ask all of them, and take the first answer: they all read the same from etcd. The leader alone knows who streams.
+async fn ask_any(gather: &Gather<'_>) -> Result<(Cluster, Vec<About>), String> {
+    let asked = futures::future::join_all(gather.inventory.with(Component::Postgres).map(|host| async {
         let http = client(gather, host)?;
-        let (seen, about) = futures::join!(cluster(&http), about(&http));
-        Ok::<_, String>((seen.map_err(|e| super::answer::one_line(&e))?, about.ok()))
+        let (cluster, about) = futures::join!(cluster(&http), about(&http));
+        Ok::<_, String>((cluster.map_err(|error| one_line(&error))?, about.ok()))
     }))
     .await;
-    let about: Vec<About> = asked.iter().flatten().filter_map(|(_, about)| about.clone()).collect();
+    let about = asked.iter().flatten().filter_map(|(_, about)| about.clone()).collect();
+    let mut reason = "no host of the inventory runs PostgreSQL".to_owned();
     for answer in asked {
         match answer {
-            Ok((cluster, _)) => return whole(&cluster, &hosts, &about).map(|()| cluster),
+            Ok((cluster, _)) => return Ok((cluster, about)),
             Err(why) => reason = why,
         }
     }
     Err(reason)
 }
 
-fn whole(cluster: &Cluster, hosts: &[&Host], about: &[About]) -> Result<(), String> {
+fn running(cluster: &Cluster) -> Result<&Listed, String> {
     let leader = cluster.leader().ok_or("there is no leader yet")?;
-    if leader.state != "running" {
-        return Err(format!("{} has the leader lock and is {}", leader.name, leader.state));
+    match leader.state.as_str() {
+        "running" => Ok(leader),
+        state => Err(format!("{} has the leader lock and is {state}", leader.name)),
     }
+}
+
+fn whole(cluster: &Cluster, hosts: &[&Host], about: &[About]) -> Result<(), String> {
+    running(cluster)?;
     for host in hosts {
         let member = cluster.member(&host.name).ok_or_else(|| format!("{} has not joined yet", host.name))?;
         if !member.role.leads() && !streams(member, about) {

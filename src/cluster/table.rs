@@ -1,11 +1,12 @@
 //! A view and its judgement as text for people: the verdict first, then what to try, then the tables. Pure.
 
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use console::Style;
 
 use super::answer::Answer;
 use super::assess::{Health, Problem, Severity, size};
 use super::haproxy::{PRIMARY, REPLICAS, Server};
-use super::patroni::{Lag, Listed};
+use super::patroni::Lag;
 use super::view::{ClusterView, Member};
 
 /// How to draw.
@@ -20,24 +21,51 @@ pub struct Look {
 pub enum Paint {
     #[default]
     Plain,
-    Color,
+    Colour,
 }
 
 /// Everything, ending in a newline.
 pub fn render(view: &ClusterView, health: &Health, look: Look) -> String {
-    let mut text = paint(&health.verdict, mood(health), look);
-    text.push('\n');
+    let mut text = format!("{}\n", paint(&health.verdict, mood(health), look));
     for problem in &health.problems {
         text.push_str(&told(problem, look));
     }
-    for (title, table) in
-        [("PostgreSQL", members(view, look)), ("etcd", etcd(view, look)), ("HAProxy", haproxy(view, look))]
-    {
+    let tables = [
+        ("PostgreSQL", members(view, look), MEMBERS_SPARE),
+        ("etcd", etcd(view, look), ETCD_SPARE),
+        ("HAProxy", haproxy(view, look), HAPROXY_SPARE),
+    ];
+    for (title, mut table, spare) in tables {
         if !table.is_empty() {
+            fit(&mut table, look, spare);
             text.push_str(&format!("\n{title}\n{}\n", table.trim_fmt()));
         }
     }
     text
+}
+
+/// The column of remarks, which there mostly are none of.
+const NOTES: usize = 7;
+
+/// Columns a narrow terminal can do without, the least important first.
+const MEMBERS_SPARE: &[usize] = &[6, 5, 3];
+const ETCD_SPARE: &[usize] = &[4, 3, 5, 6];
+const HAPROXY_SPARE: &[usize] = &[4];
+
+/// Hide columns until the table fits; what is still too wide then is wrapped.
+fn fit(table: &mut Table, look: Look, spare: &[usize]) {
+    let Some(width) = look.width else { return };
+    let mut needed: usize = table.column_max_content_widths().iter().map(|column| usize::from(*column) + 2).sum();
+    let widths = table.column_max_content_widths();
+    for index in spare {
+        if needed <= width.into() {
+            return;
+        }
+        if let Some(column) = table.column_mut(*index) {
+            column.set_constraint(ColumnConstraint::Hidden);
+            needed -= usize::from(widths[*index]) + 2;
+        }
+    }
 }
 
 fn mood(health: &Health) -> Color {
@@ -55,7 +83,7 @@ fn told(problem: &Problem, look: Look) -> String {
         Severity::Notice => ("notice", Color::Cyan),
     };
     let mut table = plain(look);
-    table.add_row([cell(word, color), Cell::new(format!("{}\n→ {}", problem.text, problem.help))]);
+    table.add_row([cell(word, color), Cell::new(format!("{}\nhelp: {}", problem.text, problem.help))]);
     format!("{}\n", table.trim_fmt())
 }
 
@@ -64,6 +92,11 @@ fn members(view: &ClusterView, look: Look) -> Table {
     table.set_header(["Member", "Role", "State", "Timeline", "Lag", "Version", "Patroni", "Notes"]);
     for member in &view.members {
         table.add_row(row(view, member));
+    }
+    if view.members.iter().all(|member| notes(member).is_empty())
+        && let Some(column) = table.column_mut(NOTES)
+    {
+        column.set_constraint(ColumnConstraint::Hidden);
     }
     table
 }
@@ -87,7 +120,7 @@ fn row(view: &ClusterView, member: &Member) -> Vec<Cell> {
         if leads { cell(role, Color::Green) } else { Cell::new(role) },
         state(view, member),
         Cell::new(listed.and_then(|l| l.timeline).map(|t| t.to_string()).unwrap_or_default()),
-        Cell::new(listed.map(lag).unwrap_or_default()),
+        Cell::new(lag(view, member)),
         Cell::new(version),
         patroni,
         Cell::new(notes(member)),
@@ -110,8 +143,8 @@ fn state(view: &ClusterView, member: &Member) -> Cell {
     }
 }
 
-fn lag(listed: &Listed) -> String {
-    match listed.lag {
+fn lag(view: &ClusterView, member: &Member) -> String {
+    match view.lag(member) {
         None => String::new(),
         Some(Lag::Unknown) => "unknown".to_owned(),
         Some(Lag::Bytes(bytes)) => size(bytes),
@@ -215,7 +248,7 @@ fn plain(look: Look) -> Table {
         None => table.set_content_arrangement(ContentArrangement::Disabled),
     };
     match look.paint {
-        Paint::Color => table.enforce_styling(),
+        Paint::Colour => table.enforce_styling(),
         Paint::Plain => table.force_no_tty(),
     };
     table
@@ -225,8 +258,14 @@ fn cell(text: impl ToString, color: Color) -> Cell {
     Cell::new(text.to_string()).fg(color)
 }
 
-fn paint(text: &str, color: Color, look: Look) -> String {
-    let mut table = plain(look);
-    table.add_row([cell(text, color)]);
-    table.trim_fmt().trim_start().to_owned()
+fn paint(text: &str, colour: Color, look: Look) -> String {
+    let style = match colour {
+        Color::Red => Style::new().red().bold(),
+        Color::Yellow => Style::new().yellow(),
+        _ => Style::new().green(),
+    };
+    match look.paint {
+        Paint::Colour => style.force_styling(true).apply_to(text).to_string(),
+        Paint::Plain => text.to_owned(),
+    }
 }

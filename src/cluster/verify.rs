@@ -11,12 +11,16 @@ use super::view::Gather;
 use crate::approval::Approved;
 use crate::error::{Exit, Fails};
 use crate::inventory::{Component, Host};
+use crate::vault::Secrets;
 
-/// How long a row may take to reach a replica.
-const ARRIVAL: Duration = Duration::from_secs(15);
+/// How long HAProxy may take to lead where it should, and a row to reach a replica.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks for the row.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Between two tries of a port.
+const CHECKS: Duration = Duration::from_millis(500);
 
-/// What one HAProxy was seen to do.
+/// What one HAProxy was seen to do, in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence(pub String);
 
@@ -34,7 +38,7 @@ pub enum VerifyError {
         help("see what HAProxy and Patroni think of each other: `xnat-provision status INVENTORY`")
     )]
     WrongServer { place: Place, wanted: &'static str, found: String },
-    #[error("a row written through {written} did not arrive at {place} within {} s", ARRIVAL.as_secs())]
+    #[error("a row written through {written} did not arrive at {place} within {} s", PATIENCE.as_secs())]
     #[diagnostic(
         code(xnat::verify::arrival),
         help("see how far the replicas are behind: `xnat-provision status INVENTORY`")
@@ -54,100 +58,71 @@ impl Fails for VerifyError {
 
 /// Write and read through one HAProxy, from its own host. It creates a table and drops it, hence the token.
 pub async fn through(gather: &Gather<'_>, host: &Host, _approved: &Approved) -> Result<Evidence, VerifyError> {
-    let inventory = gather.inventory;
-    let transport = gather.transport(&host.name).map_err(VerifyError::Connection)?;
     let secrets = gather.secrets.ok_or_else(|| VerifyError::Connection("there are no passwords at hand".to_owned()))?;
-    let primary = Login {
-        host: host.name.clone(),
-        address: &host.address,
-        port: inventory.haproxy.primary_port,
-        user: &inventory.database.owner,
-        password: &secrets.application,
-        database: &inventory.database.name,
-    };
-    let writer = connect(transport, &primary).await?;
-    let check = Check { gather, host, table: table(host), writer: &writer, primary: place(host, primary.port) };
-    let result = match check.write().await {
-        Ok(written) if inventory.with(Component::Postgres).count() > 1 => {
-            let replica = Login { port: inventory.haproxy.replica_port, ..primary.clone() };
-            check.read_back(&written, &replica).await
-        }
-        Ok(written) => {
-            Ok(format!("wrote through {}:{} to {written}; no replica to read from", host.name, primary.port))
-        }
-        Err(error) => Err(error),
-    };
-    // Whatever happened: nothing is left behind. The first error counts.
-    let cleaned = check.execute("remove the test table", &format!("DROP TABLE IF EXISTS {}", check.table)).await;
-    let evidence = result?;
-    cleaned?;
-    Ok(Evidence(evidence))
-}
-
-/// One table per HAProxy, so that two checked at once do not meet, and one left by a killed run is taken over.
-fn table(host: &Host) -> String {
-    format!("public.{}", identifier(&format!("xnat_provision_check_{}", host.name)))
-}
-
-fn place(host: &Host, port: u16) -> Place {
-    Place { service: "HAProxy", unit: "haproxy", host: host.name.clone(), port }
+    // One table per HAProxy, so that two checked at once do not meet, and one left by a killed run is taken over.
+    let table = format!("public.{}", identifier(&format!("xnat_provision_check_{}", host.name)));
+    Check { gather, host, table, secrets }.run().await.map(Evidence)
 }
 
 struct Check<'a> {
     gather: &'a Gather<'a>,
     host: &'a Host,
     table: String,
-    writer: &'a Client,
-    primary: Place,
+    secrets: &'a Secrets,
+}
+
+/// What a port is to lead to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Leader,
+    Replica,
+}
+
+/// A session through HAProxy.
+struct Session {
+    client: Client,
+    place: Place,
+    /// The member behind it.
+    server: String,
+}
+
+impl Session {
+    async fn execute(&self, what: &str, sql: &str) -> Result<(), SqlError> {
+        within(DEADLINE, &self.place, what, self.client.batch_execute(sql)).await
+    }
 }
 
 impl Check<'_> {
-    async fn execute(&self, what: &str, sql: &str) -> Result<(), SqlError> {
-        within(DEADLINE, &self.primary, what, self.writer.batch_execute(sql)).await
+    async fn run(&self) -> Result<String, VerifyError> {
+        let writer = self.session(Wanted::Leader).await?;
+        let result = self.write_and_read(&writer).await;
+        // Whatever happened: nothing is left behind. The first error counts.
+        let cleaned = writer.execute("remove the test table", &format!("DROP TABLE IF EXISTS {}", self.table)).await;
+        let evidence = result?;
+        cleaned?;
+        Ok(evidence)
     }
 
-    /// Write a row; which server took it.
-    async fn write(&self) -> Result<String, VerifyError> {
-        let server = self.server(self.writer, &self.primary).await?;
-        if server.in_recovery {
-            return Err(VerifyError::WrongServer {
-                place: self.primary.clone(),
-                wanted: "the leader",
-                found: server.name,
-            });
-        }
-        let table = &self.table;
+    async fn write_and_read(&self, writer: &Session) -> Result<String, VerifyError> {
+        let (table, host) = (&self.table, &self.host.name);
         let sql = format!(
             "DROP TABLE IF EXISTS {table}; CREATE TABLE {table} (at timestamptz); INSERT INTO {table} VALUES (now())"
         );
-        self.execute("write", &sql).await?;
-        Ok(server.name)
-    }
-
-    /// Wait for the row at the replica port.
-    async fn read_back(&self, written: &str, replica: &Login<'_>) -> Result<String, VerifyError> {
-        let start = Instant::now();
-        let there = place(self.host, replica.port);
-        let transport = self.gather.transport(&self.host.name).map_err(VerifyError::Connection)?;
-        let reader = connect(transport, replica).await?;
-        let server = self.server(&reader, &there).await?;
-        if !server.in_recovery {
-            return Err(VerifyError::WrongServer { place: there, wanted: "a replica", found: server.name });
+        writer.execute("write", &sql).await?;
+        let wrote = format!("wrote through {host}:{} to {}", writer.place.port, writer.server);
+        if self.gather.inventory.with(Component::Postgres).count() < 2 {
+            return Ok(format!("{wrote}; there is no replica to read it from"));
         }
-        while !within(DEADLINE, &there, "read", self.arrived(&reader)).await? {
-            if start.elapsed() > ARRIVAL {
-                return Err(VerifyError::Arrival { place: there, written: self.primary.to_string() });
+        let start = Instant::now();
+        let reader = self.session(Wanted::Replica).await?;
+        while !within(DEADLINE, &reader.place, "read", self.arrived(&reader.client)).await? {
+            if start.elapsed() > PATIENCE {
+                return Err(VerifyError::Arrival { place: reader.place, written: writer.place.to_string() });
             }
             tokio::time::sleep(PAUSE).await;
         }
-        let host = &self.host.name;
-        Ok(format!(
-            "wrote through {host}:{} to {written}, read it on {host}:{} from {} after {} ms",
-            self.primary.port,
-            replica.port,
-            server.name,
-            start.elapsed().as_millis()
-        ))
+        let millis = start.elapsed().as_millis();
+        Ok(format!("{wrote}, read it on {host}:{} from {} after {millis} ms", reader.place.port, reader.server))
     }
 
     async fn arrived(&self, reader: &Client) -> Result<bool, Error> {
@@ -159,19 +134,51 @@ impl Check<'_> {
         row.try_get(0)
     }
 
-    /// Which member is behind a session.
-    async fn server(&self, client: &Client, place: &Place) -> Result<Server, VerifyError> {
-        let query = client.query_one("SELECT coalesce(host(inet_server_addr()), ''), pg_is_in_recovery()", &[]);
-        let row = within(DEADLINE, place, "see which server it is", query).await?;
-        let read = |source| SqlError::Query { place: place.clone(), what: "see which server it is".to_owned(), source };
-        let address: String = row.try_get(0).map_err(read)?;
-        let host = self.gather.inventory.with(Component::Postgres).find(|h| h.address == address);
-        let name = host.map_or(address, |h| h.name.to_string());
-        Ok(Server { name, in_recovery: row.try_get(1).map_err(read)? })
+    /// A session through a port. HAProxy may need a check or two after a change until it leads where it should.
+    async fn session(&self, wanted: Wanted) -> Result<Session, VerifyError> {
+        let start = Instant::now();
+        loop {
+            let error = match self.look(wanted).await {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
+            if start.elapsed() > PATIENCE || error.exit() == Exit::Unreachable {
+                return Err(error);
+            }
+            tokio::time::sleep(CHECKS).await;
+        }
+    }
+
+    async fn look(&self, wanted: Wanted) -> Result<Session, VerifyError> {
+        let inventory = self.gather.inventory;
+        let port = match wanted {
+            Wanted::Leader => inventory.haproxy.primary_port,
+            Wanted::Replica => inventory.haproxy.replica_port,
+        };
+        let place = Place { service: "HAProxy", unit: "haproxy", host: self.host.name.clone(), port };
+        let login = Login {
+            host: self.host.name.clone(),
+            address: &self.host.address,
+            port,
+            user: &inventory.database.owner,
+            password: &self.secrets.application,
+            database: &inventory.database.name,
+        };
+        let transport = self.gather.transport(&self.host.name).map_err(VerifyError::Connection)?;
+        let client = connect(transport, &login).await?;
+        let (server, in_recovery) = within(DEADLINE, &place, "see which server it is", whoami(&client)).await?;
+        let server =
+            inventory.with(Component::Postgres).find(|h| h.address == server).map_or(server, |h| h.name.to_string());
+        match (wanted, in_recovery) {
+            (Wanted::Leader, false) | (Wanted::Replica, true) => Ok(Session { client, place, server }),
+            (Wanted::Leader, true) => Err(VerifyError::WrongServer { place, wanted: "the leader", found: server }),
+            (Wanted::Replica, false) => Err(VerifyError::WrongServer { place, wanted: "a replica", found: server }),
+        }
     }
 }
 
-struct Server {
-    name: String,
-    in_recovery: bool,
+/// The address of the server, and whether it is a replica.
+async fn whoami(client: &Client) -> Result<(String, bool), Error> {
+    let row = client.query_one("SELECT coalesce(host(inet_server_addr()), ''), pg_is_in_recovery()", &[]).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }

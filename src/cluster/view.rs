@@ -68,15 +68,36 @@ pub struct Member {
     pub server: Answer<server::Server>,
 }
 
+impl Member {
+    /// It has the leader lock.
+    pub fn leads(&self) -> bool {
+        self.listed.as_ref().is_some_and(|l| l.role.leads())
+    }
+    /// It is a member and somebody else has the lock.
+    pub fn follows(&self) -> bool {
+        self.listed.as_ref().is_some_and(|l| !l.role.leads())
+    }
+}
+
 impl ClusterView {
     /// The member with the leader lock.
     pub fn leader(&self) -> Option<&Member> {
-        self.members.iter().find(|m| m.listed.as_ref().is_some_and(|l| l.role.leads()))
+        self.members.iter().find(|m| m.leads())
     }
 
     /// Did at least one Patroni tell who the members are?
     pub fn members_known(&self) -> bool {
         self.paused.known().is_some()
+    }
+
+    /// How far a replica is behind: as its leader's PostgreSQL sees it now, or else as etcd had it up to `loop_wait` ago,
+    /// when a burst of writes makes every replica look behind.
+    pub fn lag(&self, member: &Member) -> Option<patroni::Lag> {
+        let listed = member.listed.as_ref()?.lag;
+        let standbys = self.leader().and_then(|leader| leader.server.known()).map(|server| server.standbys.as_slice());
+        let standby = standbys.unwrap_or_default().iter().find(|standby| standby.name == member.host.as_str());
+        let now = standby.and_then(|standby| standby.lag).map(|lag| patroni::Lag::Bytes(lag.try_into().unwrap_or(0)));
+        listed.and(now).or(listed)
     }
 
     /// Does this replica stream, as far as anybody can tell?
@@ -86,11 +107,18 @@ impl ClusterView {
         receives || member.listed.as_ref().is_some_and(|listed| patroni::streams(listed, &about))
     }
 
+    /// At least one service of a host could be asked.
+    pub fn heard_from(&self, host: &HostName) -> bool {
+        self.etcd.iter().any(|s| &s.host == host && !s.answer.is_unknown())
+            || self.members.iter().any(|m| &m.host == host && !(m.patroni.is_unknown() && m.server.is_unknown()))
+            || self.haproxy.iter().any(|s| &s.host == host && !s.answer.is_unknown())
+    }
+
     /// Nothing could be asked at all.
     pub fn is_blind(&self) -> bool {
-        self.etcd.iter().all(|s| s.answer.is_unknown())
-            && self.members.iter().all(|m| m.patroni.is_unknown() && m.server.is_unknown())
-            && self.haproxy.iter().all(|s| s.answer.is_unknown())
+        let etcd = self.etcd.iter().map(|s| &s.host);
+        let hosts = etcd.chain(self.members.iter().map(|m| &m.host)).chain(self.haproxy.iter().map(|s| &s.host));
+        !hosts.into_iter().any(|host| self.heard_from(host))
     }
 }
 

@@ -79,6 +79,9 @@ fn unasked(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
         .filter(|(host, _)| !view.unreachable.contains_key(host))
         .filter_map(|(_, reason)| reason)
         .collect();
-    let help = || format!("check that the secrets beside {} are this cluster's", inventory.path.display());
-    reasons.into_iter().map(|reason| warning(format!("could not ask: {reason}"), help())).collect()
+    let help = format!(
+        "check that the secrets beside {} are this cluster's, and that sshd has `AllowTcpForwarding yes`",
+        inventory.path.display()
+    );
+    reasons.into_iter().map(|reason| warning(format!("could not ask: {reason}"), help.clone())).collect()
 }

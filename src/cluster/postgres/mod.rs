@@ -1,14 +1,19 @@
 //! PostgreSQL through a stream of a host's connection, with tokio-postgres. `server` reads what a member says of
 //! itself, `objects` is what the database should hold, `settings` judges parameter changes. Nothing is ever dropped.
 
+mod inside;
 pub mod objects;
 pub mod scram;
 pub mod server;
 pub mod settings;
 
+pub use inside::{Inside, administrator, look};
+pub use settings::{config_diff, needs_restart, patch};
+
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::answer::{Answer, one_line};
@@ -45,6 +50,7 @@ pub async fn connect(transport: &dyn Transport, login: &Login<'_>) -> Result<Cli
     let place = login.place();
     let stream = match timeout_at(deadline, transport.open(login.address, login.port)).await {
         Ok(Ok(stream)) => stream,
+        Ok(Err(source)) if refused(&source) => return Err(SqlError::Refused { place }),
         Ok(Err(source)) => return Err(SqlError::Open { place, source: Box::new(source) }),
         Err(_) => return Err(SqlError::NoConnection { place }),
     };
@@ -90,8 +96,11 @@ pub fn literal(text: &str) -> String {
 /// Why PostgreSQL could not be used.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SqlError {
+    #[error("nothing listens on port {} of {}", place.port, place.host)]
+    #[diagnostic(code(xnat::postgres::refused), help("see what Patroni does: `ssh {} journalctl -u patroni -n 50`", place.host))]
+    Refused { place: Place },
     #[error("cannot connect to {place}")]
-    #[diagnostic(code(xnat::postgres::connect), help("see whether Patroni runs it: `ssh {} systemctl status patroni`", place.host))]
+    #[diagnostic(code(xnat::postgres::connect), help("see whether the host answers at all: `ssh {} uptime`", place.host))]
     Open { place: Place, source: Box<TransportError> },
     #[error("cannot connect to {place} within {} s", DEADLINE.as_secs())]
     #[diagnostic(code(xnat::postgres::no_connection), help("see whether the host answers at all: `ssh {} uptime`", place.host))]
@@ -103,7 +112,7 @@ pub enum SqlError {
     #[diagnostic(code(xnat::postgres::login), help("read its log: `ssh {} journalctl -u patroni -n 50`", place.host))]
     Login { place: Place, user: String, source: tokio_postgres::Error },
     #[error("cannot {what} on {place}")]
-    #[diagnostic(code(xnat::postgres::query), help("read its log: `ssh {} journalctl -u patroni -n 50`", place.host))]
+    #[diagnostic(code(xnat::postgres::query), help("{}", query_help(source, place)))]
     Query { place: Place, what: String, source: tokio_postgres::Error },
 }
 
@@ -111,13 +120,20 @@ impl SqlError {
     /// As an answer: see [`super::http::CallError::into_answer`].
     pub fn into_answer<T>(self) -> Answer<T> {
         match self {
-            Self::Open { ref source, .. } if !refused(source) => Answer::Unknown(one_line(&self)),
-            Self::NoConnection { .. } => Answer::Unknown(one_line(&self)),
+            Self::Open { .. } | Self::NoConnection { .. } => Answer::Unknown(one_line(&self)),
             // The server stands and says no: our password is wrong, or there is a rule missing. That is not "down".
             Self::Login { ref source, .. } if denied(source) => Answer::Unknown(one_line(&self)),
             _ => Answer::Down(one_line(&self)),
         }
     }
+}
+
+fn query_help(error: &tokio_postgres::Error, place: &Place) -> String {
+    if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) {
+        // What CREATE EXTENSION says when its files are not there.
+        return "install its package on every PostgreSQL host: `apt-cache search postgresql | grep NAME`".to_owned();
+    }
+    format!("read its log: `ssh {} journalctl -u patroni -n 50`", place.host)
 }
 
 /// SQLSTATE class 28: invalid authorization.
@@ -128,8 +144,7 @@ fn denied(error: &tokio_postgres::Error) -> bool {
 impl Fails for SqlError {
     fn exit(&self) -> Exit {
         match self {
-            Self::NoConnection { .. } => Exit::Unreachable,
-            Self::Open { source, .. } if !refused(source) => Exit::Unreachable,
+            Self::Open { .. } | Self::NoConnection { .. } => Exit::Unreachable,
             _ => Exit::Failed,
         }
     }

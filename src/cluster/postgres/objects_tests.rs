@@ -110,7 +110,20 @@ fn the_sql_of_every_change() {
         }
     }
     insta::with_settings!({ filters => vec![(r"SCRAM-SHA-256\$4096:\S+'", "VERIFIER'")] }, {
-        assert_snapshot!(sql, @"");
+        assert_snapshot!(sql, @r#"
+        postgres: CREATE ROLE "replicator" WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE REPLICATION NOBYPASSRLS PASSWORD 'VERIFIER'
+        postgres: CREATE ROLE "rewind" WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD 'VERIFIER'
+        postgres: GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text, boolean, boolean) TO "rewind"
+        postgres: GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_binary_file(text) TO "rewind"
+        postgres: GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean) TO "rewind"
+        postgres: GRANT EXECUTE ON FUNCTION pg_catalog.pg_stat_file(text, boolean) TO "rewind"
+        postgres: CREATE ROLE "o'x""nat" WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD 'VERIFIER'
+        postgres: CREATE DATABASE "xnat" OWNER "o'x""nat" TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'
+        postgres: REVOKE CONNECT ON DATABASE "xnat" FROM PUBLIC
+        xnat: GRANT ALL ON SCHEMA public TO "o'x""nat"
+        xnat: REVOKE CREATE ON SCHEMA public FROM PUBLIC
+        xnat: CREATE EXTENSION IF NOT EXISTS "uuid-ossp"
+        "#);
     });
 }
 

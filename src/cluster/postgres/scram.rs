@@ -35,7 +35,7 @@ fn parse(stored: &str) -> Option<(u32, Vec<u8>)> {
 
 fn with_salt(password: &Secret, salt: &[u8], iterations: u32) -> String {
     // As libpq does: normalise where SASLprep accepts the password, otherwise take its bytes.
-    let prepared = stringprep::saslprep(password.expose()).map_or_else(|_| password.expose().into(), |p| p);
+    let prepared = stringprep::saslprep(password.expose()).unwrap_or_else(|_| password.expose().into());
     let salted = pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(prepared.as_bytes(), salt, iterations);
     let stored_key = Sha256::digest(mac(&salted, b"Client Key"));
     let server_key = mac(&salted, b"Server Key");

@@ -17,9 +17,17 @@ pub fn quorum(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
     if voters == 0 || safety::may_lose(voters, up + unknown).is_some() {
         return Vec::new();
     }
+    let down: Vec<String> = (view.etcd.iter().filter(|s| matches!(s.answer, Answer::Down(_))))
+        .map(|s| format!("`ssh {} systemctl restart etcd`", s.host))
+        .collect();
+    let help = if down.is_empty() {
+        "see why they do not find each other".to_owned()
+    } else {
+        format!("start what is down: {}", down.join(", "))
+    };
     vec![critical(
         format!("etcd has no quorum: {up} of {voters} members work and {} are needed", safety::majority(voters)),
-        "start the members that are down, for example with `systemctl restart etcd` on their hosts",
+        help,
     )]
 }
 

@@ -4,8 +4,9 @@ use super::{critical, log, warning};
 use crate::cluster::answer::Answer;
 use crate::cluster::assess::Problem;
 use crate::cluster::haproxy::{PRIMARY, REPLICAS, Server};
+use crate::cluster::http::authority;
 use crate::cluster::view::ClusterView;
-use crate::inventory::{Component, Inventory};
+use crate::inventory::Inventory;
 use crate::names::HostName;
 
 pub fn balancers(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
@@ -25,39 +26,40 @@ fn balancer(host: &HostName, servers: &[Server], view: &ClusterView, inventory: 
     let up = |section: &str| -> Vec<&str> {
         servers.iter().filter(|s| s.section == section && s.up).map(|s| s.name.as_str()).collect()
     };
-    let (primary, replicas) = (up(PRIMARY), up(REPLICAS));
-    let mut problems = Vec::new();
-    let page = format!(
-        "see its page: http://{}:{}/",
-        inventory.host(host).map_or(host.as_str(), |h| &h.address),
-        inventory.haproxy.stats_port
-    );
-    match view.leader().map(|m| m.host.as_str()) {
-        None if primary.is_empty() => {}
-        None => problems.extend(view.members_known().then(|| {
-            critical(
-                format!("HAProxy on {host} sends writes to {}, and there is no leader", primary.join(", ")),
-                page.clone(),
-            )
-        })),
-        Some(leader) if primary.is_empty() => problems.push(critical(
-            format!("HAProxy on {host} has no server for writes, although {leader} is leader"),
-            format!(
-                "see whether {host} reaches Patroni: `ssh {host} curl -i http://{leader}:{}/primary`",
-                inventory.patroni.rest_port
-            ),
-        )),
-        Some(leader) if primary != [leader] => problems.push(critical(
-            format!("HAProxy on {host} sends writes to {}, and the leader is {leader}", primary.join(", ")),
-            page.clone(),
-        )),
-        Some(_) => {}
+    let address = |host: &HostName| inventory.host(host).map_or(host.as_str(), |h| &h.address).to_owned();
+    let page = format!("see its page: http://{}/stats", authority(&address(host), inventory.haproxy.stats_port));
+    let mut problems = writes(host, &up(PRIMARY), view, &page);
+    if let Some(problem) = problems.last_mut().filter(|_| up(PRIMARY).is_empty())
+        && let Some(leader) = view.leader()
+    {
+        let rest = authority(&address(&leader.host), inventory.patroni.rest_port);
+        problem.help = format!("see whether {host} reaches Patroni: `ssh {host} curl -i http://{rest}/primary`");
     }
-    let streaming =
-        view.members.iter().filter(|m| m.listed.as_ref().is_some_and(|l| !l.role.leads()) && view.streams(m)).count();
-    let expected = inventory.with(Component::Postgres).count() > 1 && streaming > 0;
-    if expected && replicas.is_empty() {
-        problems.push(warning(format!("HAProxy on {host} has no server for reads, although {streaming} stream"), page));
+    let streaming = view.members.iter().filter(|m| m.follows() && view.streams(m)).count();
+    if streaming > 0 && up(REPLICAS).is_empty() {
+        let text = format!("HAProxy on {host} has no server for reads, although {} streaming", are(streaming));
+        problems.push(warning(text, page));
     }
     problems
+}
+
+fn are(replicas: usize) -> String {
+    if replicas == 1 { "1 replica is".to_owned() } else { format!("{replicas} replicas are") }
+}
+
+/// Where writes go against where they should go.
+fn writes(host: &HostName, primary: &[&str], view: &ClusterView, page: &str) -> Vec<Problem> {
+    let to = primary.join(", ");
+    let text = match view.leader() {
+        // It is right, and the leader is the problem.
+        Some(leader) if primary.is_empty() && matches!(leader.patroni, Answer::Down(_)) => return Vec::new(),
+        None if primary.is_empty() || !view.members_known() => return Vec::new(),
+        Some(leader) if primary == [leader.host.as_str()] => return Vec::new(),
+        Some(leader) if primary.is_empty() => {
+            format!("HAProxy on {host} has no server for writes, although {} is leader", leader.host)
+        }
+        Some(leader) => format!("HAProxy on {host} sends writes to {to}, and the leader is {}", leader.host),
+        None => format!("HAProxy on {host} sends writes to {to}, and there is no leader"),
+    };
+    vec![critical(text, page)]
 }

@@ -2,34 +2,35 @@
 
 use super::{apply, critical, log, names, notice, patronictl, warning};
 use crate::cluster::answer::Answer;
-use crate::cluster::assess::{Problem, Severity, bytes, size};
+use crate::cluster::assess::{Problem, Severity, size};
 use crate::cluster::patroni::Lag;
 use crate::cluster::view::{ClusterView, Member};
-use crate::inventory::{Inventory, Synchronous};
+use crate::inventory::{Inventory, Size, Synchronous};
 use crate::names::HostName;
 
 pub fn leader(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
-    if !view.members_known() || view.leader().is_some_and(|m| m.listed.as_ref().is_some_and(|l| l.state == "running")) {
-        return Vec::new();
-    }
-    if let Some(member) = view.leader() {
-        let state = member.listed.as_ref().map_or("unknown", |l| l.state.as_str());
+    let first = view.members.first().map(|m| &m.host);
+    let list = || first.map_or_else(|| apply(inventory), |host| patronictl("list", host));
+    if let Answer::Down(_) = view.paused {
         return vec![critical(
-            format!("{} has the leader lock and its PostgreSQL is {state}", member.host),
-            log(&member.host, "patroni"),
+            "no Patroni answers: nobody can say who is leader, and nothing fails over",
+            format!("start them: `systemctl start patroni`; where nothing is installed yet, {}", apply(inventory)),
         )];
     }
-    if view.initialized.known() == Some(&false) {
-        return vec![critical("there is no leader: the cluster has not been initialised yet", apply(inventory))];
+    match view.leader().map(|leader| (leader, leader.listed.as_ref().map_or("unknown", |l| l.state.as_str()))) {
+        Some((_, "running")) => Vec::new(),
+        None if !view.members_known() => Vec::new(),
+        Some((leader, state)) => vec![critical(
+            format!("{} has the leader lock and its PostgreSQL is {state}", leader.host),
+            log(&leader.host, "patroni"),
+        )],
+        None if view.initialized.known() == Some(&false) => {
+            vec![critical("there is no leader: the cluster has not been initialised yet", apply(inventory))]
+        }
+        None => {
+            vec![critical("there is no leader: nobody can write", format!("see why nobody takes over: {}", list()))]
+        }
     }
-    let host = view.members.first().map(|m| &m.host);
-    vec![critical(
-        "there is no leader: nobody can write",
-        host.map_or_else(
-            || apply(inventory),
-            |host| format!("see why nobody takes over: {}", patronictl("list", host)),
-        ),
-    )]
 }
 
 /// The dangerous one: what each member says of itself, not what etcd says.
@@ -56,7 +57,7 @@ pub fn missing_members(view: &ClusterView, inventory: &Inventory) -> Vec<Problem
     let missing = view
         .members
         .iter()
-        .filter(|m| m.listed.is_none() && !m.patroni.is_unknown())
+        .filter(|m| m.listed.is_none() && m.patroni.known().is_some())
         .map(|member| warning(format!("{} is not a member of the cluster", member.host), apply(inventory)));
     let strangers = view.members.iter().filter(|m| !m.in_inventory).map(|member| {
         warning(
@@ -67,12 +68,23 @@ pub fn missing_members(view: &ClusterView, inventory: &Inventory) -> Vec<Problem
     missing.chain(strangers).collect()
 }
 
-pub fn silent_patroni(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
+pub fn silent_patroni(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
     let mut problems = Vec::new();
     for member in &view.members {
         let host = &member.host;
-        if let Answer::Down(reason) = &member.patroni {
-            problems.push(warning(format!("Patroni on {host} is down: {reason}"), log(host, "patroni")));
+        match &member.patroni {
+            Answer::Down(reason) if member.leads() => problems.push(critical(
+                format!("Patroni on the leader {host} is down: {reason}"),
+                format!(
+                    "another member takes over when its lease ends, within {} s; {}",
+                    inventory.patroni.ttl,
+                    log(host, "patroni")
+                ),
+            )),
+            Answer::Down(reason) => {
+                problems.push(warning(format!("Patroni on {host} is down: {reason}"), log(host, "patroni")));
+            }
+            Answer::Known(_) | Answer::Unknown(_) => {}
         }
         // Patroni may think PostgreSQL runs while it takes no connection (patroni issue 1371).
         if let (Answer::Down(reason), Answer::Known(about)) = (&member.server, &member.patroni)
@@ -87,35 +99,34 @@ pub fn silent_patroni(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
     problems
 }
 
-pub fn replicas<'a>(view: &'a ClusterView, _: &Inventory) -> Vec<Problem> {
-    let replica = |m: &&'a Member| m.listed.as_ref().is_some_and(|l| !l.role.leads());
+/// Only with a leader that works: without one, nobody can stream and the leader is the thing to look at.
+pub fn replicas(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
+    let leader = view.leader();
+    if leader.is_none_or(|leader| matches!(leader.patroni, Answer::Down(_))) {
+        return Vec::new();
+    }
     // Patroni 3.0 says "running" of a replica that does not stream, and only the leader can tell: without it, no word.
+    let leader_tells = leader.is_some_and(|leader| leader.patroni.known().is_some());
     let told = |m: &&Member| {
-        m.listed.as_ref().is_some_and(|l| l.state != "running")
-            || m.server.known().is_some()
-            || view.leader().is_some_and(|leader| leader.patroni.known().is_some())
+        leader_tells || m.server.known().is_some() || m.listed.as_ref().is_some_and(|l| l.state != "running")
     };
-    let silent = view.members.iter().filter(replica).filter(told).filter(|m| !view.streams(m));
+    let silent = view.members.iter().filter(|m| m.follows()).filter(told).filter(|m| !view.streams(m));
     silent
         .map(|member| {
             let state = member.listed.as_ref().map_or("unknown", |l| l.state.as_str());
-            let help = match state {
-                "running" | "in archive recovery" => {
-                    format!(
-                        "see its log; rebuild it if it cannot catch up: {}",
-                        patronictl(&format!("reinit {} {}", view.cluster, member.host), &member.host)
-                    )
-                }
-                _ => log(&member.host, "patroni"),
-            };
+            let mut help = log(&member.host, "patroni");
+            if matches!(state, "running" | "in archive recovery") {
+                let reinit = patronictl(&format!("reinit {} {}", view.cluster, member.host), &member.host);
+                help.push_str(&format!("; rebuild it if it cannot catch up: {reinit}"));
+            }
             warning(format!("replica {} does not stream from the leader (its state is: {state})", member.host), help)
         })
         .collect()
 }
 
 pub fn lag(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
-    let Some(limit) = bytes(&inventory.haproxy.replica_max_lag) else { return Vec::new() };
-    let behind = |member: &Member| match member.listed.as_ref()?.lag? {
+    let Some(Size(limit)) = Size::parse(&inventory.haproxy.replica_max_lag) else { return Vec::new() };
+    let behind = |member: &Member| match view.lag(member)? {
         Lag::Bytes(lag) if lag > limit => Some(warning(
             format!("replica {} is {} behind, and takes no reads beyond {}", member.host, size(lag), size(limit)),
             format!("see whether it catches up: `xnat-provision status {} --watch`", inventory.path.display()),

@@ -1,0 +1,189 @@
+//! What no recording has, what a wait says meanwhile, and where clients are told to connect.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use insta::assert_snapshot;
+use xnat_provision::cluster::{Answer, ClusterView, Severity, assess, endpoints, etcd, patroni};
+use xnat_provision::inventory::{Inventory, Synchronous};
+
+use super::played::{Hosts, inventory, recording};
+
+#[tokio::test]
+async fn waiting_tells_what_is_missing() {
+    let waits = async |name: &str| {
+        let hosts = Hosts::new(&Arc::new(recording(name)));
+        let etcd = etcd::quorum(&hosts.gather()).await.map(|q| format!("{} of {}", q.healthy, q.voters));
+        let patroni = patroni::complete(&hosts.gather()).await.map(|c| c.members.len());
+        format!("{name}: {etcd:?}, {patroni:?}\n")
+    };
+    let mut text = String::new();
+    for name in
+        ["bookworm-healthy", "trixie-healthy", "bookworm-leader-killed", "trixie-etcd-one-down", "bookworm-failed-over"]
+    {
+        text.push_str(&waits(name).await);
+    }
+    assert_snapshot!(text, @r#"
+    bookworm-healthy: Ok("3 of 3"), Ok(3)
+    trixie-healthy: Ok("3 of 3"), Ok(3)
+    bookworm-leader-killed: Ok("3 of 3"), Err("db1 is running and does not stream yet")
+    trixie-etcd-one-down: Err("nothing listens on port 2379 of db1"), Ok(3)
+    bookworm-failed-over: Ok("3 of 3"), Err("db1 is running and does not stream yet")
+    "#);
+}
+
+type Change = fn(&mut ClusterView, &mut Inventory);
+
+/// Changes to a healthy view that no recording has.
+const CASES: [(&str, Change); 11] = [
+    ("a second leader", |view, _| about(view, 0).role = patroni::Role::Leader),
+    ("a replica far behind", |view, _| listed(view, 2).lag = Some(patroni::Lag::Bytes(3 << 30))),
+    ("another timeline", |view, _| listed(view, 2).timeline = Some(7)),
+    ("never initialised", |view, _| {
+        leaderless(view);
+        view.initialized = Answer::Known(false);
+    }),
+    ("no leader any more", |view, _| leaderless(view)),
+    ("HAProxy believes something else", |view, _| {
+        for server in known(&mut view.haproxy[0].answer) {
+            server.up = server.section == "primary" && server.name == "db3";
+        }
+    }),
+    ("synchronous, and nobody is", |view, inventory| {
+        inventory.patroni.synchronous = Synchronous::On;
+        view.config = Answer::Known(serde_json::json!({ "synchronous_mode": true }));
+    }),
+    ("a member not in the inventory", |view, _| {
+        view.members[2].in_inventory = false;
+        view.members[2].server = Answer::Unknown("not in the inventory".into());
+    }),
+    ("two etcd clusters, an unknown member, an alarm", |view, _| {
+        let member = known(&mut view.etcd[2].answer);
+        member.cluster_id = "beef".into();
+        member.alarms = vec!["NOSPACE".into()];
+        member.raft_index += 100;
+        member.membership[0].name = "db9".into();
+    }),
+    ("every Patroni down", |view, _| {
+        view.paused = Answer::Down("refused".into());
+        for member in &mut view.members {
+            member.listed = None;
+            member.patroni = Answer::Down("refused".into());
+        }
+    }),
+    ("no database", |view, _| known(&mut view.members[1].server).database = false),
+];
+
+fn known<T>(answer: &mut Answer<T>) -> &mut T {
+    match answer {
+        Answer::Known(value) => value,
+        Answer::Down(reason) | Answer::Unknown(reason) => panic!("{reason}"),
+    }
+}
+
+fn about(view: &mut ClusterView, index: usize) -> &mut patroni::About {
+    known(&mut view.members[index].patroni)
+}
+
+fn listed(view: &mut ClusterView, index: usize) -> &mut patroni::Listed {
+    view.members[index].listed.as_mut().expect("listed")
+}
+
+fn leaderless(view: &mut ClusterView) {
+    for (index, member) in view.members.iter_mut().enumerate() {
+        member.listed.as_mut().expect("listed").role = patroni::Role::Replica;
+        member.server = Answer::Down(format!("db{} starts", index + 1));
+        known(&mut member.patroni).role = patroni::Role::Replica;
+        known(&mut member.patroni).state = "starting".into();
+    }
+}
+
+#[tokio::test]
+async fn rarer_cases() {
+    let recording = Arc::new(recording("trixie-healthy"));
+    let (healthy, _) = Hosts::new(&recording).look(&recording).await;
+    let mut text = String::new();
+    for (name, change) in CASES {
+        let (mut view, mut inventory) = (healthy.clone(), inventory());
+        change(&mut view, &mut inventory);
+        text.push_str(&format!("{name}\n"));
+        for problem in assess(&view, &inventory).problems {
+            text.push_str(&format!("  {:?}: {}\n", problem.severity, problem.text));
+        }
+    }
+    assert_snapshot!(text, @r"
+    a second leader
+      Critical: more than one member takes writes: db1, db2; db2 has the leader lock
+    a replica far behind
+      Warning: replica db3 is 3.0 GB behind, and takes no reads beyond 16.0 MB
+    another timeline
+      Warning: db3 is on timeline 7 and the leader db2 on 1
+    never initialised
+      Critical: there is no leader: the cluster has not been initialised yet
+      Critical: HAProxy on lb1 sends writes to db2, and there is no leader
+    no leader any more
+      Critical: there is no leader: nobody can write
+      Critical: HAProxy on lb1 sends writes to db2, and there is no leader
+    HAProxy believes something else
+      Critical: HAProxy on lb1 sends writes to db3, and the leader is db2
+      Warning: HAProxy on lb1 has no server for reads, although 2 replicas are streaming
+    synchronous, and nobody is
+      Warning: synchronous mode is on and there is no synchronous standby: a failover now could lose the last writes
+    a member not in the inventory
+      Warning: db3 is a member of the cluster and not in the inventory
+    two etcd clusters, an unknown member, an alarm
+      Critical: etcd on db3 is in another cluster (beef) than on db1 (c7d628c02fe83064)
+      Warning: etcd on db3 complains: NOSPACE
+      Warning: etcd has a member db9 that is not in the inventory
+    every Patroni down
+      Critical: no Patroni answers: nobody can say who is leader, and nothing fails over
+      Warning: Patroni on db1 is down: refused
+      Warning: Patroni on db2 is down: refused
+      Warning: Patroni on db3 is down: refused
+    no database
+      Critical: the database xnat does not exist on the leader db2
+    ");
+}
+
+#[test]
+fn severities_sort_worst_first() {
+    assert!(Severity::Critical < Severity::Warning && Severity::Warning < Severity::Notice);
+}
+
+#[test]
+fn where_to_connect() {
+    let lines = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("inventory/{name}.toml"));
+        let inventory = Inventory::load(&path, None).expect("a good inventory").inventory;
+        endpoints::endpoints(&inventory, "xnat.secrets.toml").lines("xnat.secrets.toml").join("\n")
+    };
+    assert_snapshot!(lines("split"), @r#"
+    Connect with JDBC:
+      jdbc:postgresql://10.0.0.31:5432,10.0.0.32:5432/xnat?targetServerType=primary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900
+    Only reading, from the replicas:
+      jdbc:postgresql://10.0.0.31:5433,10.0.0.32:5433/xnat?targetServerType=preferSecondary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900
+    For XNAT, in xnat-conf.properties:
+      datasource.driver=org.postgresql.Driver
+      datasource.url=jdbc:postgresql://10.0.0.31:5432,10.0.0.32:5432/xnat?targetServerType=primary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900
+      datasource.username=xnat
+      datasource.password=<see xnat.secrets.toml, key application>
+      datasource.validationQueryTimeout=5
+    With psql:
+      psql "host=10.0.0.31,10.0.0.32 port=5432,5432 dbname=xnat user=xnat target_session_attrs=read-write"
+    HAProxy statistics: http://10.0.0.31:7000/stats (user stats, password in xnat.secrets.toml, key statistics)
+    HAProxy statistics: http://10.0.0.32:7000/stats (user stats, password in xnat.secrets.toml, key statistics)
+    "#);
+    assert_snapshot!(lines("single"), @r#"
+    Connect with JDBC:
+      jdbc:postgresql://10.0.0.11:5000/xnat?targetServerType=primary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900
+    For XNAT, in xnat-conf.properties:
+      datasource.driver=org.postgresql.Driver
+      datasource.url=jdbc:postgresql://10.0.0.11:5000/xnat?targetServerType=primary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900
+      datasource.username=xnat
+      datasource.password=<see xnat.secrets.toml, key application>
+      datasource.validationQueryTimeout=5
+    With psql:
+      psql "host=10.0.0.11 port=5000 dbname=xnat user=xnat target_session_attrs=read-write"
+    HAProxy statistics: http://10.0.0.11:7000/stats (user stats, password in xnat.secrets.toml, key statistics)
+    "#);
+}
