@@ -1,9 +1,11 @@
 //! `lab down`: removes everything a lab made, by the names derived from its directory. It needs neither the state file
 //! nor that `lab up` came to its end, and may be run again at any time.
 
+use std::path::Path;
+
 use super::cgroup::Cgroup;
 use super::error::LabError;
-use super::place::{Place, lock_directory, remove_tree, unmount_below};
+use super::place::{Place, entries, lock_directory, remove_tree, unmount_below};
 use super::state::{LabId, State};
 use super::{Say, is_name, machine, network, pool, tool};
 
@@ -21,7 +23,7 @@ pub fn down(name: &str, say: Say) -> Result<Removed, LabError> {
     if !is_name(name) {
         return Err(LabError::BadName(name.to_owned()));
     }
-    let place = Place::from_environment();
+    let place = Place::from_environment()?;
     let wait = || say(&format!("waiting for another command on the lab {name}"));
     let Some(_lock) = lock_directory(&place.lab(name), &wait)? else { return Ok(Removed::Nothing) };
     tear_down(&place, name)?;
@@ -31,7 +33,7 @@ pub fn down(name: &str, say: Say) -> Result<Removed, LabError> {
 /// Remove every lab; their names.
 pub fn down_all(say: Say) -> Result<Vec<String>, LabError> {
     tool::require_all()?;
-    let names = Place::from_environment().names()?;
+    let names = Place::from_environment()?.names()?;
     for name in &names {
         let _ = down(name, say)?;
         say(&format!("removed the lab {name}"));
@@ -50,6 +52,12 @@ pub(super) fn tear_down(place: &Place, name: &str) -> Result<(), LabError> {
         pool::gather(place, &state)?;
     }
     network::remove(&id)?;
+    // systemd-nspawn removes these itself, unless it was killed.
+    for shared in ["/run/systemd/nspawn/propagate", "/run/systemd/nspawn/unix-export"].map(Path::new) {
+        for machine in entries(shared)?.iter().filter(|name| name.starts_with(&id.machine_prefix())) {
+            remove_tree(&shared.join(machine))?;
+        }
+    }
     remove_tree(&directory)
 }
 
@@ -65,7 +73,6 @@ fn power_off_all(id: &LabId) -> Result<(), LabError> {
         let threads: Vec<_> = names.iter().map(off).collect();
         threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }

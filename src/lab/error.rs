@@ -17,6 +17,8 @@ pub enum LabError {
     Io { what: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot lay a writable overlay over the image at {}", path.display())]
     Overlay { path: PathBuf, source: io::Error },
+    #[error("cannot build an image of {suite} from {mirror}: mmdebstrap ended with {status}{}", tail(errors))]
+    Image { suite: &'static str, mirror: String, status: String, errors: String },
     #[error(
         "this machine has no cgroup hierarchy that systemd could use (neither cgroup2 nor name=systemd is mounted)"
     )]
@@ -33,8 +35,8 @@ pub enum LabError {
     Unfinished { name: String },
     #[error("the lab `{lab}` has no host `{host}`")]
     NoSuchHost { lab: String, host: String, known: Vec<String> },
-    #[error("cannot {what} {host}: it is {state}")]
-    WrongState { what: &'static str, host: String, state: &'static str, help: String },
+    #[error("cannot start {host}: the network of the lab `{lab}` is gone, as it is after a reboot of this machine")]
+    NoNetwork { lab: String, host: String },
     #[error("apt on this machine is configured for no Debian archive that it has an index of")]
     NoMirror,
     #[error("every network in 10.77.0.0/16 is in use on this machine")]
@@ -47,6 +49,8 @@ pub enum LabError {
     State { path: PathBuf, source: serde_json::Error },
     #[error("cannot use the inventory {}: {reason}", path.display())]
     Inventory { path: PathBuf, reason: String },
+    #[error("there is a file {} that no lab has written", path.display())]
+    NotOurs { path: PathBuf },
     #[error("{} is still mounted on after unmounting, so nothing below it is removed", path.display())]
     Mounted { path: PathBuf },
 }
@@ -81,6 +85,7 @@ impl miette::Diagnostic for LabError {
             Self::Tool { .. } => "tool",
             Self::Io { .. } => "io",
             Self::Overlay { .. } => "overlay",
+            Self::Image { .. } => "image",
             Self::NoCgroup => "no-cgroup",
             Self::BadName(_) => "bad-name",
             Self::HostCount(_) => "host-count",
@@ -88,13 +93,14 @@ impl miette::Diagnostic for LabError {
             Self::NoSuchLab { .. } => "no-such-lab",
             Self::Unfinished { .. } => "unfinished",
             Self::NoSuchHost { .. } => "no-such-host",
-            Self::WrongState { .. } => "wrong-state",
+            Self::NoNetwork { .. } => "no-network",
             Self::NoMirror => "no-mirror",
             Self::NoSubnet => "no-subnet",
             Self::NotReady { .. } => "not-ready",
             Self::StillRunning { .. } => "still-running",
             Self::State { .. } => "state",
             Self::Inventory { .. } => "inventory",
+            Self::NotOurs { .. } => "not-ours",
             Self::Mounted { .. } => "mounted",
         };
         Some(Box::new(format!("xnat::lab::{what}")))
@@ -113,6 +119,9 @@ impl LabError {
             Self::Overlay { .. } => "check that the kernel has overlayfs (`modprobe overlay`) and keep the lab on a file system that can carry it, \
                  such as ext4 or xfs: `XDG_STATE_HOME=/srv/lab xnat-provision lab up`"
                 .to_owned(),
+            Self::Image { suite, .. } => {
+                format!("see that the mirror answers and has {suite}, or name another: `xnat-provision lab up --mirror URL`")
+            }
             Self::NoCgroup => "mount one: `mount -t cgroup2 none /sys/fs/cgroup`".to_owned(),
             Self::BadName(_) => "use 1 to 30 lower-case letters, digits and dashes, such as `--name rehearsal`".to_owned(),
             Self::HostCount(_) => "ask for another number: `xnat-provision lab up --hosts 4`".to_owned(),
@@ -128,12 +137,14 @@ impl LabError {
                 Some(near) => format!("write `{near}` if you meant that one"),
                 None => format!("choose one of its hosts: {}", listed(known)),
             },
-            Self::WrongState { help, .. } | Self::StillRunning { help, .. } => help.clone(),
+            Self::NoNetwork { lab, .. } => format!("make the lab anew: `xnat-provision lab down --name {lab}`, then `lab up`"),
+            Self::StillRunning { help, .. } => help.clone(),
             Self::NoMirror => "run `apt-get update`, or name a mirror: `xnat-provision lab up --mirror URL`".to_owned(),
             Self::NoSubnet => "remove labs that are no longer needed: `xnat-provision lab down --all`".to_owned(),
             Self::NotReady { .. } => "try again; the lab was taken down, and the host's last console lines are above".to_owned(),
             Self::State { .. } => "remove the lab, which does not need that file: `xnat-provision lab down --name NAME`".to_owned(),
             Self::Inventory { path, .. } => format!("see what is wrong with it: `xnat-provision check {}`", path.display()),
+            Self::NotOurs { path } => format!("write the lab's inventory elsewhere with `--write FILE`, or remove that file: `rm {}`", path.display()),
             Self::Mounted { path } => format!("see what holds it, then run `lab down` again: `findmnt -R {}`", path.display()),
             Self::Tool { .. } | Self::Io { .. } => return None,
         })
@@ -151,6 +162,7 @@ impl Fails for LabError {
             | Self::NoSuchLab { .. }
             | Self::NoSuchHost { .. }
             | Self::NoMirror
+            | Self::NotOurs { .. }
             | Self::Inventory { .. } => Exit::Usage,
             Self::NotReady { .. } => Exit::Unreachable,
             _ => Exit::Failed,

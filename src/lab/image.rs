@@ -48,7 +48,10 @@ pub(super) fn ensure(place: &Place, suite: Suite, mirror: &Mirror, say: Say) -> 
     say(&format!("building the image {name} (once; takes about half a minute)"));
     let part = images.join(format!(".{name}.part"));
     remove_tree(&part)?;
-    build(&part, suite, mirror, file)?;
+    if let Err(error) = build(&part, suite, mirror, file) {
+        remove_tree(&part)?;
+        return Err(error);
+    }
     fs::rename(&part, &image).on("put in place", &image)?;
     Ok(image)
 }
@@ -75,13 +78,16 @@ fn build(target: &Path, suite: Suite, mirror: &Mirror, lock: File) -> Result<(),
     // writing, and nobody begins to build in the same place.
     mmdebstrap.stdin(Stdio::from(lock)).stdout(output).stderr(errors);
     let status = mmdebstrap.status().on("run mmdebstrap for", target)?;
+    let printed = fs::read_to_string(&log).on("read", &log)?;
+    fs::remove_file(&log).on("remove", &log)?;
     if status.success() {
-        return fs::remove_file(&log).on("remove", &log);
+        return Ok(());
     }
-    Err(LabError::Tool {
-        what: format!("build an image of {}", suite.codename()),
-        command: format!("mmdebstrap … {} … {}", suite.codename(), mirror.archive),
+    let is_error = |line: &&str| line.starts_with("E:") || line.starts_with("Err:");
+    Err(LabError::Image {
+        suite: suite.codename(),
+        mirror: mirror.archive.clone(),
         status: status.to_string(),
-        output: fs::read_to_string(&log).unwrap_or_default(),
+        errors: printed.lines().filter(is_error).collect::<Vec<_>>().join("\n"),
     })
 }

@@ -9,6 +9,21 @@ use toml_edit::{DocumentMut, Item, Table, value};
 
 use super::error::{LabError, OnPath};
 
+/// How every inventory the lab wrote begins; only such a file is ever written over.
+const MARK: &str = "# Made by `xnat-provision lab up`";
+
+/// Where the inventory is going to be; not where somebody keeps another file.
+pub(super) fn destination(path: &Path) -> Result<PathBuf, LabError> {
+    let path = std::path::absolute(path).on("write", path)?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    fs::read_dir(directory).on("write into", directory)?;
+    match fs::read_to_string(&path) {
+        Ok(text) if !text.starts_with(MARK) => Err(LabError::NotOurs { path }),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).on("write over", path),
+        _ => Ok(path),
+    }
+}
+
 /// A host as the lab found or made it.
 #[derive(Clone, Debug)]
 pub(super) struct Written {
@@ -63,7 +78,7 @@ impl Source {
 
     /// The text of the lab's inventory.
     pub fn render(&self, lab: &str, identity: &Path, hosts: &[Written]) -> String {
-        match self {
+        let body = match self {
             Self::Count(_) => fresh(lab, identity, hosts),
             Self::File { path, document } => {
                 let mut document = document.as_ref().clone();
@@ -71,7 +86,11 @@ impl Source {
                 anchor(&mut document, path);
                 document.to_string()
             }
-        }
+        };
+        format!(
+            "{MARK}: throwaway hosts on this machine. Removed by `xnat-provision lab down --name {lab}`.\n\n{}",
+            body.trim_start()
+        )
     }
 }
 
@@ -93,8 +112,7 @@ fn default_name(count: usize, index: usize) -> String {
 
 fn fresh(lab: &str, identity: &Path, hosts: &[Written]) -> String {
     let mut text = format!(
-        "# Made by `xnat-provision lab up`: throwaway hosts on this machine. Removed by `xnat-provision lab down --name {lab}`.\n\n\
-         [cluster]\nname = \"{lab}\"\n\n[ssh]\nuser = \"root\"\nidentity = {}\nbecome = \"none\"\n",
+        "[cluster]\nname = \"{lab}\"\n\n[ssh]\nuser = \"root\"\nidentity = {}\nbecome = \"none\"\n",
         value(identity.display().to_string())
     );
     for (index, host) in hosts.iter().enumerate() {
@@ -133,17 +151,31 @@ fn rewrite(document: &mut DocumentMut, identity: &Path, hosts: &[Written]) {
     let Some(tables) = document.get_mut("host").and_then(Item::as_array_of_tables_mut) else { return };
     for (table, host) in tables.iter_mut().zip(hosts) {
         table.remove("ssh");
-        table.insert("address", value(host.address.to_string()));
-        table.insert("fingerprint", value(host.fingerprint.clone()));
+        set(table, "address", host.address.to_string());
+        set(table, "fingerprint", host.fingerprint.clone());
+    }
+}
+
+/// Give a key another value and keep the comments around it.
+fn set(table: &mut Table, key: &str, text: String) {
+    match table.get_mut(key).and_then(Item::as_value_mut) {
+        Some(old) => {
+            let decor = old.decor().clone();
+            *old = text.into();
+            *old.decor_mut() = decor;
+        }
+        None => {
+            table.insert(key, value(text));
+        }
     }
 }
 
 /// The file is written somewhere else, so what it names relative to itself is made absolute.
 fn anchor(document: &mut DocumentMut, path: &Path) {
     let Some(directory) = path.parent().and_then(|parent| parent.join(".").canonicalize().ok()) else { return };
-    let anchored = |item: &Item| item.as_str().map(|old| value(directory.join(old).display().to_string()));
+    let anchored = |item: &Item| item.as_str().map(|old| directory.join(old).display().to_string());
     if let Some(assets) = document.get("assets").and_then(anchored) {
-        document.insert("assets", assets);
+        set(document, "assets", assets);
     }
 }
 
@@ -164,7 +196,41 @@ mod tests {
     fn four_hosts_are_three_databases_and_a_load_balancer() {
         let source = Source::Count(4);
         let names = source.names().expect("named");
-        insta::assert_snapshot!(source.render("lab", Path::new("/lab/id_ed25519"), &hosts(&names)));
+        insta::assert_snapshot!(source.render("lab", Path::new("/lab/id_ed25519"), &hosts(&names)), @r#"
+        # Made by `xnat-provision lab up`: throwaway hosts on this machine. Removed by `xnat-provision lab down --name lab`.
+
+        [cluster]
+        name = "lab"
+
+        [ssh]
+        user = "root"
+        identity = "/lab/id_ed25519"
+        become = "none"
+
+        [[host]]
+        name = "db1"
+        address = "10.77.5.11"
+        roles = ["etcd", "postgres"]
+        fingerprint = "SHA256:db1"
+
+        [[host]]
+        name = "db2"
+        address = "10.77.5.12"
+        roles = ["etcd", "postgres"]
+        fingerprint = "SHA256:db2"
+
+        [[host]]
+        name = "db3"
+        address = "10.77.5.13"
+        roles = ["etcd", "postgres"]
+        fingerprint = "SHA256:db3"
+
+        [[host]]
+        name = "lb1"
+        address = "10.77.5.14"
+        roles = ["haproxy"]
+        fingerprint = "SHA256:lb1"
+        "#);
     }
 
     #[test]
@@ -177,8 +243,8 @@ mod tests {
         assert!(text.contains("primary_port = 5000"), "{text}");
     }
 
-    #[test]
-    fn of_a_given_inventory_only_addresses_logins_and_keys_are_replaced() {
+    /// The fixture as the lab writes it, with `SITE` for the directory it lies in.
+    fn site_in_a_lab() -> String {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("site.toml");
         let text = include_str!("../../tests/fixtures/lab/site.toml");
@@ -187,7 +253,43 @@ mod tests {
         let names = source.names().expect("named");
         let written = source.render("lab", Path::new("/lab/id_ed25519"), &hosts(&names));
         let base = dir.path().canonicalize().expect("there").display().to_string();
-        insta::assert_snapshot!(written.replace(&base, "SITE"));
+        written.replace(&base, "SITE")
+    }
+
+    #[test]
+    fn of_a_given_inventory_only_addresses_logins_and_keys_are_replaced() {
+        insta::assert_snapshot!(site_in_a_lab(), @r#"
+        # Made by `xnat-provision lab up`: throwaway hosts on this machine. Removed by `xnat-provision lab down --name lab`.
+
+        # Our site.
+        assets = "SITE/our-assets"
+
+        [cluster]
+        name = "xnat"
+
+        # How we log in.
+        [ssh]
+        user = "root"
+        identity = "/lab/id_ed25519"
+        become = "none"
+
+        # The first one is in the basement.
+        [[host]]
+        name = "pg-a"
+        address = "10.77.5.11"   # VLAN 4
+        roles = ["etcd", "postgres"]
+        tags = { nofailover = true }
+        fingerprint = "SHA256:pg-a"
+
+        [[host]]
+        name = "lb-a"
+        address = "10.77.5.12"
+        roles = ["haproxy"]
+        fingerprint = "SHA256:lb-a"
+
+        [patroni]
+        preset = "fast"
+        "#);
     }
 
     #[test]

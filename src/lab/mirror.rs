@@ -31,7 +31,7 @@ const SETTINGS: [&str; 8] = [
 
 impl Mirror {
     pub fn find(given: Option<&str>) -> Result<Self, LabError> {
-        let dump = run("read apt's settings", &mut command("apt-config").arg("dump"))?;
+        let dump = run("read apt's settings", command("apt-config").arg("dump"))?;
         let settings = settings(&dump) + &proxies();
         if let Some(archive) = given {
             return Ok(Self { archive: archive.to_owned(), security: None, settings });

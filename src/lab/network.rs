@@ -187,14 +187,77 @@ mod tests {
         }
     }
 
+    fn shown(state: &State) -> String {
+        rules(state)
+            .replace(&state.id.table(), "xnat_lab_ID")
+            .replace(&state.id.bridge(), "xl-ID")
+            .replace(&state.id.interface(1), "vb-ID-1")
+    }
+
     #[test]
     fn a_healthy_lab_is_translated_and_nothing_is_dropped() {
-        insta::assert_snapshot!(rules(&state(AirGap::Off, Link::Up)));
+        insta::assert_snapshot!(shown(&state(AirGap::Off, Link::Up)), @r#"
+        table inet xnat_lab_ID
+        delete table inet xnat_lab_ID
+        table bridge xnat_lab_ID
+        delete table bridge xnat_lab_ID
+        table inet xnat_lab_ID {
+          chain forward {
+            type filter hook forward priority filter
+          }
+          chain postrouting {
+            type nat hook postrouting priority srcnat
+            ip saddr 10.77.5.0/24 oifname != "xl-ID" masquerade
+          }
+        }
+        table bridge xnat_lab_ID {
+          chain input {
+            type filter hook input priority filter
+          }
+          chain forward {
+            type filter hook forward priority filter
+          }
+          chain output {
+            type filter hook output priority filter
+          }
+        }
+        "#);
     }
 
     #[test]
     fn an_air_gap_and_a_partition_drop() {
-        insta::assert_snapshot!(rules(&state(AirGap::On, Link::Cut)));
+        insta::assert_snapshot!(shown(&state(AirGap::On, Link::Cut)), @r#"
+        table inet xnat_lab_ID
+        delete table inet xnat_lab_ID
+        table bridge xnat_lab_ID
+        delete table bridge xnat_lab_ID
+        table inet xnat_lab_ID {
+          chain forward {
+            type filter hook forward priority filter
+            iifname "xl-ID" oifname != "xl-ID" drop
+          }
+          chain postrouting {
+            type nat hook postrouting priority srcnat
+          }
+        }
+        table bridge xnat_lab_ID {
+          chain input {
+            type filter hook input priority filter
+            iifname "vb-ID-1" drop
+            oifname "vb-ID-1" drop
+          }
+          chain forward {
+            type filter hook forward priority filter
+            iifname "vb-ID-1" drop
+            oifname "vb-ID-1" drop
+          }
+          chain output {
+            type filter hook output priority filter
+            iifname "vb-ID-1" drop
+            oifname "vb-ID-1" drop
+          }
+        }
+        "#);
     }
 
     #[test]

@@ -6,10 +6,9 @@ use serde::Serialize;
 
 use super::error::LabError;
 use super::machine::Machine;
-use super::mirror::Mirror;
 use super::place::{Lock, Place, lock_directory};
 use super::state::{AirGap, LabHost, Link, Phase, State};
-use super::{Say, image, keys, network, tool, wait};
+use super::{Say, keys, network, tool, wait};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -43,7 +42,7 @@ struct Held {
 impl Held {
     fn take(name: &str, say: Say) -> Result<Self, LabError> {
         tool::require_all()?;
-        let place = Place::from_environment();
+        let place = Place::from_environment()?;
         let none = |place: &Place| Ok(LabError::NoSuchLab { name: name.to_owned(), known: place.names()? });
         let wait = || say(&format!("waiting for another command on the lab {name}"));
         let Some(lock) = lock_directory(&place.lab(name), &wait)? else { return Err(none(&place)?) };
@@ -73,37 +72,30 @@ pub fn set_air_gap(lab: &str, air_gap: AirGap, say: Say) -> Result<(), LabError>
     Held::take(lab, say)?.change(|state| state.air_gap = air_gap)
 }
 
-/// Let a fault happen to a host. Asking for what is so already is fine, except for switching on what is on.
+/// Let a fault happen to a host. Asking for what is so already is fine.
 pub fn inflict(lab: &str, host: &str, fault: Fault, say: Say) -> Result<(), LabError> {
     let mut held = Held::take(lab, say)?;
     let found = held.state.host(host)?.clone();
     match fault {
         Fault::Partition => held.set_link(host, Link::Cut),
         Fault::Heal => held.set_link(host, Link::Up),
-        Fault::Start => start(&held, &found, say),
+        Fault::Start => start(&held, &found),
         Fault::Kill | Fault::Stop => {
             let directory = held.place.lab(lab);
-            let machine = Machine { state: &held.state, host: &found, lab: &directory, image: &directory };
+            let machine = Machine { state: &held.state, host: &found, lab: &directory };
             if fault == Fault::Kill { machine.power_off() } else { machine.shut_down() }
         }
     }
 }
 
-fn start(held: &Held, host: &LabHost, say: Say) -> Result<(), LabError> {
+fn start(held: &Held, host: &LabHost) -> Result<(), LabError> {
     let directory = held.place.lab(&held.state.name);
-    let suite = held.state.suite;
-    let image = image::ensure(&held.place, suite, &Mirror::find(None)?, say)?;
-    let machine = Machine { state: &held.state, host, lab: &directory, image: &image };
-    let wrong = |state, help| Err(LabError::WrongState { what: "start", host: host.name.clone(), state, help });
+    let machine = Machine { state: &held.state, host, lab: &directory };
     if machine.is_running()? {
-        return wrong("running", format!("switch it off first: `xnat-provision lab fault {} kill`", host.name));
+        return Ok(());
     }
     if !network::interface_exists(&held.state.id.bridge()) {
-        let lab = &held.state.name;
-        return wrong(
-            "without its network, which a reboot of this machine took",
-            format!("make the lab anew: `xnat-provision lab down --name {lab}`"),
-        );
+        return Err(LabError::NoNetwork { lab: held.state.name.clone(), host: host.name.clone() });
     }
     let nspawn = machine.boot()?;
     if host.link == Link::Cut {
@@ -116,7 +108,7 @@ fn start(held: &Held, host: &LabHost, say: Say) -> Result<(), LabError> {
 /// The OpenSSH command that logs in to `[user@]host`, with the lab's key and the host keys it knows.
 pub fn ssh(lab: &str, target: &str, words: &[String]) -> Result<Command, LabError> {
     tool::require_all()?;
-    let place = Place::from_environment();
+    let place = Place::from_environment()?;
     let directory = place.lab(lab);
     let Some(state) = State::load(&directory)? else {
         return Err(LabError::NoSuchLab { name: lab.to_owned(), known: place.names()? });

@@ -20,11 +20,12 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub fn from_environment() -> Self {
-        Self {
-            labs: base("XDG_STATE_HOME", ".local/state").join("xnat-provision/lab"),
-            cache: base("XDG_CACHE_HOME", ".cache").join("xnat-provision/lab"),
-        }
+    pub fn from_environment() -> Result<Self, LabError> {
+        let labs = base("XDG_STATE_HOME", ".local/state").join("xnat-provision/lab");
+        fs::create_dir_all(&labs).on("make", &labs)?;
+        // Without symbolic links, as the kernel lists mounts; and what is mounted below must be found.
+        let labs = labs.canonicalize().on("find", &labs)?;
+        Ok(Self { labs, cache: base("XDG_CACHE_HOME", ".cache").join("xnat-provision/lab") })
     }
     pub fn lab(&self, name: &str) -> PathBuf {
         self.labs.join(name)

@@ -10,7 +10,7 @@ use super::machine::Machine;
 use super::operate::Power;
 use super::place::Place;
 use super::state::{AirGap, Link, Phase, State, Suite};
-use super::{keys, network};
+use super::{keys, network, tool};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct LabStatus {
@@ -37,7 +37,8 @@ pub struct HostStatus {
 
 /// All labs, or the one with that name.
 pub fn status(name: Option<&str>) -> Result<Vec<LabStatus>, LabError> {
-    let place = Place::from_environment();
+    tool::require_root()?;
+    let place = Place::from_environment()?;
     let known = place.names()?;
     let wanted: Vec<&String> = known.iter().filter(|known| name.is_none_or(|name| name == *known)).collect();
     if let (Some(name), true) = (name, wanted.is_empty()) {
@@ -56,7 +57,7 @@ pub fn status(name: Option<&str>) -> Result<Vec<LabStatus>, LabError> {
 pub(super) fn of(place: &Place, state: State) -> Result<LabStatus, LabError> {
     let directory = place.lab(&state.name);
     let host = |host| {
-        let machine = Machine { state: &state, host, lab: &directory, image: &directory };
+        let machine = Machine { state: &state, host, lab: &directory };
         let power = if machine.is_running()? { Power::On } else { Power::Off };
         Ok(HostStatus { name: host.name.clone(), address: host.address, power, link: host.link })
     };

@@ -21,14 +21,16 @@ const ALWAYS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
 /// Every missing program at once, so that one `apt-get install` is enough.
 pub(super) fn require_all() -> Result<(), LabError> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(LabError::NotRoot);
-    }
+    require_root()?;
     let missing = NEEDED.iter().filter(|(tool, _)| find(tool).is_none());
     let (tools, mut packages): (Vec<String>, Vec<String>) =
         missing.map(|(tool, package)| ((*tool).to_owned(), (*package).to_owned())).unzip();
     packages.dedup();
     if tools.is_empty() { Ok(()) } else { Err(LabError::MissingTools { tools, packages }) }
+}
+
+pub(super) fn require_root() -> Result<(), LabError> {
+    if rustix::process::geteuid().is_root() { Ok(()) } else { Err(LabError::NotRoot) }
 }
 
 /// A command for a program, found as [`require_all`] finds it.

@@ -14,7 +14,7 @@ use super::place::{Lock, Place, lock_directory, write_whole};
 use super::pool::{self, Pool};
 use super::state::{AirGap, LabHost, LabId, Link, Phase, State, Suite};
 use super::status::LabStatus;
-use super::{MAX_HOSTS, Say, image, is_name, keys, network, tool, wait};
+use super::{MAX_HOSTS, Say, image, inventory, is_name, keys, network, tool, wait};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -46,18 +46,25 @@ pub fn up(request: &Request, say: Say) -> Result<LabStatus, LabError> {
         Hosts::Inventory(path) => Source::read(path)?,
     };
     let names = source.names()?;
+    let place = Place::from_environment()?;
+    let directory = place.lab(&request.name);
+    let inventory = match &request.write {
+        Some(path) => inventory::destination(path)?,
+        None => directory.join("inventory.toml"),
+    };
     if !(1..=MAX_HOSTS).contains(&names.len()) {
         return Err(LabError::HostCount(names.len()));
     }
     // What is written into hosts must be readable there, whatever the caller's mask is.
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    let place = Place::from_environment();
-    let directory = place.lab(&request.name);
     let _lock = claim(&place, &request.name, say)?;
-    let made = make(request, &place, &Plan { source, names, directory: &directory }, say);
+    let made = make(request, &place, &Plan { source, names, inventory, directory: &directory }, say);
     if made.is_err() {
         say("taking down what was made so far");
-        tear_down(&place, &request.name)?;
+        if let Err(error) = tear_down(&place, &request.name) {
+            // The first error is the one to tell; this one comes again at the next try.
+            say(&format!("that failed too ({error}); try again: xnat-provision lab down --name {}", request.name));
+        }
     }
     made
 }
@@ -86,6 +93,8 @@ fn claim(place: &Place, name: &str, say: Say) -> Result<Lock, LabError> {
 struct Plan<'a> {
     source: Source,
     names: Vec<String>,
+    /// Where it is written to.
+    inventory: PathBuf,
     directory: &'a Path,
 }
 
@@ -100,11 +109,12 @@ fn make(request: &Request, place: &Place, plan: &Plan, say: Say) -> Result<LabSt
     let password: String = rand::random::<[u8; 12]>().iter().map(|byte| format!("{byte:02x}")).collect();
     write_whole(&directory.join("operator-password"), &format!("{password}\n"), 0o600)?;
     let outfit = Outfit {
+        image: &image,
         mirror: &mirror,
         pool: &Pool::of(place, request.suite, &state.sources),
         public_key: &public_key,
         operator_password: &password,
-        resolv_conf: &resolv_conf()?,
+        resolv_conf: &resolv_conf(say)?,
     };
     say(&format!(
         "booting {} ({}, {})",
@@ -112,10 +122,10 @@ fn make(request: &Request, place: &Place, plan: &Plan, say: Say) -> Result<LabSt
         request.suite.codename(),
         network::address(state.subnet, 0)
     ));
-    let host_keys = at_once(&state, |host| machine(&state, host, directory, &image).make(&outfit))?;
+    let host_keys = at_once(&state, |host| machine(&state, host, directory).make(&outfit))?;
     keys::write_known_hosts(directory, &state, &host_keys)?;
     at_once(&state, |host| {
-        let machine = machine(&state, host, directory, &image);
+        let machine = machine(&state, host, directory);
         wait::until_ready(&machine, machine.boot()?)
     })?;
     let written = written(&state, directory)?;
@@ -126,8 +136,8 @@ fn make(request: &Request, place: &Place, plan: &Plan, say: Say) -> Result<LabSt
     super::status::of(place, state)
 }
 
-fn machine<'a>(state: &'a State, host: &'a LabHost, lab: &'a Path, image: &'a Path) -> Machine<'a> {
-    Machine { state, host, lab, image }
+fn machine<'a>(state: &'a State, host: &'a LabHost, lab: &'a Path) -> Machine<'a> {
+    Machine { state, host, lab }
 }
 
 /// Do something for every host, all at the same time; the first error when any fails.
@@ -165,10 +175,6 @@ fn take_network(request: &Request, plan: &Plan, mirror: &Mirror) -> Result<State
         machine_id: format!("{:032x}", rand::random::<u128>()),
         link: Link::Up,
     };
-    let inventory = match &request.write {
-        Some(path) => std::path::absolute(path).on("write", path)?,
-        None => plan.directory.join("inventory.toml"),
-    };
     let state = State {
         name: request.name.clone(),
         id,
@@ -176,7 +182,7 @@ fn take_network(request: &Request, plan: &Plan, mirror: &Mirror) -> Result<State
         suite: request.suite,
         subnet,
         air_gap: AirGap::Off,
-        inventory,
+        inventory: plan.inventory.clone(),
         sources: mirror.digest(request.suite),
         hosts: plan.names.iter().enumerate().map(host).collect(),
     };
@@ -194,8 +200,13 @@ fn written(state: &State, directory: &Path) -> Result<Vec<Written>, LabError> {
 }
 
 /// This machine's name servers, as hosts can reach them: systemd-resolved's real ones and not its stub on loopback.
-fn resolv_conf() -> Result<String, LabError> {
+fn resolv_conf(say: Say) -> Result<String, LabError> {
     let real = Path::new("/run/systemd/resolve/resolv.conf");
     let path = if real.exists() { real } else { Path::new("/etc/resolv.conf") };
-    fs::read_to_string(path).on("read", path)
+    let text = fs::read_to_string(path).on("read", path)?;
+    let mut servers = text.lines().filter_map(|line| line.strip_prefix("nameserver ")).map(str::trim);
+    if servers.all(|server| server.starts_with("127.") || server == "::1") {
+        say("warning: this machine has no name server that hosts can reach; package mirrors will not be found by name");
+    }
+    Ok(text)
 }
