@@ -1,1 +1,21 @@
-//! Makes it true: hosts, probing, converging, waiting, cancelling.
+//! Makes it true. `host` is the trait everything goes through, `remote` the one over SSH (the only place where actions
+//! run), `simulated` the one in memory; `converge` brings the resources of a stage on one host to their wanted state;
+//! `fleet` is every host of an inventory; `wait` and `cancel` are how anything waits or stops.
+
+pub mod cancel;
+pub mod converge;
+pub mod fanout;
+pub mod fleet;
+pub mod host;
+pub mod remote;
+pub mod shell;
+pub mod simulated;
+pub mod wait;
+
+pub use cancel::Cancel;
+pub use converge::{Converge, ConvergeError};
+pub use fanout::for_each_host;
+pub use fleet::{Connector, Fleet};
+pub use host::{Host, HostError, Performed};
+pub use remote::RemoteHost;
+pub use simulated::SimulatedHost;

@@ -1,1 +1,94 @@
-//! What would change, as data and as text.
+//! What would change: pure data made by comparing, shown before anything happens, saved and compared again. Making a
+//! plan changes nothing, and a plan holds no secrets (secret files are digests, actions are not part of it).
+
+mod text;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::HostName;
+use crate::resource::{Change, Effect, Observations, Pending, Resource};
+
+pub use text::{Depth, Style, render};
+
+/// Everything one `apply` would do.
+#[must_use = "a plan that is neither shown nor run is lost"]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub cluster: String,
+    pub version: String,
+    pub stages: Vec<PlannedStage>,
+    /// Roles and templates taken from the site's own directory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overridden: Vec<String>,
+}
+
+/// One stage: a barrier, all hosts finish it before the next begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedStage {
+    pub title: String,
+    pub hosts: BTreeMap<HostName, Vec<Change>>,
+    /// What happens to the cluster as a whole rather than to one host's files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cluster: Vec<ClusterChange>,
+}
+
+/// A change to etcd, the DCS or the database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClusterChange {
+    pub title: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detail: Vec<String>,
+    pub effect: Effect,
+}
+
+impl Plan {
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+
+    pub fn count(&self) -> usize {
+        self.stages.iter().map(PlannedStage::count).sum()
+    }
+
+    /// How many hosts have at least one change.
+    pub fn changed_hosts(&self) -> usize {
+        let names = self.stages.iter().flat_map(|stage| stage.hosts.iter());
+        let changed = names.filter(|(_, changes)| !changes.is_empty()).map(|(name, _)| name);
+        changed.collect::<std::collections::BTreeSet<_>>().len()
+    }
+
+    /// Changes this version refuses to make, since they would interrupt the running database or etcd.
+    pub fn interruptions(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for stage in &self.stages {
+            for (host, changes) in &stage.hosts {
+                let rolling = changes.iter().filter(|change| change.effect == Effect::RollingRestart);
+                found.extend(rolling.map(|change| format!("{host}: {}: {}", change.resource, change.summary)));
+            }
+            let rolling = stage.cluster.iter().filter(|change| change.effect == Effect::RollingRestart);
+            found.extend(rolling.map(|change| format!("{}: {}", change.title, change.detail.join("; "))));
+        }
+        found
+    }
+}
+
+impl PlannedStage {
+    pub fn count(&self) -> usize {
+        self.hosts.values().map(Vec::len).sum::<usize>() + self.cluster.len()
+    }
+}
+
+/// Compare the resources of one host, in order, with what was observed; later ones know what earlier ones will change.
+pub fn diff_resources(resources: &[Resource], observations: &Observations) -> Vec<Change> {
+    let mut pending = Pending::default();
+    let mut changes = Vec::new();
+    for resource in resources {
+        if let Some(change) = resource.diff(observations, &pending) {
+            pending.add(&change);
+            changes.push(change);
+        }
+    }
+    changes
+}

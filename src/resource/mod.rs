@@ -1,10 +1,28 @@
 //! What a host should look like, one file per kind. A kind answers two pure questions: which probes do I need
 //! (`probes`), and, given what was observed, how do I differ and what would change it (`diff`). No kind sees a transport.
 
-use std::collections::BTreeMap;
+mod account;
+mod change;
+mod command;
+mod directory;
+mod file;
+mod package;
+mod probe;
+mod sysctl;
+mod unit;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use change::{Action, Change, Detail, Effect, PackageWanted, ResourceId, UnitStart, WriteFile};
+pub use file::sha256;
+pub use package::version_matches;
+pub use probe::{
+    Observations, Observed, PackageState, PathKind, PathState, Probe, UnitState, WantedContent, WatchedFile,
+};
+pub use sysctl::{file_path as sysctl_file_path, proc_path as sysctl_proc_path};
+pub use unit::stamp_path;
 
 /// A fully expanded resource: templates rendered, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,10 +134,80 @@ pub struct Command {
     pub why: String,
 }
 
+impl Resource {
+    pub fn id(&self) -> ResourceId {
+        let (kind, name) = match self {
+            Self::Directory(it) => ("directory", &it.path),
+            Self::File(it) => ("file", &it.path),
+            Self::Package(it) => ("package", &it.name),
+            Self::Group(it) => ("group", &it.name),
+            Self::User(it) => ("user", &it.name),
+            Self::Sysctl(it) => ("sysctl", &it.key),
+            Self::Unit(it) => ("unit", &it.name),
+            // the command itself may be a whole script; why it is run says more
+            Self::Command(it) => ("command", &it.why),
+        };
+        ResourceId::new(kind, name)
+    }
+
+    /// What must be known about the host before this resource can be compared.
+    pub fn probes(&self) -> Vec<Probe> {
+        match self {
+            Self::Directory(it) => it.probes(),
+            Self::File(it) => it.probes(),
+            Self::Package(it) => it.probes(),
+            Self::Group(it) => it.probes(),
+            Self::User(it) => it.probes(),
+            Self::Sysctl(it) => it.probes(),
+            Self::Unit(it) => it.probes(),
+            Self::Command(it) => it.probes(),
+        }
+    }
+
+    /// How the host differs, and what would change that; `None` when it is as wanted.
+    pub fn diff(&self, seen: &Observations, pending: &Pending) -> Option<Change> {
+        match self {
+            Self::Directory(it) => it.diff(seen),
+            Self::File(it) => it.diff(seen),
+            Self::Package(it) => it.diff(seen),
+            Self::Group(it) => it.diff(seen),
+            Self::User(it) => it.diff(seen),
+            Self::Sysctl(it) => it.diff(seen),
+            Self::Unit(it) => it.diff(seen, pending),
+            Self::Command(it) => it.diff(seen),
+        }
+    }
+
+    /// Whether what was observed of this resource may be stale once an earlier one on the host has changed
+    /// (pyinfra's trap): such a resource is probed again before it is acted on.
+    pub fn depends_on_earlier(&self) -> bool {
+        match self {
+            Self::Unit(_) | Self::Command(_) => true,
+            Self::File(it) => it.frozen_by.is_some(),
+            _ => false,
+        }
+    }
+}
+
+/// Changes planned before this one on the same host, as far as later resources care.
+#[derive(Clone, Debug, Default)]
+pub struct Pending {
+    /// Files that will have new content.
+    pub files: std::collections::BTreeSet<String>,
+    /// Everything that will change, in order.
+    pub changes: Vec<ResourceId>,
+}
+
+impl Pending {
+    pub fn add(&mut self, change: &Change) {
+        self.changes.push(change.resource.clone());
+        if change.resource.kind() == "file" {
+            self.files.insert(change.resource.name().to_owned());
+        }
+    }
+}
+
 /// A file mode for people: `0640`.
 pub fn octal(mode: u32) -> String {
     format!("{mode:04o}")
 }
-
-/// Kept for the plan's order: resource ids in the order of the role.
-pub type ById<T> = BTreeMap<String, T>;

@@ -10,5 +10,6 @@ mod report;
 mod roles;
 mod scenarios;
 mod secrets;
+mod shell;
 mod ssh;
 mod status;

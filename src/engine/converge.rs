@@ -1,0 +1,205 @@
+//! Brings the resources of one host to their wanted state: probe, diff, perform, probe again until nothing differs.
+//! The closing probe is part of every run, so idempotency is checked on every host, every time.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::Cancel;
+use super::host::{ActionFailure, Host, HostError};
+use crate::approval::Approved;
+use crate::error::{Exit, Fails};
+use crate::names::HostName;
+use crate::plan::diff_resources;
+use crate::report::{Kind, Reporter};
+use crate::resource::{Action, Change, Effect, Probe, Resource, ResourceId};
+
+/// Everything one convergence needs.
+pub struct Converge<'a> {
+    pub host: &'a dyn Host,
+    pub resources: &'a [Resource],
+    pub approved: &'a Approved,
+    pub reporter: &'a Reporter,
+    pub cancel: &'a Cancel,
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ConvergeError {
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Host(#[from] HostError),
+    #[error("{host}: {change} failed with status {status}{}", said(output))]
+    #[diagnostic(code(xnat::converge::action), help("{help}"))]
+    Action { host: HostName, change: String, status: u32, output: String, help: String },
+    #[error("{host}: still differs after it was changed: {}", list.join("; "))]
+    #[diagnostic(
+        code(xnat::converge::not_converged),
+        help(
+            "something on {host} undoes the change: look there for other configuration management, or a service that writes the same"
+        )
+    )]
+    NotConverged { host: HostName, list: Vec<String> },
+    #[error("{host}: {change} would interrupt a running database or etcd member")]
+    #[diagnostic(
+        code(xnat::converge::rolling),
+        help("nothing was restarted; take the change back in the inventory and run apply again")
+    )]
+    Rolling { host: HostName, change: String },
+    #[error("{host}: interrupted before the next change")]
+    #[diagnostic(code(xnat::interrupted), help("run the same command again: it goes on where this one stopped"))]
+    Cancelled { host: HostName },
+}
+
+impl Fails for ConvergeError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Host(error) => error.exit(),
+            Self::Cancelled { .. } => Exit::Interrupted,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+impl ConvergeError {
+    /// What the host printed, for the summary at the end.
+    pub fn output(&self) -> Vec<String> {
+        match self {
+            Self::Action { output, .. } => tail(output, 20).map(str::to_owned).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Converge<'_> {
+    /// Returns how many changes were made.
+    pub async fn run(&self) -> Result<usize, ConvergeError> {
+        let mut changed = 0;
+        let mut done: BTreeSet<ResourceId> = BTreeSet::new();
+        loop {
+            let changes = self.diff().await?;
+            if changes.is_empty() {
+                return Ok(changed);
+            }
+            let batch = first_batch(changes);
+            // A resource is changed once; one that comes back differs for a reason that is not ours to fight.
+            let again: Vec<String> = batch.iter().filter(|change| done.contains(&change.resource)).map(told).collect();
+            if !again.is_empty() {
+                return Err(ConvergeError::NotConverged { host: self.host.name().clone(), list: again });
+            }
+            if self.cancel.is_cancelled() {
+                return Err(ConvergeError::Cancelled { host: self.host.name().clone() });
+            }
+            changed += batch.len();
+            done.extend(batch.iter().map(|change| change.resource.clone()));
+            self.perform(batch).await?;
+        }
+    }
+
+    async fn diff(&self) -> Result<Vec<Change>, ConvergeError> {
+        let probes: Vec<Probe> = self.resources.iter().flat_map(Resource::probes).collect();
+        let observations = self.host.observe(&probes).await?;
+        Ok(diff_resources(self.resources, &observations))
+    }
+
+    async fn perform(&self, batch: Vec<Change>) -> Result<(), ConvergeError> {
+        // The plan refuses these beforehand; here reality moved since.
+        if let Some(change) = batch.iter().find(|change| change.effect == Effect::RollingRestart) {
+            let change = format!("{} ({})", change.resource, change.summary);
+            return Err(ConvergeError::Rolling { host: self.host.name().clone(), change });
+        }
+        let begun = Instant::now();
+        self.reporter.emit(Kind::StepStarted { title: describe(&batch) }).await;
+        let actions: Vec<Action> = batch.iter().flat_map(|change| change.actions.clone()).collect();
+        let performed = self.host.perform(self.approved, &actions).await?;
+        let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut left = performed.done;
+        for change in &batch {
+            if change.actions.len() > left {
+                return Err(self.failed(change, performed.failure.unwrap_or_default()));
+            }
+            left -= change.actions.len();
+            let resource = change.resource.to_string();
+            let event = Kind::ChangeApplied { resource, summary: change.summary.clone(), millis };
+            self.reporter.emit(event).await;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, change: &Change, failure: ActionFailure) -> ConvergeError {
+        let host = self.host.name().clone();
+        let help = advice(&host, change, &failure.output);
+        let change = format!("{} ({})", change.resource, change.summary);
+        ConvergeError::Action { host, change, status: failure.status, output: failure.output, help }
+    }
+}
+
+/// The changes to make before looking again: everything up to the first one whose observation may be stale by then.
+/// A package set is one batch of its own, since one apt run installs it.
+fn first_batch(changes: Vec<Change>) -> Vec<Change> {
+    let mut batch: Vec<Change> = Vec::new();
+    for change in changes {
+        let stale = matches!(change.resource.kind(), "unit" | "command") || !change.after.is_empty();
+        if !batch.is_empty() && stale {
+            break;
+        }
+        batch.push(change);
+    }
+    batch
+}
+
+fn told(change: &Change) -> String {
+    format!("{}: {}", change.resource, change.summary)
+}
+
+fn describe(batch: &[Change]) -> String {
+    let (first, last) = match batch {
+        [] => return String::new(),
+        [only] => return told(only),
+        [first, .., last] => (first, last),
+    };
+    if batch.iter().all(|change| change.resource.kind() == "package") {
+        let names: Vec<&str> = batch.iter().map(|change| change.resource.name()).collect();
+        return format!("install {}", names.join(", "));
+    }
+    format!("{} changes: {} … {}", batch.len(), first.resource, last.resource)
+}
+
+/// What to try, from what the host printed.
+fn advice(host: &HostName, change: &Change, output: &str) -> String {
+    let has = |text: &str| output.contains(text);
+    if has("No space left on device") {
+        format!("free some disk space: `ssh {host} df -h`; then run apply again")
+    } else if has("Unable to locate package") || has("has no installation candidate") {
+        format!(
+            "the host's package sources do not have it: `ssh {host} apt-cache policy {}`; add a repository under [packages] or change the version",
+            change.resource.name()
+        )
+    } else if has("was not found") && has("Version") {
+        format!(
+            "that version is not to be had: `ssh {host} apt-cache policy {}`; change the pin under [packages]",
+            change.resource.name()
+        )
+    } else if has("Could not get lock") {
+        format!("another package manager runs on {host}; wait for it, then run apply again")
+    } else if has("Temporary failure resolving") || has("Failed to fetch") || has("Could not connect") {
+        format!(
+            "{host} cannot reach its package mirror: `ssh {host} apt-get update`; set a proxy under [packages] if one is needed"
+        )
+    } else if change.resource.kind() == "unit" {
+        format!("see `ssh {host} journalctl -u {} -e`; then run apply again", change.resource.name())
+    } else {
+        "mend the cause and run apply again: it goes on where this one stopped".to_owned()
+    }
+}
+
+fn said(output: &str) -> String {
+    match tail(output, 1).next() {
+        Some(line) => format!("; it said: {line}"),
+        None => String::new(),
+    }
+}
+
+fn tail(output: &str, lines: usize) -> impl Iterator<Item = &str> {
+    let all: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty()).collect();
+    let skip = all.len().saturating_sub(lines);
+    all.into_iter().skip(skip)
+}

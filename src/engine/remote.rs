@@ -1,0 +1,67 @@
+//! A host over SSH. The only place where actions run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::host::{ActionFailure, Host, HostError, Performed};
+use super::shell;
+use crate::approval::Approved;
+use crate::names::HostName;
+use crate::resource::{Action, Observations, Probe};
+use crate::transport::{Output, Script, Transport};
+
+pub struct RemoteHost {
+    name: HostName,
+    transport: Arc<dyn Transport>,
+}
+
+impl RemoteHost {
+    pub fn new(name: HostName, transport: Arc<dyn Transport>) -> Self {
+        Self { name, transport }
+    }
+
+    async fn run(&self, script: Script) -> Result<Output, HostError> {
+        let what = script.title.clone();
+        self.transport.run(script).await.map_err(|source| HostError::Transport {
+            host: self.name.clone(),
+            what,
+            source,
+        })
+    }
+}
+
+#[async_trait]
+impl Host for RemoteHost {
+    fn name(&self) -> &HostName {
+        &self.name
+    }
+
+    async fn observe(&self, probes: &[Probe]) -> Result<Observations, HostError> {
+        if probes.is_empty() {
+            return Ok(Observations::default());
+        }
+        let script = Script::as_root("read the host's state", shell::probes(probes)).timeout(Duration::from_secs(60));
+        let output = self.run(script).await?;
+        if output.status != 0 {
+            return Err(HostError::Observe {
+                host: self.name.clone(),
+                status: output.status,
+                stderr: output.stderr.trim().to_owned(),
+            });
+        }
+        shell::answers(probes, &output.stdout).map_err(|line| HostError::Answer { host: self.name.clone(), line })
+    }
+
+    async fn perform(&self, _approved: &Approved, actions: &[Action]) -> Result<Performed, HostError> {
+        let script = Script::as_root("change the host", shell::actions(actions)).timeout(shell::deadline(actions));
+        let output = self.run(script).await?;
+        let done = shell::completed(actions, &output.stdout);
+        if done == actions.len() && output.status == 0 {
+            return Ok(Performed { done, failure: None });
+        }
+        let output = ActionFailure { status: output.status, output: output.stderr.trim_end().to_owned() };
+        Ok(Performed { done, failure: Some(output) })
+    }
+}

@@ -1,0 +1,208 @@
+//! Actions → one script. Each action runs in a subshell of its own and says so on standard output when it is done, so
+//! that a failure is known to be the next one's. What tools print goes to standard error.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::{GUARD, GUARD_MARK};
+use crate::resource::{
+    Action, PackageWanted, UnitStart, WriteFile, octal, stamp_path, sysctl_file_path, sysctl_proc_path,
+};
+use crate::transport::quote;
+
+const APT_LOG: &str = "/var/log/xnat-provision-apt.log";
+
+/// Packages may come over a slow line from a far mirror.
+const INSTALL_DEADLINE: Duration = Duration::from_secs(1800);
+
+/// The script that performs `actions` in order and stops at the first that fails.
+pub fn actions(actions: &[Action]) -> String {
+    let mut script = String::from("umask 022\nexport DEBIAN_FRONTEND=noninteractive\n");
+    for group in grouped(actions) {
+        let body = match group {
+            [Action::InstallPackage(_), ..] => install(group),
+            [one, ..] => single(one),
+            [] => String::new(),
+        };
+        let _ =
+            write!(script, "( set -e\n{body}\n) >&2\nrc=$?; [ $rc -eq 0 ] || exit $rc\necho {}\n", marks(group.len()));
+    }
+    script
+}
+
+fn marks(count: usize) -> String {
+    vec!["done"; count].join(" ")
+}
+
+/// How many actions the script said it completed.
+pub fn completed(actions: &[Action], stdout: &str) -> usize {
+    stdout.split_whitespace().filter(|word| *word == "done").count().min(actions.len())
+}
+
+/// How long the whole script may take.
+pub fn deadline(actions: &[Action]) -> Duration {
+    let each = |action: &Action| match action {
+        Action::StartUnit(start) | Action::RestartUnit(start) | Action::ReloadUnit(start) => start.timeout,
+        Action::RunCommand { .. } => Duration::from_secs(300),
+        _ => Duration::ZERO,
+    };
+    let installs = actions.iter().any(|action| matches!(action, Action::InstallPackage(_)));
+    let base = if installs { INSTALL_DEADLINE } else { Duration::from_secs(60) };
+    base + actions.iter().map(each).sum::<Duration>()
+}
+
+/// Neighbouring installations are one apt run; everything else stands alone.
+fn grouped(actions: &[Action]) -> Vec<&[Action]> {
+    let is_install = |action: &Action| matches!(action, Action::InstallPackage(_));
+    actions.chunk_by(|a, b| is_install(a) && is_install(b)).collect()
+}
+
+fn single(action: &Action) -> String {
+    match action {
+        Action::MakeDirectory { path, owner, group, mode } => {
+            format!(
+                "install -d -o {} -g {} -m {} -- {}",
+                quote::sh(owner),
+                quote::sh(group),
+                octal(*mode),
+                quote::sh(path)
+            )
+        }
+        Action::WriteFile(file) => write_file(file),
+        Action::SetOwnership { path, owner, group, mode } => {
+            let path = quote::sh(path);
+            format!("chown -- {}:{} {path}\nchmod {} -- {path}", quote::sh(owner), quote::sh(group), octal(*mode))
+        }
+        Action::InstallPackage(_) => install(std::slice::from_ref(action)),
+        Action::RemoveInstallGuard => restore_guard(),
+        Action::AddGroup { name } => format!("groupadd --system -- {}", quote::sh(name)),
+        Action::AddUser { name, group, home, shell } => format!(
+            "useradd --system --no-create-home --gid {} --home-dir {} --shell {} -- {}",
+            quote::sh(group),
+            quote::sh(home),
+            quote::sh(shell),
+            quote::sh(name)
+        ),
+        Action::SetSysctl { key, value } => set_sysctl(key, value),
+        Action::DaemonReload => "systemctl daemon-reload".to_owned(),
+        Action::EnableUnit { name } => format!("systemctl enable --quiet -- {}", quote::sh(name)),
+        Action::DisableUnit { name } => format!("systemctl disable --quiet -- {}", quote::sh(name)),
+        Action::StopUnit { name } => format!("systemctl stop -- {}", quote::sh(name)),
+        Action::StartUnit(start) => start_unit("start", start),
+        Action::RestartUnit(start) => start_unit("restart", start),
+        Action::ReloadUnit(start) => start_unit("reload", start),
+        Action::RunCommand { run } => format!("sh -c {} </dev/null", quote::sh(run)),
+    }
+}
+
+/// A temporary file in the same directory with the right owner and mode before the first byte is in it, synced,
+/// checked by its own program, renamed, and the rename synced.
+fn write_file(file: &WriteFile) -> String {
+    let (directory, name) = file.path.rsplit_once('/').unwrap_or((".", &file.path));
+    let directory = if directory.is_empty() { "/" } else { directory };
+    let validate = match &file.validate {
+        // `sh -c` gives the command $1 and $2, whatever else is in scope
+        Some(command) => {
+            format!("sh -c {} validate \"$temp\" {} </dev/null\n", quote::sh(command), quote::sh(&file.path))
+        }
+        None => String::new(),
+    };
+    format!(
+        "dir={dir}
+[ -d \"$dir\" ] || {{ echo \"there is no directory $dir for {name_plain}\"; exit 1; }}
+if [ -d {path} ] && [ ! -L {path} ]; then echo {path} is a directory; exit 1; fi
+rm -f -- \"$dir\"/.{name}.xnat-??????
+temp=$(mktemp -- \"$dir\"/.{name}.xnat-XXXXXX)
+trap 'rm -f -- \"$temp\"' EXIT
+chown -- {owner}:{group} \"$temp\"
+chmod {mode} -- \"$temp\"
+base64 -d >\"$temp\" {body}
+sync -- \"$temp\"
+{validate}mv -fT -- \"$temp\" {path}
+sync -- \"$dir\"",
+        dir = quote::sh(directory),
+        name = quote::sh(name),
+        name_plain = name.replace(|c: char| !(c.is_ascii_alphanumeric() || ".-_".contains(c)), "?"),
+        path = quote::sh(&file.path),
+        owner = quote::sh(&file.owner),
+        group = quote::sh(&file.group),
+        mode = octal(file.mode),
+        body = quote::heredoc_base64(file.content.as_bytes()),
+    )
+}
+
+/// One apt run for everything. Nothing it installs may start by itself: Debian would start a one-member etcd, HAProxy,
+/// and a PostgreSQL cluster of its own. apt's talk goes to a file, so that a cut connection does not kill it mid-way.
+fn install(group: &[Action]) -> String {
+    let wanted: Vec<String> = group
+        .iter()
+        .filter_map(|action| match action {
+            Action::InstallPackage(PackageWanted { name, version: Some(version) }) => {
+                Some(quote::sh(&format!("{name}={version}")))
+            }
+            Action::InstallPackage(PackageWanted { name, version: None }) => Some(quote::sh(name)),
+            _ => None,
+        })
+        .collect();
+    format!(
+        "log={APT_LOG}
+: >\"$log\"
+if [ -e {GUARD} ] && ! grep -qxF {mark} {GUARD}; then mv -f {GUARD} {GUARD}.xnat-saved; fi
+printf '%s\\n' '#!/bin/sh' {mark} 'exit 101' >{GUARD}
+chmod 755 {GUARD}
+unguard() {{ {restore}; }}
+trap unguard EXIT
+apt() {{ \"$@\" >>\"$log\" 2>&1 </dev/null || {{ tail -n 30 \"$log\"; exit 100; }}; }}
+apt dpkg --configure -a --force-confold
+apt apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 update
+apt apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-confdef -o APT::Install-Recommends=false install -- {wanted}",
+        mark = quote::sh(GUARD_MARK),
+        restore = restore_guard(),
+        wanted = wanted.join(" "),
+    )
+}
+
+fn restore_guard() -> String {
+    format!("rm -f {GUARD}; if [ -e {GUARD}.xnat-saved ]; then mv -f {GUARD}.xnat-saved {GUARD}; fi")
+}
+
+fn set_sysctl(key: &str, value: &str) -> String {
+    format!(
+        "printf '%s = %s\\n' {key} {value} >{file}\nprintf '%s\\n' {value} >{proc}",
+        key = quote::sh(key),
+        value = quote::sh(value),
+        file = quote::sh(&sysctl_file_path(key)),
+        proc = quote::sh(&sysctl_proc_path(key)),
+    )
+}
+
+/// The stamp is made before the start, of what the unit is about to read, and put in place only after it.
+fn start_unit(verb: &str, start: &UnitStart) -> String {
+    let name = quote::sh(&start.name);
+    let stamp = quote::sh(&stamp_path(&start.name));
+    let files = start.files.iter().map(|file| quote::sh(file)).collect::<Vec<_>>().join(" ");
+    let digests = if files.is_empty() {
+        format!(": >{stamp}.new")
+    } else {
+        // a watched file that is absent has no line, which is what an absent file should have
+        format!("sha256sum -- {files} >{stamp}.new 2>/dev/null || true")
+    };
+    // systemd does not notice a unit file of ours that newly stands in front of the distribution's (NeedDaemonReload
+    // only looks at files it has loaded), and would start the other one. And a unit that failed too often starts again.
+    let prepare = match verb {
+        "reload" => String::new(),
+        _ => format!("systemctl daemon-reload\nsystemctl reset-failed -- {name} 2>/dev/null || true\n"),
+    };
+    format!(
+        "install -d -m 0755 /run/xnat-provision
+{digests}
+{prepare}timeout {seconds} systemctl {verb} -- {name} || {{
+  rc=$?
+  [ $rc -eq 124 ] && echo \"{verb} took longer than {seconds} s\"
+  journalctl --no-pager -q -n 20 -o cat -u {name}
+  exit $rc
+}}
+mv -f -- {stamp}.new {stamp}",
+        seconds = start.timeout.as_secs().max(1),
+    )
+}

@@ -1,0 +1,14 @@
+//! Probes and actions as POSIX shell, and the answers back. One process per tool, not per resource: a host that forks
+//! `stat` a hundred times takes half a second for it.
+
+mod action;
+mod answer;
+mod probe;
+
+pub use action::{actions, completed, deadline};
+pub use answer::answers;
+pub use probe::probes;
+
+/// The "start nothing while installing" guard, and how we know it for ours.
+pub(super) const GUARD: &str = "/usr/sbin/policy-rc.d";
+pub(super) const GUARD_MARK: &str = "# xnat-provision: removed when the installation ends";

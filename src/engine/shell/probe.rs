@@ -1,0 +1,186 @@
+//! Probes → one script. Every line of the answer begins with a letter and a tab; `answer` reads them.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::{GUARD, GUARD_MARK};
+use crate::resource::{Probe, stamp_path, sysctl_file_path, sysctl_proc_path};
+use crate::transport::quote;
+
+/// The largest present text sent back for a diff.
+const TEXT_LIMIT: u32 = 256 * 1024;
+
+/// The script that answers `probes`.
+pub fn probes(probes: &[Probe]) -> String {
+    let mut script = String::new();
+    paths(probes, &mut script);
+    packages(probes, &mut script);
+    accounts(probes, &mut script);
+    sysctls(probes, &mut script);
+    units(probes, &mut script);
+    checks(probes, &mut script);
+    script
+}
+
+fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words.into_iter().map(quote::sh).collect::<Vec<_>>().join(" ")
+}
+
+/// A file is looked at as it is; a directory, or a path that only has to exist, through links: an administrator may
+/// have moved the data directory to another disk.
+fn paths(probes: &[Probe], script: &mut String) {
+    let mut files = BTreeSet::new();
+    let mut followed = BTreeSet::new();
+    for probe in probes {
+        match probe {
+            Probe::Path { path, want: Some(_) } => files.insert(path.as_str()),
+            Probe::Path { path, want: None } => followed.insert(path.as_str()),
+            Probe::Unit { files: watched, .. } => {
+                files.extend(watched.iter().map(String::as_str));
+                true
+            }
+            _ => true,
+        };
+    }
+    for (letter, option, paths) in [('S', "", &files), ('L', "-L", &followed)] {
+        if !paths.is_empty() {
+            let format = format!("{letter}\\t%F\\t%U\\t%G\\t%a\\t%Y\\t%n\\n");
+            let _ = writeln!(
+                script,
+                "stat {option} --printf={} -- {} 2>/dev/null",
+                quote::sh(&format),
+                quoted(paths.iter().copied())
+            );
+        }
+    }
+    if !files.is_empty() {
+        digests(probes, &files, script);
+    }
+}
+
+/// Digests of all files by one `sha256sum`; the text of those that differ from what is wanted and may be shown.
+fn digests(probes: &[Probe], files: &BTreeSet<&str>, script: &mut String) {
+    let mut cases = String::new();
+    for probe in probes {
+        if let Probe::Path { path, want: Some(want) } = probe
+            && want.show
+        {
+            let _ = writeln!(cases, "    {}) want={} ;;", quote::sh(path), quote::sh(&want.sha256));
+        }
+    }
+    let _ = write!(
+        script,
+        "sha256sum -- {} 2>/dev/null | while IFS= read -r line; do
+  printf 'H\\t%s\\n' \"$line\"
+  sum=${{line%% *}} path=${{line#*  }} want=$sum
+  case $path in
+{cases}  esac
+  if [ \"$want\" != \"$sum\" ]; then printf 'T\\t%s\\t' \"$path\"; head -c {TEXT_LIMIT} -- \"$path\" | base64 -w0; echo; fi
+done
+",
+        quoted(files.iter().copied())
+    );
+}
+
+/// One `dpkg-query` for all; `apt-cache` only for what is not installed, since it is slow, and without the cache files it
+/// would write: a plan changes nothing.
+fn packages(probes: &[Probe], script: &mut String) {
+    let names: Vec<&str> = probes
+        .iter()
+        .filter_map(|p| if let Probe::Package { name } = p { Some(name.as_str()) } else { None })
+        .collect();
+    if names.is_empty() {
+        return;
+    }
+    let _ = write!(
+        script,
+        "found=$(dpkg-query -W -f='${{Package}}\\t${{Version}}\\t${{db:Status-Status}}\\n' -- {names} 2>/dev/null)
+installed=' '
+while IFS='\t' read -r name version status; do
+  [ -n \"$name\" ] || continue
+  printf 'P\\t%s\\t%s\\t%s\\n' \"$name\" \"$version\" \"$status\"
+  [ \"$status\" = installed ] && installed=\"$installed$name \"
+done <<XP_FOUND
+$found
+XP_FOUND
+missing=
+for name in {names}; do case $installed in *\" $name \"*) ;; *) missing=\"$missing $name\" ;; esac; done
+if [ -n \"$missing\" ]; then
+  apt-cache -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= policy -- $missing 2>/dev/null | while read -r first second _; do
+    case $first in *:) if [ \"$first\" = Candidate: ]; then printf 'C\\t%s\\t%s\\n' \"$name\" \"$second\"; elif [ -z \"$second\" ]; then name=${{first%:}}; fi ;; esac
+  done
+fi
+if [ -e {GUARD} ]; then {{ IFS= read -r line; IFS= read -r line; }} <{GUARD}; [ \"$line\" = {mark} ] && echo G; fi
+",
+        names = quoted(names),
+        mark = quote::sh(GUARD_MARK),
+    );
+}
+
+fn accounts(probes: &[Probe], script: &mut String) {
+    for (database, letter) in [("group", 'R'), ("passwd", 'W')] {
+        let names: Vec<&str> = probes
+            .iter()
+            .filter_map(|probe| match probe {
+                Probe::Group { name } if database == "group" => Some(name.as_str()),
+                Probe::User { name } if database == "passwd" => Some(name.as_str()),
+                _ => None,
+            })
+            .collect();
+        if !names.is_empty() {
+            let _ = writeln!(
+                script,
+                "getent {database} {} | while IFS=: read -r name _; do printf '{letter}\\t%s\\n' \"$name\"; done",
+                quoted(names)
+            );
+        }
+    }
+}
+
+/// `grep` and not the shell's `read`: that reads byte by byte, and /proc/sys answers only the first one so.
+fn sysctls(probes: &[Probe], script: &mut String) {
+    let keys = probes.iter().filter_map(|probe| if let Probe::Sysctl { key } = probe { Some(key) } else { None });
+    let files: Vec<String> = keys.flat_map(|key| [sysctl_proc_path(key), sysctl_file_path(key)]).collect();
+    if !files.is_empty() {
+        let files = quoted(files.iter().map(String::as_str));
+        let _ =
+            writeln!(script, "grep -sH '' -- {files} | while IFS= read -r line; do printf 'Y\\t%s\\n' \"$line\"; done");
+    }
+}
+
+/// One `systemctl show` for all; it answers in the order asked, with an empty line between units.
+fn units(probes: &[Probe], script: &mut String) {
+    let names: Vec<&str> = probes
+        .iter()
+        .filter_map(|p| if let Probe::Unit { name, .. } = p { Some(name.as_str()) } else { None })
+        .collect();
+    if names.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        script,
+        "systemctl show --timestamp=unix -p LoadState,UnitFileState,ActiveState,NeedDaemonReload,ExecMainStartTimestamp -- {} | while IFS= read -r line; do printf 'U\\t%s\\n' \"$line\"; done",
+        quoted(names.iter().copied())
+    );
+    for name in names {
+        let _ = writeln!(
+            script,
+            "[ -r {stamp} ] && while IFS= read -r line; do printf 'M\\t%s\\t%s\\n' {name} \"$line\"; done <{stamp}",
+            stamp = quote::sh(&stamp_path(name)),
+            name = quote::sh(name)
+        );
+    }
+}
+
+fn checks(probes: &[Probe], script: &mut String) {
+    for (index, probe) in probes.iter().enumerate() {
+        if let Probe::Check { command } = probe {
+            let _ = writeln!(
+                script,
+                "if sh -c {} >/dev/null 2>&1 </dev/null; then printf 'K\\t{index}\\n'; fi",
+                quote::sh(command)
+            );
+        }
+    }
+    script.push_str("true\n");
+}

@@ -1,0 +1,218 @@
+//! A host in memory. Because probes and actions are closed sets, it interprets them without any shell: what the engine
+//! does to it is what it would do to a machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+
+use super::host::{ActionFailure, Host, HostError, Performed};
+use crate::approval::Approved;
+use crate::names::HostName;
+use crate::resource::{
+    Action, Observations, Observed, PackageState, PathKind, PathState, Probe, UnitStart, UnitState, WatchedFile, sha256,
+};
+
+/// The state of a simulated machine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Machine {
+    pub paths: BTreeMap<String, Node>,
+    pub packages: BTreeMap<String, String>,
+    pub groups: BTreeSet<String>,
+    pub users: BTreeSet<String>,
+    pub sysctls: BTreeMap<String, String>,
+    pub units: BTreeMap<String, UnitRecord>,
+    /// Commands whose `unless` holds: those that were run (`unless` by `run`).
+    pub ran: BTreeSet<String>,
+    pub guard_left: bool,
+    /// A clock that moves with every action, so that "written before the start" can be told.
+    pub now: i64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    pub kind: PathKind,
+    pub owner: String,
+    pub group: String,
+    pub mode: u32,
+    pub content: String,
+    pub modified: i64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UnitRecord {
+    pub enabled: bool,
+    pub active: bool,
+    pub started: i64,
+    pub stamp: BTreeMap<String, String>,
+}
+
+/// A machine behind the `Host` trait, with faults to order.
+pub struct SimulatedHost {
+    name: HostName,
+    machine: Mutex<Machine>,
+    /// Fail the action with this position in the run (0 is the first ever performed).
+    fail_at: Option<usize>,
+    performed: Mutex<Vec<String>>,
+}
+
+impl SimulatedHost {
+    pub fn new(name: HostName, machine: Machine) -> Self {
+        Self { name, machine: Mutex::new(machine), fail_at: None, performed: Mutex::new(Vec::new()) }
+    }
+    #[must_use]
+    pub fn failing_at(mut self, action: usize) -> Self {
+        self.fail_at = Some(action);
+        self
+    }
+    pub fn machine(&self) -> Machine {
+        self.lock().clone()
+    }
+    /// Every action ever performed, for scenario snapshots.
+    pub fn history(&self) -> Vec<String> {
+        self.performed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+    fn lock(&self) -> std::sync::MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Host for SimulatedHost {
+    fn name(&self) -> &HostName {
+        &self.name
+    }
+
+    async fn observe(&self, probes: &[Probe]) -> Result<Observations, HostError> {
+        let machine = self.lock();
+        let mut observations = Observations::default();
+        for probe in probes {
+            observations.insert(probe.clone(), machine.answer(probe));
+        }
+        Ok(observations)
+    }
+
+    async fn perform(&self, _approved: &Approved, actions: &[Action]) -> Result<Performed, HostError> {
+        let mut history = self.performed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (done, action) in actions.iter().enumerate() {
+            if self.fail_at == Some(history.len()) {
+                history.push(format!("{action:?} FAILED"));
+                let failure = ActionFailure { status: 1, output: "ordered to fail".to_owned() };
+                return Ok(Performed { done, failure: Some(failure) });
+            }
+            history.push(format!("{action:?}"));
+            self.lock().apply(action);
+        }
+        Ok(Performed { done: actions.len(), failure: None })
+    }
+}
+
+impl Machine {
+    fn answer(&self, probe: &Probe) -> Observed {
+        match probe {
+            Probe::Path { path, want } => Observed::Path(self.paths.get(path).map(|node| node.state(want.is_some()))),
+            Probe::Package { name } => Observed::Package(PackageState {
+                installed: self.packages.get(name).cloned(),
+                candidate: None,
+                guard_left: self.guard_left,
+            }),
+            Probe::Group { name } => Observed::Group { exists: self.groups.contains(name) },
+            Probe::User { name } => Observed::User { exists: self.users.contains(name) },
+            Probe::Sysctl { key } => {
+                let value = self.sysctls.get(key).cloned();
+                Observed::Sysctl { now: value.clone(), at_boot: value }
+            }
+            Probe::Unit { name, files } => Observed::Unit(self.unit(name, files)),
+            Probe::Check { command } => Observed::Check { holds: self.ran.contains(command) },
+        }
+    }
+
+    fn unit(&self, name: &str, files: &[String]) -> UnitState {
+        let record = self.units.get(name).cloned().unwrap_or_default();
+        let watched = |path: &String| WatchedFile {
+            sha256: self.paths.get(path).map(|node| sha256(&node.content)),
+            modified: self.paths.get(path).map(|node| node.modified),
+            stamped: record.stamp.get(path).cloned(),
+        };
+        UnitState {
+            loaded: true,
+            enabled: record.enabled,
+            active: if record.active { "active" } else { "inactive" }.to_owned(),
+            needs_daemon_reload: false,
+            started: record.active.then_some(record.started),
+            files: files.iter().map(|path| (path.clone(), watched(path))).collect(),
+        }
+    }
+
+    fn apply(&mut self, action: &Action) {
+        self.now += 1;
+        match action {
+            Action::MakeDirectory { path, owner, group, mode } => {
+                let node = self.node(PathKind::Directory, (owner, group, *mode), "");
+                self.paths.insert(path.clone(), node);
+            }
+            Action::WriteFile(file) => {
+                let node = self.node(PathKind::File, (&file.owner, &file.group, file.mode), &file.content);
+                self.paths.insert(file.path.clone(), node);
+            }
+            Action::SetOwnership { path, owner, group, mode } => {
+                if let Some(node) = self.paths.get_mut(path) {
+                    (node.owner, node.group, node.mode) = (owner.clone(), group.clone(), *mode);
+                }
+            }
+            Action::InstallPackage(wanted) => {
+                let version = wanted.version.clone().unwrap_or_else(|| "1.0".to_owned());
+                self.packages.insert(wanted.name.clone(), version.replace('*', "0"));
+                self.guard_left = false;
+            }
+            Action::RemoveInstallGuard => self.guard_left = false,
+            Action::AddGroup { name } => _ = self.groups.insert(name.clone()),
+            Action::AddUser { name, .. } => _ = self.users.insert(name.clone()),
+            Action::SetSysctl { key, value } => _ = self.sysctls.insert(key.clone(), value.clone()),
+            Action::DaemonReload => {}
+            Action::EnableUnit { name } => self.record(name).enabled = true,
+            Action::DisableUnit { name } => self.record(name).enabled = false,
+            Action::StopUnit { name } => self.record(name).active = false,
+            Action::StartUnit(start) | Action::RestartUnit(start) => self.start(start),
+            Action::ReloadUnit(start) => self.stamp(start),
+            Action::RunCommand { run } => _ = self.ran.insert(run.clone()),
+        }
+    }
+
+    fn node(&self, kind: PathKind, (owner, group, mode): (&str, &str, u32), content: &str) -> Node {
+        let (owner, group, content) = (owner.to_owned(), group.to_owned(), content.to_owned());
+        Node { kind, owner, group, mode, content, modified: self.now }
+    }
+
+    fn record(&mut self, unit: &str) -> &mut UnitRecord {
+        self.units.entry(unit.to_owned()).or_default()
+    }
+
+    fn start(&mut self, start: &UnitStart) {
+        let now = self.now;
+        let record = self.record(&start.name);
+        record.active = true;
+        record.started = now;
+        self.stamp(start);
+    }
+
+    fn stamp(&mut self, start: &UnitStart) {
+        let digest = |path: &String| self.paths.get(path).map(|node| (path.clone(), sha256(&node.content)));
+        let stamp = start.files.iter().filter_map(digest).collect();
+        self.record(&start.name).stamp = stamp;
+    }
+}
+
+impl Node {
+    fn state(&self, as_file: bool) -> PathState {
+        let is_file = self.kind == PathKind::File && as_file;
+        PathState {
+            kind: self.kind,
+            owner: self.owner.clone(),
+            group: self.group.clone(),
+            mode: self.mode,
+            sha256: is_file.then(|| sha256(&self.content)),
+            text: is_file.then(|| self.content.clone()),
+        }
+    }
+}

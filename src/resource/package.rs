@@ -1,0 +1,64 @@
+//! Packages of the distribution.
+
+use super::change::{Action, Change, Detail, Effect, PackageWanted};
+use super::probe::{Observations, Observed, PackageState, Probe};
+use super::{Package, Resource};
+
+impl Package {
+    fn probe(&self) -> Probe {
+        Probe::Package { name: self.name.clone() }
+    }
+
+    pub(super) fn probes(&self) -> Vec<Probe> {
+        vec![self.probe()]
+    }
+
+    pub(super) fn diff(&self, seen: &Observations) -> Option<Change> {
+        let unknown = PackageState::default();
+        let state = match seen.get(&self.probe()) {
+            Some(Observed::Package(state)) => state,
+            _ => &unknown,
+        };
+        let (summary, effect, action) = match (&state.installed, &self.version) {
+            // an upgrade of what may be running: node by node, leader last, is not one host's business
+            (Some(installed), Some(wanted)) if !version_matches(wanted, installed) => {
+                (format!("{installed} → {wanted}"), Effect::RollingRestart, self.install())
+            }
+            (Some(_), _) if state.guard_left => {
+                let summary = "remove the guard an interrupted installation left".to_owned();
+                (summary, Effect::Quiet, Action::RemoveInstallGuard)
+            }
+            (Some(_), _) => return None,
+            (None, _) => (self.installation(state), Effect::Quiet, self.install()),
+        };
+        Some(Change {
+            resource: Resource::Package(self.clone()).id(),
+            summary,
+            detail: Detail::None,
+            effect,
+            after: Vec::new(),
+            actions: vec![action],
+        })
+    }
+
+    fn installation(&self, state: &PackageState) -> String {
+        match (&self.version, &state.candidate) {
+            (None, Some(candidate)) => format!("install {candidate}"),
+            (Some(wanted), Some(candidate)) if version_matches(wanted, candidate) => format!("install {candidate}"),
+            (Some(wanted), _) => format!("install {wanted}"),
+            (None, None) => "install (the version is known after `apt-get update`)".to_owned(),
+        }
+    }
+
+    fn install(&self) -> Action {
+        Action::InstallPackage(PackageWanted { name: self.name.clone(), version: self.version.clone() })
+    }
+}
+
+/// Whether an installed version satisfies a pin: equal, or equal up to a closing `*`.
+pub fn version_matches(pin: &str, version: &str) -> bool {
+    match pin.strip_suffix('*') {
+        Some(prefix) => version.starts_with(prefix),
+        None => pin == version,
+    }
+}
