@@ -3,10 +3,17 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use xnat_provision::cli::{self, Cli};
+use miette::MietteHandlerOpts;
+use textwrap::WordSplitter;
+use xnat_provision::cli::{self, Cli, Telling};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Help holds commands to copy: `ssh-keygen` must not be broken at its hyphen.
+    let look = || Box::new(MietteHandlerOpts::new().word_splitter(WordSplitter::NoHyphenation).build()) as _;
+    if let Err(error) = miette::set_hook(Box::new(move |_| look())) {
+        return fail(&format!("cannot set how errors look: {error}"));
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start the async runtime: {error}")),
@@ -14,9 +21,10 @@ fn main() -> ExitCode {
     match runtime.block_on(cli::run(cli)) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            let exit = failure.exit;
-            fail(&format!("{:?}", miette::Report::new_boxed(failure.diagnostic)));
-            exit.into()
+            if failure.telling == Telling::Due {
+                fail(&format!("{:?}", miette::Report::new_boxed(failure.diagnostic)));
+            }
+            failure.exit.into()
         }
     }
 }

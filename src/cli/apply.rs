@@ -1,11 +1,157 @@
-//! `apply`.
+//! `apply`: shows the plan, asks, runs it, and says where the cluster is to be found.
 
-use super::{Failure, Globals, Unbuilt};
-use crate::error::Exit;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use super::confirm::{self, Ask};
+use super::saved::Promise;
+use super::session::{Done, Opening, ScopeArgs, Session, Target};
+use super::{Failure, Globals, out};
+use crate::cluster::{self, ClusterView, endpoints, table};
+use crate::error::{Exit, Fails};
+use crate::plan::{Depth, render};
+use crate::report::{self, Kind, Show};
+use crate::vault;
+use crate::workflow::lock::RunLock;
+use crate::workflow::{Apply, Scope, Survey};
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(
+    after_help = "Exit status: 0 done and healthy, 1 failed, 2 a mistake in the inventory, 3 a host could not be reached, 4 done but not healthy, 130 interrupted."
+)]
+pub struct Args {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Run this saved plan, and only while it still holds
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+}
 
-pub async fn run(_args: Args, _globals: &Globals) -> Result<Exit, Failure> {
-    Err(Unbuilt("apply").into())
+/// Why a plan is not run.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+enum Refusal {
+    #[error("this would interrupt the running database or etcd; nothing was changed:\n{}", list.join("\n"))]
+    #[diagnostic(
+        code(xnat::apply::interruption),
+        help(
+            "rolling restarts are not built yet: take these changes back in the inventory; everything else can then be applied"
+        )
+    )]
+    Interruption { list: Vec<String> },
+    #[error("the cluster runs already, and its passwords are not in {}; nothing was changed", path.display())]
+    #[diagnostic(
+        code(xnat::apply::lost_secrets),
+        help("bring back the file {} that the first apply wrote: new passwords would lock the members out of each other", path.display())
+    )]
+    LostSecrets { path: PathBuf },
+}
+
+impl Fails for Refusal {
+    fn exit(&self) -> Exit {
+        Exit::Failed
+    }
+}
+
+pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
+    let promise = args.plan.as_deref().map(Promise::read).transpose()?;
+    let show = if globals.json { Show::Json } else { Show::detect() };
+    let mut session = Session::open(&args.target, Opening { command: "apply", show, globals }).await?;
+    let result = apply((&args, promise), globals, &mut session).await;
+    session.finish(result).await
+}
+
+async fn apply(
+    (args, promise): (&Args, Option<Promise>),
+    globals: &Globals,
+    session: &mut Session,
+) -> Result<Done, Failure> {
+    let directory = report::journal::Store::of_user()?.cluster(&session.inventory.cluster);
+    let _lock = RunLock::take(&directory, &session.inventory.cluster)?;
+    let scope = args.scope.scope();
+    let mut survey = session.survey(&scope).await?;
+    let result = run_plan((args, promise), globals, (session, &scope, &mut survey)).await;
+    survey.fleet.close(&session.reporter).await;
+    result
+}
+
+async fn run_plan(
+    (args, promise): (&Args, Option<Promise>),
+    globals: &Globals,
+    (session, scope, survey): (&mut Session, &Scope, &mut Survey),
+) -> Result<Done, Failure> {
+    session.settle().await;
+    check(promise, session, survey)?;
+    if survey.plan.is_empty() {
+        let closing = Closing { view: &survey.view, changed: 0, evidence: &[] };
+        return closing.tell(session, globals).await;
+    }
+    if !globals.json {
+        out::text(&render(&survey.plan, out::style(), Depth::Brief))?;
+    }
+    let question = format!("Make these {} changes to {}?", survey.plan.count(), session.inventory.cluster);
+    let approved = confirm::approve(if args.yes { Ask::SaidYes } else { Ask::Terminal }, &question)?;
+    if session.secrets.is_placeholder() {
+        session.make_secrets()?;
+        survey.expand_again(&session.surveyor(scope))?;
+    }
+    let apply = Apply {
+        inventory: &session.inventory,
+        secrets: &session.secrets,
+        survey,
+        scope,
+        approved: &approved,
+        reporter: &session.reporter,
+        cancel: &session.cancel,
+    };
+    let applied = apply.run().await?;
+    let view = cluster::gather(&survey.gather(&session.inventory, &session.secrets)).await;
+    let closing = Closing { view: &view, changed: applied.changed, evidence: &applied.evidence };
+    closing.tell(session, globals).await
+}
+
+/// What stands against running the plan, found before anything is asked.
+fn check(promise: Option<Promise>, session: &Session, survey: &Survey) -> Result<(), Failure> {
+    if let Some(promise) = promise {
+        promise.must_hold(&survey.plan)?;
+    }
+    if session.secrets.is_placeholder() && survey.started.postgres {
+        return Err(Refusal::LostSecrets { path: vault::path(&session.inventory.path) }.into());
+    }
+    let list = survey.plan.interruptions();
+    if list.is_empty() { Ok(()) } else { Err(Refusal::Interruption { list }.into()) }
+}
+
+/// Who is leader, is all well, and where to connect.
+struct Closing<'a> {
+    view: &'a ClusterView,
+    changed: usize,
+    evidence: &'a [String],
+}
+
+impl Closing<'_> {
+    async fn tell(&self, session: &mut Session, globals: &Globals) -> Result<Done, Failure> {
+        let health = cluster::assess(self.view, &session.inventory);
+        for problem in &health.problems {
+            let event = Kind::Warned { message: problem.text.clone(), help: Some(problem.help.clone()) };
+            session.reporter.emit(event).await;
+        }
+        session.settle().await;
+        if !globals.json {
+            let mut text = table::render(self.view, &health, out::look());
+            for line in self.evidence {
+                let _ = write!(text, "\nVerified: {line}");
+            }
+            let secrets = vault::path(&session.inventory.path).display().to_string();
+            let lines = endpoints::endpoints(&session.inventory, &secrets).lines(&secrets);
+            let _ = write!(text, "\n\n{}\n", lines.join("\n"));
+            out::text(&text)?;
+        }
+        let exit = if health.healthy { Exit::Ok } else { Exit::Unhealthy };
+        Ok(Done { exit, changed: self.changed })
+    }
 }

@@ -4,11 +4,15 @@
 mod apply;
 mod assets;
 mod check;
+mod confirm;
 pub mod connect;
 mod lab;
+mod out;
 mod plan;
 mod report;
+mod saved;
 mod schema;
+mod session;
 mod status;
 
 use std::path::PathBuf;
@@ -77,21 +81,24 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
 pub struct Failure {
     pub exit: Exit,
     pub diagnostic: Box<dyn miette::Diagnostic + Send + Sync>,
+    /// Whether the person in front has seen it already, in the summary of a run.
+    pub telling: Telling,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    Due,
+    Done,
+}
+
+impl Failure {
+    fn shown(self) -> Self {
+        Self { telling: Telling::Done, ..self }
+    }
 }
 
 impl<E: Fails> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { exit: error.exit(), diagnostic: Box::new(error) }
-    }
-}
-
-/// A command that is being built.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("`{0}` is not built yet")]
-struct Unbuilt(&'static str);
-
-impl Fails for Unbuilt {
-    fn exit(&self) -> Exit {
-        Exit::Failed
+        Self { exit: error.exit(), diagnostic: Box::new(error), telling: Telling::Due }
     }
 }

@@ -1,1 +1,11 @@
-//! Workflows: each is its list of stages.
+//! Workflows: each is its list of stages. [`survey`] reads the hosts and the cluster and makes the plan; [`apply`] runs
+//! one. `plan` is a survey that stops there; `status` asks the cluster and needs neither facts nor roles.
+
+pub mod apply;
+mod cluster_plan;
+pub mod lock;
+pub mod stage;
+pub mod survey;
+
+pub use apply::{Applied, Apply, ApplyError};
+pub use survey::{Scope, Survey, SurveyError, Surveyor};

@@ -1,0 +1,216 @@
+//! What plan, apply and status have in common: the inventory, its secrets, the way to the hosts, and a run being
+//! reported from its first event to its last.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::connect::ConnectArgs;
+use super::{Failure, Globals};
+use tokio::task::JoinHandle;
+
+use crate::assets::Assets;
+use crate::engine::{Cancel, Connector};
+use crate::error::{Exit, Fails};
+use crate::inventory::Inventory;
+use crate::names::HostName;
+use crate::report::{self, Kind, Outcome, Redactor, Registration, Reporter, Running, Show};
+use crate::vault::{self, Secrets};
+use crate::workflow::{Scope, Survey, SurveyError, Surveyor};
+
+/// Which inventory, and how to reach its hosts.
+#[derive(Debug, clap::Args)]
+pub struct Target {
+    /// The inventory
+    #[arg(value_name = "INVENTORY", default_value = "inventory.toml")]
+    pub inventory: PathBuf,
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// Which hosts to change.
+#[derive(Debug, clap::Args)]
+pub struct ScopeArgs {
+    /// Change only these hosts (`--limit db1,db2`, or several times); a step that needs all its members is never cut
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    limit: Vec<String>,
+    /// Work on at most so many hosts at a time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    parallel: Option<u16>,
+}
+
+impl ScopeArgs {
+    pub fn scope(&self) -> Scope {
+        Scope {
+            limit: self.limit.iter().map(|name| HostName::new(name.as_str())).collect(),
+            parallel: self.parallel.map(usize::from),
+        }
+    }
+}
+
+/// A run from its first event to its last.
+pub struct Session {
+    pub inventory: Inventory,
+    pub secrets: Secrets,
+    pub assets: Assets,
+    pub connector: Arc<dyn Connector>,
+    pub cancel: Cancel,
+    pub reporter: Reporter,
+    running: Running,
+    /// Says at once that Ctrl-C was heard.
+    listener: JoinHandle<()>,
+    begun: Instant,
+}
+
+/// What a session is for.
+pub struct Opening<'a> {
+    pub command: &'static str,
+    pub show: Show,
+    pub globals: &'a Globals,
+}
+
+impl Session {
+    /// Everything up to the first connection: all that can be wrong on this side is found here.
+    pub async fn open(target: &Target, opening: Opening<'_>) -> Result<Self, Failure> {
+        let loaded = Inventory::load(&target.inventory, opening.globals.assets.as_deref())?;
+        let inventory = loaded.inventory;
+        let assets = Assets::new(inventory.assets.as_deref())?;
+        let redactor = Redactor::default();
+        let secrets = vault::load(&inventory.path)?.unwrap_or_else(Secrets::placeholder);
+        register(&redactor, &secrets)?;
+        let connector = Arc::new(target.connect.connector()?);
+        let cancel = Cancel::on_signals().map_err(SignalError)?;
+        let (reporter, running) = report::start(report::Options {
+            cluster: inventory.cluster.clone(),
+            show: opening.show,
+            store: None,
+            redactor,
+        });
+        let started = Kind::RunStarted {
+            command: opening.command.to_owned(),
+            cluster: inventory.cluster.clone(),
+            hosts: inventory.hosts.iter().map(|host| host.name.clone()).collect(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        reporter.emit(started).await;
+        for warning in &loaded.warnings.all {
+            let event = Kind::Warned { message: warning.one_line(), help: warning.help.clone() };
+            reporter.emit(event).await;
+        }
+        let listener = tokio::spawn(announce(cancel.clone(), reporter.clone()));
+        Ok(Self { inventory, secrets, assets, connector, cancel, reporter, running, listener, begun: Instant::now() })
+    }
+
+    pub fn surveyor<'a>(&'a self, scope: &'a Scope) -> Surveyor<'a> {
+        Surveyor {
+            inventory: &self.inventory,
+            secrets: &self.secrets,
+            assets: &self.assets,
+            connector: self.connector.as_ref(),
+            reporter: &self.reporter,
+            scope,
+        }
+    }
+
+    pub async fn survey(&self, scope: &Scope) -> Result<Survey, SurveyError> {
+        let survey = match self.surveyor(scope).survey().await {
+            Ok(survey) => survey,
+            Err(SurveyError::Hosts { problems }) => {
+                for (host, problem) in &problems {
+                    self.reporter.for_host(host).emit(report::failed(problem, Vec::new())).await;
+                }
+                return Err(SurveyError::Hosts { problems });
+            }
+            Err(error) => return Err(error),
+        };
+        for finding in &survey.warnings {
+            let reporter = self.reporter.for_host(&finding.host);
+            reporter.emit(Kind::Warned { message: finding.message.clone(), help: Some(finding.help.clone()) }).await;
+        }
+        Ok(survey)
+    }
+
+    /// Passwords for a cluster that has none yet: made, kept in their file, and never shown.
+    pub fn make_secrets(&mut self) -> Result<(), Failure> {
+        if self.secrets.is_placeholder() {
+            self.secrets = vault::create(&self.inventory.path, &self.inventory.cluster)?;
+            register(self.reporter.redactor(), &self.secrets)?;
+        }
+        Ok(())
+    }
+
+    /// Everything said so far is on the screen, which is free for a plan or a question.
+    pub async fn settle(&mut self) {
+        self.running.settle().await;
+    }
+
+    /// The end: what failed, the last event, the summary, and how the process ends.
+    pub async fn finish(self, result: Result<Done, Failure>) -> Result<Exit, Failure> {
+        let (outcome, changed) = match &result {
+            Ok(done) => (Outcome::Ok, done.changed),
+            Err(failure) if failure.exit == Exit::Interrupted => (Outcome::Interrupted, 0),
+            Err(_) => (Outcome::Failed, 0),
+        };
+        if let Err(failure) = &result {
+            // An error of the run is an event: it belongs into the journal and into the summary, once.
+            self.reporter.emit(report::failed(failure.diagnostic.as_ref(), Vec::new())).await;
+        }
+        let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.reporter.emit(Kind::RunFinished { outcome, changed, millis }).await;
+        let Self { reporter, running, listener, .. } = self;
+        listener.abort();
+        // an error means that it was aborted; what counts is that its reporter is gone
+        listener.await.ok();
+        drop(reporter);
+        running.finish().await?;
+        result.map(|done| done.exit).map_err(Failure::shown)
+    }
+}
+
+/// How a run ended well.
+pub struct Done {
+    pub exit: Exit,
+    pub changed: usize,
+}
+
+async fn announce(cancel: Cancel, reporter: Reporter) {
+    cancel.cancelled().await;
+    reporter.emit(Kind::Interrupted).await;
+}
+
+/// From now on no secret is shown anywhere.
+fn register(redactor: &Redactor, secrets: &Secrets) -> Result<(), ShortSecret> {
+    if secrets.is_placeholder() {
+        return Ok(());
+    }
+    for (name, secret) in secrets.each() {
+        if redactor.register(secret) == Registration::TooShort {
+            return Err(ShortSecret { name });
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("the password {name} is too short to be kept out of logs")]
+#[diagnostic(code(xnat::vault::short), help("give it at least 12 characters in the secrets file"))]
+struct ShortSecret {
+    name: &'static str,
+}
+
+impl Fails for ShortSecret {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("cannot listen for signals")]
+#[diagnostic(code(xnat::signals))]
+struct SignalError(#[source] std::io::Error);
+
+impl Fails for SignalError {
+    fn exit(&self) -> Exit {
+        Exit::Failed
+    }
+}

@@ -1,0 +1,368 @@
+//! Reads everything and changes nothing: connections, facts, preflight, the resources each host should have, what it
+//! has, what the cluster says; and makes the plan of it. `plan` ends here, `apply` goes on from here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::cluster_plan::{self, Started};
+use super::stage::{Stage, by_stage};
+use crate::assets::Assets;
+use crate::cluster::postgres::{self, Inside, objects};
+use crate::cluster::{self, ClusterView, Gather};
+use crate::engine::{Connector, Fleet, Host as _, HostError, for_each_host};
+use crate::error::{Exit, Fails};
+use crate::facts::{Facts, preflight};
+use crate::inventory::{Component, Host, Inventory};
+use crate::names::HostName;
+use crate::plan::{ClusterChange, Plan, PlannedStage, diff_resources};
+use crate::report::{Kind, Reporter, text};
+use crate::resource::{Change, Observations, Resource, ResourceId};
+use crate::role::{self, RoleError};
+use crate::transport::TransportError;
+use crate::vault::Secrets;
+
+/// Which hosts a run may change.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// `--limit`: only these; empty means all.
+    pub limit: Vec<HostName>,
+    /// `--parallel`: at most so many hosts at a time.
+    pub parallel: Option<usize>,
+}
+
+impl Scope {
+    pub fn includes(&self, host: &HostName) -> bool {
+        self.limit.is_empty() || self.limit.contains(host)
+    }
+    pub fn parallel(&self, inventory: &Inventory) -> usize {
+        self.parallel.unwrap_or(inventory.hosts.len()).max(1)
+    }
+}
+
+/// What a survey is made from.
+pub struct Surveyor<'a> {
+    pub inventory: &'a Inventory,
+    pub secrets: &'a Secrets,
+    pub assets: &'a Assets,
+    pub connector: &'a dyn Connector,
+    pub reporter: &'a Reporter,
+    pub scope: &'a Scope,
+}
+
+/// Everything known, and what follows from it.
+#[must_use = "the connections have to be closed"]
+pub struct Survey {
+    pub fleet: Fleet,
+    /// Hosts out of scope that did not answer, and why.
+    pub unreachable: BTreeMap<HostName, String>,
+    pub facts: BTreeMap<HostName, Facts>,
+    pub desired: Desired,
+    pub started: Started,
+    pub view: ClusterView,
+    pub plan: Plan,
+    pub warnings: Vec<preflight::Refusal>,
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum SurveyError {
+    /// The problems are told host by host before this closes the list.
+    #[error("{} cannot be used; nothing was changed", text::count(hosts(problems), "host"))]
+    #[diagnostic(
+        code(xnat::survey::hosts),
+        help("mend what is said about each, or leave them out: --limit and the names of the others")
+    )]
+    Hosts { problems: Vec<(HostName, HostProblem)> },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Role(#[from] RoleError),
+    #[error("there is no host {name} in the inventory{}", suggestion(suggested))]
+    #[diagnostic(code(xnat::scope::unknown_host), help("hosts: {}", known.join(", ")))]
+    UnknownHost { name: HostName, suggested: Option<String>, known: Vec<String> },
+    #[error("{step} needs all of {}, and --limit leaves out {}", all.join(", "), missing.join(", "))]
+    #[diagnostic(
+        code(xnat::scope::cut),
+        help("add the missing hosts to --limit, or leave --limit away for the first run")
+    )]
+    Cut { step: String, all: Vec<String>, missing: Vec<String> },
+}
+
+/// Why one host cannot be used.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum HostProblem {
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Unreachable(#[from] TransportError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Host(#[from] HostError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Unfit(#[from] preflight::Refusal),
+}
+
+impl HostProblem {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Unreachable(error) => error.exit(),
+            Self::Host(error) => error.exit(),
+            Self::Unfit(_) => Exit::Failed,
+        }
+    }
+}
+
+impl Fails for SurveyError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Hosts { problems } => {
+                problems.iter().map(|(_, problem)| problem.exit()).max().unwrap_or(Exit::Failed)
+            }
+            Self::Role(error) => error.exit(),
+            Self::UnknownHost { .. } | Self::Cut { .. } => Exit::Usage,
+        }
+    }
+}
+
+/// The known name nearest to a mistyped one.
+fn closest(name: &str, known: &[String]) -> Option<String> {
+    let near = known.iter().map(|other| (strsim::damerau_levenshtein(name, other), other));
+    near.filter(|(distance, _)| *distance <= 2).min().map(|(_, other)| other.clone())
+}
+
+fn hosts(problems: &[(HostName, HostProblem)]) -> usize {
+    problems.iter().map(|(host, _)| host).collect::<BTreeSet<_>>().len()
+}
+
+fn suggestion(name: &Option<String>) -> String {
+    name.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default()
+}
+
+/// The resources of every host in scope, by stage.
+pub type Desired = BTreeMap<HostName, BTreeMap<Stage, Vec<Resource>>>;
+
+impl Survey {
+    /// The same hosts with other secrets: passwords are only made once the plan is approved.
+    pub fn expand_again(&mut self, surveyor: &Surveyor<'_>) -> Result<(), RoleError> {
+        self.desired = surveyor.expand(&self.facts)?;
+        Ok(())
+    }
+
+    /// How to ask this cluster.
+    pub fn gather<'a>(&'a self, inventory: &'a Inventory, secrets: &'a Secrets) -> Gather<'a> {
+        let secrets = (!secrets.is_placeholder()).then_some(secrets);
+        Gather { inventory, connections: &self.fleet.connections, unreachable: &self.unreachable, secrets }
+    }
+}
+
+impl Surveyor<'_> {
+    pub async fn survey(&self) -> Result<Survey, SurveyError> {
+        self.check_names()?;
+        let parallel = self.scope.parallel(self.inventory);
+        let mut fleet = Fleet::connect(self.inventory, self.connector, (parallel, self.reporter)).await;
+        match self.read(&mut fleet).await {
+            Ok(survey) => Ok(Survey { fleet, ..survey }),
+            Err(error) => {
+                fleet.close(self.reporter).await;
+                Err(error)
+            }
+        }
+    }
+
+    fn check_names(&self) -> Result<(), SurveyError> {
+        let known: Vec<String> = self.inventory.hosts.iter().map(|host| host.name.to_string()).collect();
+        match self.scope.limit.iter().find(|name| self.inventory.host(name).is_none()) {
+            None => Ok(()),
+            Some(name) => {
+                let suggested = closest(name.as_str(), &known);
+                Err(SurveyError::UnknownHost { name: name.clone(), suggested, known })
+            }
+        }
+    }
+
+    /// The hosts this run is about; the others are only asked how the cluster is.
+    fn scoped(&self) -> impl Iterator<Item = &Host> {
+        self.inventory.hosts.iter().filter(|host| self.scope.includes(&host.name))
+    }
+
+    async fn read(&self, fleet: &mut Fleet) -> Result<Survey, SurveyError> {
+        let facts = self.usable_facts(fleet).await?;
+        let warnings = self.preflight(&facts)?;
+        let desired = self.expand(&facts)?;
+        let parallel = self.scope.parallel(self.inventory);
+        let names: Vec<HostName> = desired.keys().cloned().collect();
+        let here = &*fleet;
+        // One wave: what the hosts have, what the services say, and what is inside PostgreSQL.
+        let (observed, (view, mut inside)) = futures::join!(
+            for_each_host(names, parallel, |name| {
+                let stages = &desired[&name];
+                async move { observe(here, &name, stages).await }
+            }),
+            self.ask(here),
+        );
+        let observed = usable(observed)?;
+        let unreachable = reasons(fleet);
+        let started = Started::of(self.inventory, &facts, &view);
+        self.check_cut(started)?;
+        let inside = match view.leader() {
+            Some(leader) => inside.remove(&leader.host),
+            None if started.postgres => None,
+            None => Some(Inside::after_bootstrap(&objects::desired(self.inventory, self.secrets))),
+        };
+        let cluster = cluster_plan::changes(self.inventory, &facts, (&view, inside.as_ref()));
+        let plan = self.plan(&desired, &observed, cluster);
+        let event = Kind::PlanMade { changes: plan.count(), hosts: plan.changed_hosts() };
+        self.reporter.emit(event).await;
+        Ok(Survey { fleet: Fleet::default(), unreachable, facts, desired, started, view, plan, warnings })
+    }
+
+    /// Facts of every host in scope, or all the reasons why not; hosts out of scope may be away.
+    async fn usable_facts(&self, fleet: &mut Fleet) -> Result<BTreeMap<HostName, Facts>, SurveyError> {
+        let mut problems = Vec::new();
+        for host in self.scoped() {
+            if let Some(error) = fleet.unreachable.remove(&host.name) {
+                problems.push((host.name.clone(), error.into()));
+            }
+        }
+        let mut facts = BTreeMap::new();
+        for (name, result) in fleet.gather_facts(self.reporter).await {
+            match result {
+                Ok(found) => _ = facts.insert(name, found),
+                Err(error) if self.scope.includes(&name) => problems.push((name, error.into())),
+                // it answers SSH and nothing else; `gather` will say what it does not get from it
+                Err(_) => _ = fleet.connections.remove(&name),
+            }
+        }
+        if problems.is_empty() { Ok(facts) } else { Err(SurveyError::Hosts { problems }) }
+    }
+
+    fn preflight(&self, facts: &BTreeMap<HostName, Facts>) -> Result<Vec<preflight::Refusal>, SurveyError> {
+        let now = jiff::Timestamp::now().as_second();
+        let mut findings = preflight::check_cluster(self.inventory, facts);
+        for host in self.scoped() {
+            findings.extend(preflight::check(self.inventory, host, &facts[&host.name], now));
+        }
+        let in_scope = |finding: &preflight::Refusal| self.scope.includes(&finding.host);
+        let refuses = |finding: &preflight::Refusal| finding.severity == preflight::Severity::Refuse;
+        let (refusals, warnings): (Vec<_>, Vec<_>) = findings.into_iter().filter(in_scope).partition(refuses);
+        if refusals.is_empty() {
+            return Ok(warnings);
+        }
+        let problems = refusals.into_iter().map(|refusal| (refusal.host.clone(), refusal.into())).collect();
+        Err(SurveyError::Hosts { problems })
+    }
+
+    fn expand(&self, facts: &BTreeMap<HostName, Facts>) -> Result<Desired, RoleError> {
+        let expand = |host: &Host| {
+            let (inventory, secrets, assets) = (self.inventory, self.secrets, self.assets);
+            let input = role::Input { inventory, host, facts: &facts[&host.name], secrets, assets };
+            Ok((host.name.clone(), by_stage(role::expand(&input)?)))
+        };
+        self.scoped().map(expand).collect()
+    }
+
+    /// The services, and inside every PostgreSQL: only when all have answered is it known which one leads.
+    async fn ask(&self, fleet: &Fleet) -> (ClusterView, BTreeMap<HostName, Inside>) {
+        let unreachable = reasons(fleet);
+        let gather = Gather {
+            inventory: self.inventory,
+            connections: &fleet.connections,
+            unreachable: &unreachable,
+            // before the first `apply` there are none, and nobody can be asked with them
+            secrets: (!self.secrets.is_placeholder()).then_some(self.secrets),
+        };
+        let objects = objects::desired(self.inventory, self.secrets);
+        let look = |host: &HostName| {
+            let host = self.inventory.host(host)?;
+            postgres::administrator(&gather, host).ok()
+        };
+        let members = self.inventory.with(Component::Postgres).map(|host| host.name.clone()).collect();
+        let inside = for_each_host(members, self.inventory.hosts.len(), |name| {
+            let (administrator, objects) = (look(&name), &objects);
+            async move { postgres::look(&administrator?, objects).await.ok() }
+        });
+        // A member that cannot be looked into is in the view with its reason.
+        let (view, inside) = futures::join!(cluster::gather(&gather), inside);
+        (view, inside.into_iter().filter_map(|(name, inside)| Some((name, inside?))).collect())
+    }
+
+    /// `--limit` must not cut a step that only works with all its members.
+    fn check_cut(&self, started: Started) -> Result<(), SurveyError> {
+        let needs = [
+            (!started.etcd, Component::Etcd, "the first start of etcd"),
+            (!started.postgres, Component::Postgres, "the first start of PostgreSQL"),
+        ];
+        for (needed, component, step) in needs {
+            let all: Vec<&Host> = self.inventory.with(component).collect();
+            let missing: Vec<String> =
+                all.iter().filter(|host| !self.scope.includes(&host.name)).map(|host| host.name.to_string()).collect();
+            if needed && !missing.is_empty() {
+                let all = all.iter().map(|host| host.name.to_string()).collect();
+                return Err(SurveyError::Cut { step: step.to_owned(), all, missing });
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(
+        &self,
+        desired: &Desired,
+        observed: &BTreeMap<HostName, Observations>,
+        mut cluster: BTreeMap<Stage, Vec<ClusterChange>>,
+    ) -> Plan {
+        let stages = Stage::ALL.into_iter().map(|stage| PlannedStage {
+            title: stage.title().to_owned(),
+            hosts: planned_hosts(desired, observed, stage),
+            cluster: cluster.remove(&stage).unwrap_or_default(),
+        });
+        Plan {
+            cluster: self.inventory.cluster.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            stages: stages.collect(),
+            overridden: self.assets.overridden(),
+        }
+    }
+}
+
+fn planned_hosts(
+    desired: &Desired,
+    observed: &BTreeMap<HostName, Observations>,
+    stage: Stage,
+) -> BTreeMap<HostName, Vec<Change>> {
+    let of_host = |(name, stages): (&HostName, &BTreeMap<Stage, Vec<Resource>>)| {
+        // Diffed as one list: a unit of this stage depends on the package of an earlier one.
+        let all: Vec<Resource> = stages.values().flatten().cloned().collect();
+        let here: BTreeSet<ResourceId> = stages.get(&stage).into_iter().flatten().map(Resource::id).collect();
+        let mut changes = diff_resources(&all, &observed[name]);
+        changes.retain(|change| here.contains(&change.resource));
+        (name.clone(), changes)
+    };
+    desired.iter().map(of_host).filter(|(_, changes)| !changes.is_empty()).collect()
+}
+
+fn reasons(fleet: &Fleet) -> BTreeMap<HostName, String> {
+    fleet.unreachable.iter().map(|(name, error)| (name.clone(), error.to_string())).collect()
+}
+
+async fn observe(
+    fleet: &Fleet,
+    name: &HostName,
+    stages: &BTreeMap<Stage, Vec<Resource>>,
+) -> Result<Observations, HostError> {
+    let probes: Vec<_> = stages.values().flatten().flat_map(Resource::probes).collect();
+    match fleet.host(name) {
+        Some(host) => host.observe(&probes).await,
+        None => Ok(Observations::default()),
+    }
+}
+
+fn usable(
+    observed: BTreeMap<HostName, Result<Observations, HostError>>,
+) -> Result<BTreeMap<HostName, Observations>, SurveyError> {
+    let mut problems = Vec::new();
+    let mut usable = BTreeMap::new();
+    for (name, result) in observed {
+        match result {
+            Ok(observations) => _ = usable.insert(name, observations),
+            Err(error) => problems.push((name, error.into())),
+        }
+    }
+    if problems.is_empty() { Ok(usable) } else { Err(SurveyError::Hosts { problems }) }
+}
