@@ -1,0 +1,71 @@
+# Shortcuts, listed by `make help`. They install what is missing (with apt-get, and sudo unless root) and run the program;
+# everything they do can be done by hand with the commands they print.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test build lab-tools lab-clean rust nextest
+
+export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
+
+# As in Cargo.toml.
+RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+BINARY := target/debug/xnat-provision
+DEMO := .lab/demo.toml
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+# Usage: $(call install,PACKAGE…) installs those that are not installed.
+define install
+@missing=$$(for package in $(1); do \
+	dpkg-query --show --showformat='$${db:Status-Status}\n' $$package 2>/dev/null | grep -qx installed || echo $$package; \
+done); \
+[ -z "$$missing" ] || { set -ex; \
+	$(SUDO) apt-get update -q; \
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; }
+endef
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+demo: lab-tools build ## Boot four hosts on this machine, make them a cluster and show it
+	@mkdir -p .lab
+	$(SUDO) $(BINARY) lab down --name demo
+	$(SUDO) $(BINARY) lab up --name demo --write $(DEMO)
+	$(SUDO) $(BINARY) apply --yes $(DEMO)
+	$(SUDO) $(BINARY) status $(DEMO)
+	@printf '%s\n' '' 'Look around:' \
+		'  $(SUDO) $(BINARY) status --watch $(DEMO)' \
+		'  $(SUDO) $(BINARY) lab ssh --name demo db1' \
+		'  $(SUDO) $(BINARY) lab fault --name demo db1 kill' \
+		'When you have seen enough: make demo-down'
+
+demo-down: ## Remove what `make demo` made
+	$(SUDO) $(BINARY) lab down --name demo
+	$(SUDO) rm -rf .lab
+
+# One run of nextest, so that its summary is the last line. Tests run as root: they boot hosts.
+test: lab-tools build nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
+	cargo fmt --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	$(if $(SUDO),CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER='sudo -E') cargo nextest run --profile full
+
+build: rust
+	$(call install,build-essential)
+	cargo build
+
+rust:
+	@have=$$(rustc --version 2>/dev/null | cut -d' ' -f2); \
+	[ "$$(printf '%s\n' $(RUST) $$have | sort -V | head -n1)" = "$(RUST)" ] && [ -n "$$have" ] || { \
+		echo "Rust $(RUST) or newer is needed, and $${have:-none} was found." >&2; \
+		echo "Debian's own is older. Install it with rustup (https://rustup.rs), then run make again:" >&2; \
+		echo "  rustup toolchain install stable" >&2; exit 1; }
+
+nextest: rust
+	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
+
+# apt's indexes tell which mirror the hosts get their packages from.
+lab-tools:
+	$(call install,mmdebstrap systemd-container nftables iproute2 openssh-client debian-archive-keyring)
+	@[ -n "$$(apt-get indextargets)" ] || $(SUDO) apt-get update -q
+
+lab-clean: ## Remove all labs, and the images and packages kept for them
+	[ ! -x $(BINARY) ] || $(SUDO) $(BINARY) lab down --all
+	$(SUDO) sh -c 'rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/xnat-provision/lab"'

@@ -1,0 +1,237 @@
+//! The main job, on every topology and release the README promises: bare hosts, one `apply`, a working cluster.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::poison::Sampler;
+use crate::site::{POISON, Site};
+
+#[test]
+fn three_members_and_a_haproxy_on_debian_13_as_root() {
+    let site = Site::new("trixie", (&["--hosts", "4", "--suite", "trixie"], "root"));
+    site.poison();
+    plan_changes_nothing(&site);
+    let sampler = Sampler::start();
+    let applied = site.run(&["apply", "--yes"]).expect(0);
+    let argv = sampler.stop();
+    no_secret_is_seen(&site, &argv, &[applied.stdout.as_str(), &applied.stderr]);
+    works_as_a_client_sees_it(&site);
+    is_left_alone_by_a_second_apply(&site);
+    changing_one_value_changes_only_that(&site);
+    a_change_that_would_interrupt_is_refused(&site);
+    saved_plans_are_kept_or_refused(&site);
+    status_tells_the_truth(&site);
+}
+
+#[test]
+fn three_members_and_a_haproxy_on_debian_12_with_a_sudo_password() {
+    whole_job("bookworm", &["--hosts", "4", "--suite", "bookworm"], "operator");
+}
+
+#[test]
+fn everything_on_three_hosts_on_debian_13_with_sudo() {
+    whole_job("colo13", &["--hosts", "3", "--suite", "trixie"], "admin");
+}
+
+#[test]
+fn everything_on_three_hosts_on_debian_12_as_root() {
+    whole_job("colo12", &["--hosts", "3", "--suite", "bookworm"], "root");
+}
+
+#[test]
+fn every_component_on_its_own_hosts_on_debian_12_with_sudo() {
+    whole_job("split12", &["--inventory", "inventory/split.toml", "--suite", "bookworm"], "admin");
+}
+
+#[test]
+fn every_component_on_its_own_hosts_on_debian_13_as_root() {
+    whole_job("split13", &["--inventory", "inventory/split.toml", "--suite", "trixie"], "root");
+}
+
+#[test]
+fn one_host_for_development_on_both_releases() {
+    for suite in ["trixie", "bookworm"] {
+        let site = Site::new(&format!("single-{suite}"), (&["--hosts", "1", "--suite", suite], "root"));
+        let applied = site.run(&["apply", "--yes"]).expect(0);
+        assert!(applied.stderr.contains("warning"), "one host is worth a warning:\n{}", applied.stderr);
+        works_as_a_client_sees_it(&site);
+        is_left_alone_by_a_second_apply(&site);
+    }
+}
+
+/// What every topology must do.
+fn whole_job(test: &str, hosts: &[&str], user: &'static str) {
+    let site = Site::new(test, (hosts, user));
+    site.run(&["apply", "--yes"]).expect(0);
+    works_as_a_client_sees_it(&site);
+    is_left_alone_by_a_second_apply(&site);
+}
+
+/// Every file of a host with its time and owner, but for what changes by itself or by logging in.
+fn files(site: &Site, host: &str) -> String {
+    let prune = "-path /proc -o -path /sys -o -path /run -o -path /dev -o -path /tmp -o -path /var/log \
+                 -o -path /var/lib/systemd -o -path /root/.cache -o -path /root/.ssh";
+    let list = "-printf '%p %y %s %T@ %m %u %g\\n'";
+    site.lab.ssh(host, &format!("find / -xdev \\( {prune} \\) -prune -o {list} | sort")).expect(0).stdout
+}
+
+fn plan_changes_nothing(site: &Site) {
+    let hosts = site.hosts("etcd");
+    let before: Vec<String> = hosts.iter().map(|host| files(site, host)).collect();
+    let planned = site.run(&["plan"]).expect(5);
+    for word in ["package patroni: install", "form a new etcd cluster of db1, db2, db3", "create database xnat"] {
+        assert!(planned.stdout.contains(word), "the plan does not say {word:?}:\n{}", planned.stdout);
+    }
+    let after: Vec<String> = hosts.iter().map(|host| files(site, host)).collect();
+    for (host, (before, after)) in hosts.iter().zip(before.iter().zip(&after)) {
+        let changed: Vec<&str> = after.lines().filter(|line| !before.contains(line)).collect();
+        assert!(before == after, "plan changed {host}: {changed:#?}");
+    }
+}
+
+fn works_as_a_client_sees_it(site: &Site) {
+    let (primary, replica) =
+        (site.number("/inventory/haproxy/primary_port"), site.number("/inventory/haproxy/replica_port"));
+    site.psql(primary, "CREATE TABLE proof (n int); INSERT INTO proof VALUES (42)").expect(0);
+    let members = site.hosts("postgres").len();
+    let read = || site.psql(replica, "SELECT n, pg_is_in_recovery() FROM proof");
+    let wanted = if members > 1 { "42|t\n" } else { "42|f\n" };
+    // a replica may be a moment behind
+    let arrived = (0..50).map(|_| read()).find(|read| read.status == 0 && read.stdout == wanted);
+    assert!(arrived.is_some(), "the row did not arrive on the replica port: {:?}", read());
+    site.psql(primary, "DROP TABLE proof").expect(0);
+}
+
+/// Events of a run, from `--json`.
+fn events(stdout: &str) -> Vec<Value> {
+    stdout.lines().map(|line| serde_json::from_str(line).expect("every line is an event")).collect()
+}
+
+fn is_left_alone_by_a_second_apply(site: &Site) {
+    let again = site.run(&["apply", "--yes", "--json"]).expect(0);
+    let events = events(&again.stdout);
+    let of_kind = |kind: &str| events.iter().filter(|event| event["kind"] == kind).collect::<Vec<_>>();
+    assert_eq!(of_kind("change_applied").len(), 0, "{}", again.stdout);
+    assert_eq!(of_kind("plan_made")[0]["changes"], 0, "{}", again.stdout);
+    let mut connections: BTreeMap<&str, usize> = BTreeMap::new();
+    for event in of_kind("connected") {
+        *connections.entry(event["host"].as_str().expect("a host")).or_default() += 1;
+    }
+    assert!(connections.values().all(|count| *count == 1), "one connection per host: {connections:?}");
+    for event in of_kind("disconnected") {
+        let trips = event["round_trips"].as_u64().expect("a number");
+        assert!((1..=3).contains(&trips), "{}: {trips} round trips for nothing to do", event["host"]);
+    }
+    assert_eq!(of_kind("disconnected").len(), connections.len());
+    let planned = site.run(&["plan"]).expect(0);
+    assert!(planned.stdout.contains("Nothing to change"), "{}", planned.stdout);
+}
+
+fn changing_one_value_changes_only_that(site: &Site) {
+    let original = site.read();
+    site.append("[haproxy]\nmaxconn = 900");
+    let planned = site.run(&["plan", "--json"]).expect(5);
+    let plan: Value = serde_json::from_str(&planned.stdout).expect("plan --json prints JSON");
+    let changes: Vec<String> = plan["stages"]
+        .as_array()
+        .expect("stages")
+        .iter()
+        .flat_map(|stage| stage["hosts"].as_object().expect("hosts").iter())
+        .flat_map(|(host, changes)| changes.as_array().expect("changes").iter().map(move |c| (host, c)))
+        .map(|(host, change)| format!("{host}: {}: {}", change["resource"], change["summary"]).replace('"', ""))
+        .collect();
+    assert_eq!(
+        changes,
+        [
+            "lb1: file /etc/haproxy/haproxy.cfg: update",
+            "lb1: unit haproxy.service: reload: /etc/haproxy/haproxy.cfg changed"
+        ]
+    );
+    let shown = site.run(&["plan"]).expect(5);
+    assert!(
+        shown.stdout.contains("-    maxconn 1000") && shown.stdout.contains("+    maxconn 900"),
+        "{}",
+        shown.stdout
+    );
+    site.run(&["apply", "--yes"]).expect(0);
+    site.run(&["plan"]).expect(0);
+
+    // What all members share goes to the DCS and to nobody's files.
+    site.append("[postgresql]\nparameters = { work_mem = \"8MB\" }");
+    let planned = site.run(&["plan"]).expect(5);
+    assert!(planned.stdout.contains("postgresql.parameters.work_mem: "), "{}", planned.stdout);
+    assert!(!planned.stdout.contains(" file "), "{}", planned.stdout);
+    site.run(&["apply", "--yes"]).expect(0);
+    let primary = site.number("/inventory/haproxy/primary_port");
+    let shown = || site.psql(primary, "SHOW work_mem").stdout;
+    assert!((0..50).any(|_| shown() == "8MB\n"), "work_mem is {}", shown());
+    site.write(&original);
+    site.append("[haproxy]\nmaxconn = 900\n[postgresql]\nparameters = { work_mem = \"8MB\" }");
+    site.run(&["plan"]).expect(0);
+}
+
+fn a_change_that_would_interrupt_is_refused(site: &Site) {
+    let original = site.read();
+    site.write(&original.replace("work_mem = \"8MB\"", "work_mem = \"8MB\", max_connections = 333"));
+    let refused = site.run(&["apply", "--yes"]).expect(1);
+    assert!(refused.stderr.contains("would interrupt the running database"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("max_connections"), "{}", refused.stderr);
+    site.write(&format!("{original}\n[etcd]\nheartbeat_interval = \"200ms\"\nelection_timeout = \"2s\"\n"));
+    let refused = site.run(&["apply", "--yes"]).expect(1);
+    assert!(refused.stderr.contains("etcd.service"), "{}", refused.stderr);
+    site.write(&original);
+    site.run(&["plan"]).expect(0);
+}
+
+fn saved_plans_are_kept_or_refused(site: &Site) {
+    let saved = site.file("saved.json");
+    let saved = saved.to_str().expect("UTF-8");
+    let original = site.read();
+    site.write(&original.replace("maxconn = 900", "maxconn = 800"));
+    site.run(&["plan", "--out", saved]).expect(5);
+    site.write(&original.replace("maxconn = 900", "maxconn = 700"));
+    let moved = site.run(&["apply", "--yes", "--plan", saved]).expect(1);
+    assert!(moved.stderr.contains("reality moved"), "{}", moved.stderr);
+    site.write(&original.replace("maxconn = 900", "maxconn = 800"));
+    site.run(&["apply", "--yes", "--plan", saved]).expect(0);
+    let again = site.run(&["apply", "--yes", "--plan", saved]).expect(1);
+    assert!(again.stderr.contains("reality moved"), "{}", again.stderr);
+}
+
+fn status_tells_the_truth(site: &Site) {
+    let healthy = site.run(&["status"]).expect(0);
+    assert!(healthy.stdout.starts_with("healthy: leader db"), "{}", healthy.stdout);
+    site.lab.ssh("db3", "systemctl stop patroni").expect(0);
+    let broken = || site.run(&["status", "--json"]);
+    let seen = (0..100).map(|_| broken()).find(|ran| ran.status == 4);
+    assert!(seen.is_some(), "a stopped replica is not healthy: {:?}", broken());
+    site.lab.ssh("db3", "systemctl start patroni").expect(0);
+    assert!((0..100).any(|_| broken().status == 0), "it is back: {:?}", broken());
+    site.lab.command(&["fault", "db3", "kill"]).expect(0);
+    let gone = site.run(&["status"]).expect(4);
+    assert!(gone.stdout.contains("db3"), "{}", gone.stdout);
+}
+
+/// Nowhere: not in argv, not in what was printed, not in the journals here or there, not in logs.
+fn no_secret_is_seen(site: &Site, argv: &str, printed: &[&str]) {
+    let planned = site.run(&["plan", "--json"]).expect(0);
+    let journals = crate::poison::all_text(&site.state());
+    let mut places: Vec<(String, String)> = vec![
+        ("argv".to_owned(), argv.to_owned()),
+        ("the plan".to_owned(), planned.stdout),
+        ("the journals".to_owned(), journals),
+    ];
+    places.extend(printed.iter().map(|text| ("the output".to_owned(), (*text).to_owned())));
+    for host in ["db1", "db2", "db3", "lb1"] {
+        let logs = site.lab.ssh(host, "journalctl --no-pager -q; find /var/log /tmp /var/tmp -type f -exec cat {} +");
+        places.push((format!("the logs of {host}"), logs.stdout));
+    }
+    for (place, text) in &places {
+        assert!(!text.is_empty(), "{place} was looked at and is empty");
+        for (name, value) in POISON {
+            assert!(!text.contains(value), "the password {name} is in {place}");
+        }
+    }
+    assert!(argv.contains("/usr/bin/patroni"), "the sampler saw the hosts' processes:\n{argv}");
+}

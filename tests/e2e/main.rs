@@ -1,0 +1,10 @@
+//! End-to-end tests: the real program against real hosts, which `lab` boots on this machine. They need root and what
+//! `make lab-tools` installs; where that is missing they fail and say so, because a skipped test proves nothing.
+//! Run with `make test`, or one of them with `cargo nextest run --profile full -E 'binary(e2e) & test(NAME)'`.
+
+mod cluster;
+mod failures;
+mod harness;
+mod lab;
+mod poison;
+mod site;

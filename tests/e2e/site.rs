@@ -1,0 +1,150 @@
+//! A site: lab hosts, an inventory of its own that a test may edit, and the program run on it.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::{BINARY, Lab, Ran};
+
+/// The passwords a test chooses itself, so that it can look for them everywhere.
+pub const POISON: [(&str, &str); 6] = [
+    ("superuser", "PoisonSuperuser0aQ7vX2mK9"),
+    ("replication", "PoisonReplication1bW8cY3nL"),
+    ("rewind", "PoisonRewind2cE9dZ4oM0pR5"),
+    ("rest_api", "PoisonRestApi3dR0eA5pN1qS"),
+    ("application", "PoisonApplication4eT1fB6qO"),
+    ("statistics", "PoisonStatistics5fY2gC7rP3"),
+];
+
+pub struct Site {
+    pub lab: Lab,
+    directory: tempfile::TempDir,
+    /// The user the inventory logs in as.
+    user: &'static str,
+}
+
+impl Site {
+    pub fn new(test: &str, (arguments, user): (&[&str], &'static str)) -> Self {
+        let lab = Lab::up(test, arguments);
+        let directory = tempfile::tempdir().expect("a directory");
+        let site = Self { lab, directory, user };
+        let text = std::fs::read_to_string(site.lab.inventory()).expect("the lab wrote it");
+        site.write(&site.as_user(&text));
+        site
+    }
+
+    /// The lab's inventory, with another login; without root the program goes through sudo.
+    fn as_user(&self, text: &str) -> String {
+        if self.user == "root" {
+            return text.to_owned();
+        }
+        let user = format!("user = \"{}\"", self.user);
+        text.replace("user = \"root\"", &user).replace("become = \"none\"", "become = \"sudo\"")
+    }
+
+    pub fn inventory(&self) -> PathBuf {
+        self.directory.path().join("inventory.toml")
+    }
+
+    pub fn secrets(&self) -> PathBuf {
+        self.directory.path().join("inventory.secrets.toml")
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn read(&self) -> String {
+        std::fs::read_to_string(self.inventory()).expect("the inventory is there")
+    }
+
+    pub fn write(&self, text: &str) {
+        std::fs::write(self.inventory(), text).expect("written");
+    }
+
+    /// Add lines at the end of the inventory (a table of its own).
+    pub fn append(&self, text: &str) {
+        self.write(&format!("{}\n{text}\n", self.read()));
+    }
+
+    /// Choose the passwords instead of having them made.
+    pub fn poison(&self) {
+        use std::os::unix::fs::OpenOptionsExt;
+        let lines: String = POISON.iter().map(|(name, value)| format!("{name} = \"{value}\"\n")).collect();
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.create_new(true).write(true).mode(0o600).open(self.secrets()).expect("a new file");
+        std::io::Write::write_all(&mut file, lines.as_bytes()).expect("written");
+    }
+
+    /// The password of the application's user.
+    pub fn application_password(&self) -> String {
+        let text = std::fs::read_to_string(self.secrets()).expect("the secrets are there");
+        let secrets: toml::Table = text.parse().expect("it is TOML");
+        secrets["application"].as_str().expect("a text").to_owned()
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.args(words).arg(self.inventory()).env("XDG_STATE_HOME", self.directory.path().join("state"));
+        if self.user == "operator" {
+            command.env("XNAT_SUDO_PASSWORD", self.lab.operator_password());
+        }
+        command
+    }
+
+    /// Run `xnat-provision WORDS… INVENTORY`.
+    pub fn run(&self, words: &[&str]) -> Ran {
+        Ran::of(self.command(words).output().expect("the program runs"))
+    }
+
+    /// The same with variables in the environment.
+    pub fn run_with(&self, (name, value): (&str, &str), words: &[&str]) -> Ran {
+        Ran::of(self.command(words).env(name, value).output().expect("the program runs"))
+    }
+
+    /// Begin and do not wait.
+    pub fn spawn(&self, words: &[&str]) -> Child {
+        self.command(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
+    }
+
+    /// Where events of all runs are.
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    pub fn check(&self) -> Value {
+        let checked = self.run(&["check", "--json"]).expect(0);
+        serde_json::from_str(&checked.stdout).expect("check --json prints JSON")
+    }
+
+    /// A number of the checked inventory, by JSON pointer.
+    pub fn number(&self, pointer: &str) -> u64 {
+        self.check().pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("no number at {pointer}"))
+    }
+
+    /// Names of hosts that have a component.
+    pub fn hosts(&self, component: &str) -> Vec<String> {
+        let checked = self.check();
+        let hosts = checked["inventory"]["hosts"].as_array().expect("hosts").clone();
+        let has = |host: &&Value| {
+            host["components"].as_array().is_some_and(|components| components.iter().any(|c| c == component))
+        };
+        hosts.iter().filter(has).map(|host| host["name"].as_str().expect("a name").to_owned()).collect()
+    }
+
+    pub fn address(&self, host: &str) -> String {
+        let checked = self.check();
+        let hosts = checked["inventory"]["hosts"].as_array().expect("hosts").clone();
+        let found = hosts.iter().find(|candidate| candidate["name"] == host).expect("it is in the inventory");
+        found["address"].as_str().expect("a text").to_owned()
+    }
+
+    /// As the application, through a HAProxy, with the psql of a PostgreSQL host.
+    pub fn psql(&self, port: u64, sql: &str) -> Ran {
+        let (balancer, client) = (&self.hosts("haproxy")[0], &self.hosts("postgres")[0]);
+        let (address, password) = (self.address(balancer), self.application_password());
+        let psql = format!("PGPASSWORD={password} PGCONNECT_TIMEOUT=5 psql -XAtq -h {address} -p {port} -U xnat xnat");
+        self.lab.ssh(client, &format!("{psql} -c \"{sql}\""))
+    }
+}
