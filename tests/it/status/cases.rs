@@ -35,9 +35,19 @@ async fn waiting_tells_what_is_missing() {
 type Change = fn(&mut ClusterView, &mut Inventory);
 
 /// Changes to a healthy view that no recording has.
-const CASES: [(&str, Change); 11] = [
+const CASES: [(&str, Change); 13] = [
     ("a second leader", |view, _| about(view, 0).role = patroni::Role::Leader),
-    ("a replica far behind", |view, _| listed(view, 2).lag = Some(patroni::Lag::Bytes(3 << 30))),
+    ("a replica far behind", |view, _| {
+        let standby = known(&mut view.members[1].server).standbys.iter_mut().find(|standby| standby.name == "db3");
+        standby.expect("it streams").lag = Some(3 << 30);
+    }),
+    ("far behind in etcd only, which is old news", |view, _| {
+        listed(view, 2).lag = Some(patroni::Lag::Bytes(3 << 30));
+    }),
+    ("far behind, and the leader cannot be asked", |view, _| {
+        view.members[1].server = Answer::Unknown("no passwords".into());
+        listed(view, 2).lag = Some(patroni::Lag::Bytes(3 << 30));
+    }),
     ("another timeline", |view, _| listed(view, 2).timeline = Some(7)),
     ("never initialised", |view, _| {
         leaderless(view);
@@ -115,6 +125,10 @@ async fn rarer_cases() {
     a second leader
       Critical: more than one member takes writes: db1, db2; db2 has the leader lock
     a replica far behind
+      Warning: replica db3 is 3.0 GB behind, and takes no reads beyond 16.0 MB
+    far behind in etcd only, which is old news
+    far behind, and the leader cannot be asked
+      Warning: could not ask: no passwords
       Warning: replica db3 is 3.0 GB behind, and takes no reads beyond 16.0 MB
     another timeline
       Warning: db3 is on timeline 7 and the leader db2 on 1

@@ -115,7 +115,8 @@ pub fn replicas(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
         .map(|member| {
             let state = member.listed.as_ref().map_or("unknown", |l| l.state.as_str());
             let mut help = log(&member.host, "patroni");
-            if matches!(state, "running" | "in archive recovery") {
+            // Never to be tried while the leader may be gone: this may be the copy that takes over.
+            if leader_tells && matches!(state, "running" | "in archive recovery") {
                 let reinit = patronictl(&format!("reinit {} {}", view.cluster, member.host), &member.host);
                 help.push_str(&format!("; rebuild it if it cannot catch up: {reinit}"));
             }
