@@ -93,8 +93,13 @@ async fn run_plan(
     if !globals.json {
         out::text(&render(&survey.plan, out::style(), Depth::Brief))?;
     }
-    let question = format!("Make these {} changes to {}?", survey.plan.count(), session.inventory.cluster);
-    let approved = confirm::approve(if args.yes { Ask::SaidYes } else { Ask::Terminal }, &question)?;
+    let changes = report::text::count(survey.plan.count(), "change");
+    let question = format!("Go on with {changes} to {}?", session.inventory.cluster);
+    let Some(approved) = confirm::approve(if args.yes { Ask::SaidYes } else { Ask::Terminal }, &question)? else {
+        let (title, why) = ("apply".to_owned(), "not confirmed; nothing was changed".to_owned());
+        session.reporter.emit(Kind::StepSkipped { title, why }).await;
+        return Ok(Done { exit: Exit::Failed, changed: 0 });
+    };
     if session.secrets.is_placeholder() {
         session.make_secrets()?;
         survey.expand_again(&session.surveyor(scope))?;

@@ -13,9 +13,6 @@ pub enum ConfirmError {
         help("look at the plan first (`xnat-provision plan`), then run apply with --yes")
     )]
     NoTerminal,
-    #[error("not confirmed; nothing was changed")]
-    #[diagnostic(code(xnat::confirm::declined))]
-    Declined,
     #[error("cannot read the answer")]
     #[diagnostic(code(xnat::confirm::io))]
     Io(#[from] io::Error),
@@ -25,7 +22,7 @@ impl Fails for ConfirmError {
     fn exit(&self) -> Exit {
         match self {
             Self::NoTerminal => Exit::Usage,
-            Self::Declined | Self::Io(_) => Exit::Failed,
+            Self::Io(_) => Exit::Failed,
         }
     }
 }
@@ -38,10 +35,10 @@ pub enum Ask {
     SaidYes,
 }
 
-/// Ask a question; anything but yes is no.
-pub fn approve(ask: Ask, question: &str) -> Result<Approved, ConfirmError> {
+/// Ask a question; anything but yes is no, and gives no approval.
+pub fn approve(ask: Ask, question: &str) -> Result<Option<Approved>, ConfirmError> {
     if ask == Ask::SaidYes {
-        return Ok(Approved::by_operator());
+        return Ok(Some(Approved::by_operator()));
     }
     let input = io::stdin();
     let mut talk = io::stderr();
@@ -53,7 +50,7 @@ pub fn approve(ask: Ask, question: &str) -> Result<Approved, ConfirmError> {
     let mut answer = String::new();
     input.lock().read_line(&mut answer)?;
     match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(Approved::by_operator()),
-        _ => Err(ConfirmError::Declined),
+        "y" | "yes" => Ok(Some(Approved::by_operator())),
+        _ => Ok(None),
     }
 }

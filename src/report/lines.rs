@@ -49,6 +49,8 @@ pub fn sentence(kind: &Kind, stage: Option<&str>, state: &RunState) -> Option<Se
         Kind::ChangeApplied { resource, summary, .. } => {
             Sentence::new(Mark::Changed, format!("changed {resource}: {summary}"))
         }
+        // What ends the whole run is told by the summary, which comes next.
+        Kind::Failed { .. } if state.failures.last().is_some_and(|failure| failure.host.is_none()) => None,
         Kind::Failed { message, .. } => Sentence::new(Mark::Failed, format!("failed: {message}")),
         Kind::Interrupted => {
             let text = "interrupted: what is under way is finished, nothing more is begun";

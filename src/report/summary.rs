@@ -67,7 +67,10 @@ fn total(state: &RunState, look: Look) -> String {
         Outcome::Failed => {
             let failed =
                 state.hosts.iter().filter(|host| state.failures.iter().any(|f| f.host.as_ref() == Some(&host.name)));
-            let text = format!("{} of {} failed", failed.count(), count(state.hosts.len(), "host"));
+            let text = match failed.count() {
+                0 => "failed".to_owned(),
+                some => format!("{some} of {} failed", count(state.hosts.len(), "host")),
+            };
             format!("{} {text} after {time}, {}{}", look.mark(Mark::Failed), done(state, finish.changed), warned(state))
         }
         Outcome::Interrupted => {
