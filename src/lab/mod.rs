@@ -9,6 +9,7 @@ mod down;
 mod error;
 mod image;
 mod inventory;
+mod kernel;
 mod keys;
 mod machine;
 mod mirror;

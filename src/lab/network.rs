@@ -4,12 +4,13 @@
 use std::fmt::Write;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ipnet::Ipv4Net;
 use serde::Deserialize;
 
 use super::error::{LabError, OnPath};
+use super::kernel;
 use super::place::{Lock, lock_file};
 use super::state::{AirGap, LabId, Link, State};
 use super::tool::{command, feed, run};
@@ -18,7 +19,6 @@ pub(super) const BRIDGE_PREFIX: &str = "xl-";
 
 /// Of this machine as a whole and gone after a reboot, as what it guards is.
 const MACHINE: &str = "/run/xnat-provision-lab";
-const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 pub(super) fn address(subnet: u8, last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, subnet, last)
@@ -80,25 +80,10 @@ pub(super) fn create(state: &State) -> Result<(), LabError> {
     run("give the bridge its address", command("ip").args(["addr", "add", &gateway, "dev", &bridge]))?;
     run("bring the bridge up", command("ip").args(["link", "set", &bridge, "up"]))?;
     load_rules(state)?;
-    forward()
+    kernel::raise(Path::new(MACHINE))
 }
 
-/// Let the machine forward packets; what it was is written down first.
-fn forward() -> Result<(), LabError> {
-    let before = fs::read_to_string(IP_FORWARD).on("read", IP_FORWARD)?;
-    if before.trim() == "1" {
-        return Ok(());
-    }
-    let note = note();
-    fs::write(&note, &before).on("write", &note)?;
-    fs::write(IP_FORWARD, "1\n").on("write", IP_FORWARD)
-}
-
-fn note() -> PathBuf {
-    Path::new(MACHINE).join("ip_forward")
-}
-
-/// Remove everything of a lab's network that there is; the last lab gives `ip_forward` back.
+/// Remove everything of a lab's network that there is; the last lab gives back what the kernel was set to.
 pub(super) fn remove(id: &LabId) -> Result<(), LabError> {
     let _machine = lock_machine()?;
     let table = id.table();
@@ -111,13 +96,7 @@ pub(super) fn remove(id: &LabId) -> Result<(), LabError> {
         run("remove the bridge", command("ip").args(["link", "delete", "dev", &bridge]))?;
     }
     let others = super::place::entries(Path::new(INTERFACES))?.iter().any(|name| name.starts_with(BRIDGE_PREFIX));
-    match (others, fs::read_to_string(note())) {
-        (false, Ok(before)) => {
-            fs::write(IP_FORWARD, before).on("write", IP_FORWARD)?;
-            fs::remove_file(note()).on("remove", note())
-        }
-        _ => Ok(()),
-    }
+    if others { Ok(()) } else { kernel::give_back(Path::new(MACHINE)) }
 }
 
 const INTERFACES: &str = "/sys/class/net";
@@ -175,7 +154,7 @@ mod tests {
             suite: Suite::Trixie,
             subnet: 5,
             air_gap,
-            inventory: PathBuf::new(),
+            inventory: std::path::PathBuf::new(),
             sources: String::new(),
             hosts: vec![LabHost {
                 name: "db1".to_owned(),

@@ -57,7 +57,25 @@ fn one_host_for_development_on_both_releases() {
         assert!(applied.stderr.contains("warning"), "one host is worth a warning:\n{}", applied.stderr);
         works_as_a_client_sees_it(&site);
         is_left_alone_by_a_second_apply(&site);
+        a_sites_own_role_is_applied(&site);
     }
+}
+
+/// A role of the site's own, from a directory beside the inventory; the built-in ones are left as they are.
+fn a_sites_own_role_is_applied(site: &Site) {
+    let roles = site.file("assets/roles");
+    std::fs::create_dir_all(&roles).expect("made");
+    let role = "title = \"Greet\"\n[[resource]]\nfile = { path = \"/etc/motd\", content = \"{{ cluster }} on {{ host.name }}\\n\" }\n";
+    std::fs::write(roles.join("greeting.toml"), role).expect("written");
+    let text = site.read().replacen("\"haproxy\"]", "\"haproxy\", \"greeting\"]", 1);
+    site.write(&format!("assets = \"assets\"\n{text}"));
+    let planned = site.run(&["plan"]).expect(5);
+    assert!(planned.stdout.contains("Apply the site's own roles"), "{}", planned.stdout);
+    assert!(planned.stderr.contains("plan: 1 change on 1 host"), "{}", planned.stderr);
+    site.run(&["apply", "--yes"]).expect(0);
+    let motd = site.lab.ssh("db1", "cat /etc/motd").expect(0).stdout;
+    assert_eq!(motd, format!("{} on db1\n", site.lab.name()));
+    site.run(&["plan"]).expect(0);
 }
 
 /// What every topology must do.

@@ -22,6 +22,8 @@ fn a_broken_host_among_good_ones_is_named_and_nothing_is_touched() {
     says(&wrong_password.stderr, &["sudo", "password"]);
     assert!(!wrong_password.stderr.contains("not the password"), "{}", wrong_password.stderr);
 
+    through_a_jump_host(&site);
+
     site.lab.command(&["fault", "db3", "kill"]).expect(0);
     refused(&site, 3, &["db3", "no answer", "nothing was changed"]);
     let limited = site.run(&["apply", "--yes", "--limit", "db1"]).expect(2);
@@ -36,6 +38,21 @@ fn a_broken_host_among_good_ones_is_named_and_nothing_is_touched() {
 
     let after: Vec<String> = ["db1", "db2"].iter().map(|host| packages(&site, host)).collect();
     assert_eq!(fresh, after, "a refused run installs nothing");
+}
+
+/// The last host is the way to all others; its key is looked up in known_hosts, as for any host.
+fn through_a_jump_host(site: &Site) {
+    let good = site.read();
+    let jump = format!("[ssh]\njump = \"admin@{}\"", site.address("lb1"));
+    let known_hosts = site.file("known_hosts");
+    let with_jump = format!("{jump}\nknown_hosts = \"{}\"", known_hosts.display());
+    site.write(&good.replace("[ssh]", &with_jump));
+    std::fs::write(&known_hosts, "").expect("written");
+    let unknown = site.run(&["plan"]).expect(3);
+    says(&unknown.stderr, &["the host key of", "is not known", "--accept-new-host-keys"]);
+    std::fs::copy(site.lab.directory().join("known_hosts"), &known_hosts).expect("copied");
+    site.run(&["plan"]).expect(5);
+    site.write(&good);
 }
 
 /// While it runs: an error, a Ctrl-C, a kill, two at once. The next run goes on and ends well.
