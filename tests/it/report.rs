@@ -18,7 +18,7 @@ use xnat_provision::report::json::Json;
 use xnat_provision::report::look::{Colour, Glyphs, Look};
 use xnat_provision::report::plain::Plain;
 use xnat_provision::report::state::RunState;
-use xnat_provision::report::{Event, Kind, Options, Outcome, Renderer, Show, start};
+use xnat_provision::report::{Event, Kind, Outcome, Renderer};
 
 const MONO: Look = Look { colour: Colour::Off, glyphs: Glyphs::Unicode };
 
@@ -351,25 +351,4 @@ fn a_replay_gives_the_same_state() {
 fn events_of_a_newer_version_are_passed_over() {
     let line = r#"{"run":"r","seq":1,"at":"2026-04-12T10:15:30Z","kind":"moon_landed","crater":{"name":"Tycho"}}"#;
     assert_eq!(serde_json::from_str::<Event>(line).expect("read").kind, Kind::Unknown);
-}
-
-/// To look at the live display: `cargo test --test it -- --ignored --nocapture watch_a_run_live`.
-#[tokio::test]
-#[ignore = "for people: plays recorded runs at their own pace, on the terminal"]
-async fn watch_a_run_live() {
-    for name in ["good.jsonl", "failed.jsonl"] {
-        let (_directory, store) = journal::store();
-        let (reporter, running) = start(Options { show: Show::detect(), ..journal::options(&store) });
-        let mut last = None;
-        for event in events(name) {
-            let pause = event.at.duration_since(last.unwrap_or(event.at));
-            tokio::time::sleep(pause.unsigned_abs()).await;
-            last = Some(event.at);
-            let speaker = event.host.as_ref().map_or(reporter.clone(), |host| reporter.for_host(host));
-            let speaker = event.stage.as_ref().map_or(speaker.clone(), |stage| speaker.for_stage(stage));
-            speaker.emit(event.kind).await;
-        }
-        drop(reporter);
-        running.finish().await.expect("finished");
-    }
 }
