@@ -1,6 +1,6 @@
 //! Standard output: data, and nothing else.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use crate::cluster::table::{Look, Paint};
 use crate::error::{Exit, Fails};
@@ -22,17 +22,25 @@ impl Fails for OutputError {
     }
 }
 
-/// Print a text as it is. A reader that has gone away (`| head`) is no error.
-pub fn text(text: &str) -> Result<(), OutputError> {
+/// Whether anybody still reads what is printed: `| head` may be gone, which is no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    There,
+    Gone,
+}
+
+/// Print a text as it is.
+pub fn text(text: &str) -> Result<Reader, OutputError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(OutputError::Stdout(error)),
-        _ => Ok(()),
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(OutputError::Stdout(error)),
     }
 }
 
 /// Print one JSON document.
-pub fn json(value: &impl serde::Serialize) -> Result<(), OutputError> {
+pub fn json(value: &impl serde::Serialize) -> Result<Reader, OutputError> {
     let mut document = serde_json::to_string_pretty(value)?;
     document.push('\n');
     text(&document)
@@ -46,6 +54,6 @@ pub fn look() -> Look {
 
 /// Whether standard output may be coloured.
 pub fn style() -> Style {
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if io::stdout().is_terminal() && !no_color { Style::Colour } else { Style::Plain }
+    // asks for a terminal, NO_COLOR, CLICOLOR and TERM
+    if console::colors_enabled() { Style::Colour } else { Style::Plain }
 }

@@ -1,7 +1,5 @@
 //! What asking a service came to. "It is down" and "it could not be asked" are different facts and never mixed.
 
-use std::error::Error;
-
 use serde::{Deserialize, Serialize};
 
 use crate::names::HostName;
@@ -55,19 +53,4 @@ impl<T> Answer<T> {
 pub struct Seen<T> {
     pub host: HostName,
     pub answer: Answer<T>,
-}
-
-/// An error and its causes in one line. Sources that say the same again are left out.
-pub(crate) fn one_line(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -13,8 +13,8 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Answer, one_line};
-use crate::error::{Exit, Fails};
+use super::answer::Answer;
+use crate::error::{Exit, Fails, one_line};
 use crate::names::HostName;
 use crate::secret::Secret;
 use crate::transport::{Stream, Transport, TransportError};

@@ -17,7 +17,6 @@ pub mod table;
 pub mod verify;
 pub mod view;
 
-pub(crate) use answer::one_line;
 pub use answer::{Answer, Seen};
 pub use assess::{Health, Problem, Severity, assess};
 pub use view::{ClusterView, Gather, Member, gather};

@@ -7,10 +7,10 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::answer::one_line;
 use super::http::{CallError, Http, Place, Scheme};
 use super::view::Gather;
 use crate::approval::Approved;
+use crate::error::one_line;
 use crate::inventory::{Component, Host};
 use crate::names::HostName;
 

@@ -9,23 +9,52 @@ use async_trait::async_trait;
 use super::fanout::for_each_host;
 use super::host::HostError;
 use super::remote::RemoteHost;
+use crate::error::one_line;
 use crate::facts::{self, Facts};
 use crate::inventory::{Host, Inventory};
 use crate::names::HostName;
 use crate::report::{Kind, Reporter};
 use crate::transport::ssh::SshConnector;
-use crate::transport::{Script, Transport, TransportError};
+use crate::transport::{Endpoint, Script, Transport, TransportError};
+
+/// A connection that stands, and where it leads: `~/.ssh/config` has a word in that, the inventory alone does not tell.
+pub struct Connection {
+    pub transport: Arc<dyn Transport>,
+    pub endpoint: Endpoint,
+}
 
 /// Makes connections; SSH in production, canned replies in tests.
 #[async_trait]
 pub trait Connector: Send + Sync {
-    async fn connect(&self, host: &Host) -> Result<Arc<dyn Transport>, TransportError>;
+    async fn connect(&self, host: &Host) -> Result<Connection, TransportError>;
 }
 
 #[async_trait]
 impl Connector for SshConnector {
-    async fn connect(&self, host: &Host) -> Result<Arc<dyn Transport>, TransportError> {
-        Ok(Arc::new(Self::connect(self, host).await?))
+    async fn connect(&self, host: &Host) -> Result<Connection, TransportError> {
+        let connection = Self::connect(self, host).await?;
+        let endpoint = connection.endpoint().clone();
+        Ok(Connection { transport: Arc::new(connection), endpoint })
+    }
+}
+
+/// How hosts are connected to, and who hears of it.
+#[derive(Clone, Copy)]
+pub struct Dialer<'a> {
+    pub connector: &'a dyn Connector,
+    /// At most so many handshakes at a time.
+    pub parallel: usize,
+    pub reporter: &'a Reporter,
+}
+
+impl Dialer<'_> {
+    async fn dial(&self, host: &Host) -> Result<Arc<dyn Transport>, TransportError> {
+        let begun = Instant::now();
+        let Connection { transport, endpoint } = self.connector.connect(host).await?;
+        let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let event = Kind::Connected { address: endpoint.address, user: endpoint.user, millis };
+        self.reporter.for_host(&host.name).emit(event).await;
+        Ok(transport)
     }
 }
 
@@ -37,33 +66,25 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// One connection per host, at most `parallel` handshakes at a time.
-    pub async fn connect(
-        inventory: &Inventory,
-        connector: &dyn Connector,
-        (parallel, reporter): (usize, &Reporter),
-    ) -> Self {
-        let names = inventory.hosts.iter().map(|host| host.name.clone()).collect();
-        let connect = |name: HostName| async move {
-            let host = inventory.host(&name).expect("the name comes from the inventory");
-            let begun = Instant::now();
-            let connection = connector.connect(host).await?;
-            let event = Kind::Connected {
-                address: host.ssh.host.clone(),
-                user: host.ssh.user.clone().unwrap_or_default(),
-                millis: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            };
-            reporter.for_host(&name).emit(event).await;
-            Ok(connection)
+    /// Connect to every host of the inventory to which there is no connection yet.
+    pub async fn connect(&mut self, inventory: &Inventory, dialer: Dialer<'_>) {
+        let missing = inventory.hosts.iter().filter(|host| !self.connections.contains_key(&host.name));
+        let missing = missing.map(|host| host.name.clone()).collect();
+        let dial = |name: HostName| async move {
+            dialer.dial(inventory.host(&name).expect("the name comes from the inventory")).await
         };
-        let mut fleet = Self { connections: BTreeMap::new(), unreachable: BTreeMap::new() };
-        for (name, result) in for_each_host(names, parallel, connect).await {
+        self.unreachable.clear();
+        for (name, result) in for_each_host(missing, dialer.parallel, dial).await {
             match result {
-                Ok(connection) => _ = fleet.connections.insert(name, connection),
-                Err(error) => _ = fleet.unreachable.insert(name, error),
+                Ok(transport) => _ = self.connections.insert(name, transport),
+                Err(error) => _ = self.unreachable.insert(name, error),
             }
         }
-        fleet
+    }
+
+    /// Why hosts could not be connected to, in a line each.
+    pub fn reasons(&self) -> BTreeMap<HostName, String> {
+        self.unreachable.iter().map(|(name, error)| (name.clone(), one_line(error))).collect()
     }
 
     /// The host as the engine uses it; `None` when it did not answer.

@@ -15,7 +15,7 @@ pub mod wait;
 pub use cancel::Cancel;
 pub use converge::{Converge, ConvergeError};
 pub use fanout::for_each_host;
-pub use fleet::{Connector, Fleet};
+pub use fleet::{Connection, Connector, Dialer, Fleet};
 pub use host::{Host, HostError, Performed};
 pub use remote::RemoteHost;
 pub use simulated::SimulatedHost;

@@ -206,6 +206,11 @@ impl Reporter {
     pub fn new(run: String, sender: mpsc::Sender<Event>) -> Self {
         Self::counted(run, sender, Redactor::default(), Arc::default())
     }
+    /// A reporter nobody listens to, for commands that are not runs.
+    pub fn muted() -> Self {
+        let (sender, _) = mpsc::channel(1);
+        Self::new(String::new(), sender)
+    }
     pub(super) fn counted(run: String, sender: mpsc::Sender<Event>, redactor: Redactor, sent: Arc<AtomicU64>) -> Self {
         Self { shared: Arc::new(Shared { run, sender, redactor, sent }), host: None, stage: None }
     }

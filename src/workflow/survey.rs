@@ -8,7 +8,7 @@ use super::stage::{Stage, by_stage};
 use crate::assets::Assets;
 use crate::cluster::postgres::{self, Inside, objects};
 use crate::cluster::{self, ClusterView, Gather};
-use crate::engine::{Connector, Fleet, Host as _, HostError, for_each_host};
+use crate::engine::{Connector, Dialer, Fleet, Host as _, HostError, for_each_host};
 use crate::error::{Exit, Fails};
 use crate::facts::{Facts, preflight};
 use crate::inventory::{Component, Host, Inventory};
@@ -156,7 +156,8 @@ impl Surveyor<'_> {
     pub async fn survey(&self) -> Result<Survey, SurveyError> {
         self.check_names()?;
         let parallel = self.scope.parallel(self.inventory);
-        let mut fleet = Fleet::connect(self.inventory, self.connector, (parallel, self.reporter)).await;
+        let mut fleet = Fleet::default();
+        fleet.connect(self.inventory, Dialer { connector: self.connector, parallel, reporter: self.reporter }).await;
         match self.read(&mut fleet).await {
             Ok(survey) => Ok(Survey { fleet, ..survey }),
             Err(error) => {
@@ -198,7 +199,7 @@ impl Surveyor<'_> {
             self.ask(here),
         );
         let observed = usable(observed)?;
-        let unreachable = reasons(fleet);
+        let unreachable = fleet.reasons();
         let started = Started::of(self.inventory, &facts, &view);
         self.check_cut(started)?;
         let inside = match view.leader() {
@@ -260,7 +261,7 @@ impl Surveyor<'_> {
 
     /// The services, and inside every PostgreSQL: only when all have answered is it known which one leads.
     async fn ask(&self, fleet: &Fleet) -> (ClusterView, BTreeMap<HostName, Inside>) {
-        let unreachable = reasons(fleet);
+        let unreachable = fleet.reasons();
         let gather = Gather {
             inventory: self.inventory,
             connections: &fleet.connections,
@@ -335,10 +336,6 @@ fn planned_hosts(
         (name.clone(), changes)
     };
     desired.iter().map(of_host).filter(|(_, changes)| !changes.is_empty()).collect()
-}
-
-fn reasons(fleet: &Fleet) -> BTreeMap<HostName, String> {
-    fleet.unreachable.iter().map(|(name, error)| (name.clone(), error.to_string())).collect()
 }
 
 async fn observe(

@@ -16,9 +16,9 @@ use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::answer::{Answer, one_line};
+use super::answer::Answer;
 use super::http::{DEADLINE, Place, refused};
-use crate::error::{Exit, Fails};
+use crate::error::{Exit, Fails, one_line};
 use crate::names::HostName;
 use crate::secret::Secret;
 use crate::transport::{Transport, TransportError};
