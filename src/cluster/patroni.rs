@@ -225,12 +225,17 @@ pub async fn led(gather: &Gather<'_>, host: &HostName) -> Result<(), String> {
     if leader.name == host.name { Ok(()) } else { Err(format!("{} leads, and not {}", leader.name, host.name)) }
 }
 
-/// For waits: a leader runs and every PostgreSQL host of the inventory is a member that runs and streams from it.
-/// Otherwise the reason to show meanwhile.
-pub async fn complete(gather: &Gather<'_>) -> Result<Cluster, String> {
+/// Who leads and runs, asking whoever answers.
+pub async fn leader(gather: &Gather<'_>) -> Result<HostName, String> {
+    let (cluster, _) = ask_any(gather).await?;
+    running(&cluster).map(|leader| leader.name.clone())
+}
+
+/// For waits: a leader runs, and these hosts are members that stream from it (or lead). Otherwise the reason to show
+/// meanwhile.
+pub async fn streaming(gather: &Gather<'_>, hosts: &[HostName]) -> Result<(), String> {
     let (cluster, about) = ask_any(gather).await?;
-    let hosts: Vec<&Host> = gather.inventory.with(Component::Postgres).collect();
-    whole(&cluster, &hosts, &about).map(|()| cluster)
+    whole(&cluster, hosts, &about)
 }
 
 /// Ask all of them, and take the first answer: they all read the same from etcd. The leader alone knows who streams.
@@ -260,10 +265,10 @@ fn running(cluster: &Cluster) -> Result<&Listed, String> {
     }
 }
 
-fn whole(cluster: &Cluster, hosts: &[&Host], about: &[About]) -> Result<(), String> {
+fn whole(cluster: &Cluster, hosts: &[HostName], about: &[About]) -> Result<(), String> {
     running(cluster)?;
     for host in hosts {
-        let member = cluster.member(&host.name).ok_or_else(|| format!("{} has not joined yet", host.name))?;
+        let member = cluster.member(host).ok_or_else(|| format!("{host} has not joined yet"))?;
         if !member.role.leads() && !streams(member, about) {
             return Err(format!("{} is {} and does not stream yet", member.name, member.state));
         }

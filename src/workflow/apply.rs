@@ -9,7 +9,7 @@ use super::survey::{Scope, Survey};
 use crate::approval::Approved;
 use crate::cluster::postgres::{self, SqlError, objects};
 use crate::cluster::verify::{self, VerifyError};
-use crate::cluster::{self, Gather, etcd, http::CallError, patroni};
+use crate::cluster::{self, Gather, Severity, etcd, http::CallError, patroni};
 use crate::engine::wait::{Wait, WaitError};
 use crate::engine::{Cancel, Converge, ConvergeError, for_each_host};
 use crate::error::{Exit, Fails};
@@ -237,8 +237,9 @@ impl StageRun<'_> {
         }
         changed += self.converge(rest, parallel).await?;
         // A copy of a large database takes its time and goes on by itself; the reason shown says how it is doing.
-        self.wait("all PostgreSQL members to stream", Duration::from_secs(1800), async |gather| {
-            patroni::complete(gather).await.map(drop)
+        let changed_hosts: Vec<HostName> = self.planned.hosts.keys().cloned().collect();
+        self.wait("the PostgreSQL members to stream", Duration::from_secs(1800), async |gather| {
+            patroni::streaming(gather, &changed_hosts).await
         })
         .await?;
         self.shared_configuration().await?;
@@ -293,16 +294,19 @@ impl StageRun<'_> {
     }
 
     async fn verify(&self, evidence: &mut Vec<String>) -> Result<usize, ApplyError> {
-        self.wait("a healthy cluster", Duration::from_secs(60), async |gather| {
+        self.wait("a cluster clients can use", Duration::from_secs(60), async |gather| {
             let health = cluster::assess(&cluster::gather(gather).await, gather.inventory);
+            // A host that is away is told at the end; it does not keep clients from working.
             match health.problems.first() {
-                Some(problem) if !health.healthy => Err(problem.text.clone()),
+                Some(problem) if problem.severity == Severity::Critical => Err(problem.text.clone()),
                 _ => Ok(()),
             }
         })
         .await?;
         let gather = self.gather();
-        let balancers: Vec<&Host> = self.apply.inventory.with(Component::Haproxy).collect();
+        // One that is out of reach was left out with --limit, or the run would not have begun.
+        let reached = |host: &&Host| self.apply.survey.fleet.connections.contains_key(&host.name);
+        let balancers: Vec<&Host> = self.apply.inventory.with(Component::Haproxy).filter(reached).collect();
         let checks = balancers.iter().map(|host| verify::through(&gather, host, self.apply.approved));
         for proof in futures::future::join_all(checks).await {
             let proof = proof?.0;
@@ -318,10 +322,9 @@ impl StageRun<'_> {
     }
 
     async fn leader<'g>(&self, gather: &Gather<'g>) -> Result<&'g Host, ApplyError> {
-        let cluster = patroni::complete(gather).await.map_err(|reason| ApplyError::NoLeader { reason })?;
-        let name = cluster.leader().map(|leader| leader.name.clone());
-        let host = name.and_then(|name| gather.inventory.host(&name));
-        host.ok_or_else(|| ApplyError::NoLeader { reason: "the leader is not in the inventory".to_owned() })
+        let name = patroni::leader(gather).await.map_err(|reason| ApplyError::NoLeader { reason })?;
+        let stranger = || ApplyError::NoLeader { reason: format!("{name} leads, and is not in the inventory") };
+        gather.inventory.host(&name).ok_or_else(stranger)
     }
 
     fn gather(&self) -> Gather<'_> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use insta::assert_snapshot;
 use xnat_provision::cluster::{Answer, ClusterView, Severity, assess, endpoints, etcd, patroni};
-use xnat_provision::inventory::{Inventory, Synchronous};
+use xnat_provision::inventory::{Component, Inventory, Synchronous};
+use xnat_provision::names::HostName;
 
 use super::played::{Hosts, inventory, recording};
 
@@ -14,7 +15,11 @@ async fn waiting_tells_what_is_missing() {
     let waits = async |name: &str| {
         let hosts = Hosts::new(&Arc::new(recording(name)));
         let etcd = etcd::quorum(&hosts.gather()).await.map(|q| format!("{} of {}", q.healthy, q.voters));
-        let patroni = patroni::complete(&hosts.gather()).await.map(|c| c.members.len());
+        let names: Vec<HostName> = inventory().with(Component::Postgres).map(|host| host.name.clone()).collect();
+        let patroni = match patroni::streaming(&hosts.gather(), &names).await {
+            Ok(()) => patroni::leader(&hosts.gather()).await.map(|leader| leader.to_string()),
+            Err(reason) => Err(reason),
+        };
         format!("{name}: {etcd:?}, {patroni:?}\n")
     };
     let mut text = String::new();
@@ -24,10 +29,10 @@ async fn waiting_tells_what_is_missing() {
         text.push_str(&waits(name).await);
     }
     assert_snapshot!(text, @r#"
-    bookworm-healthy: Ok("3 of 3"), Ok(3)
-    trixie-healthy: Ok("3 of 3"), Ok(3)
+    bookworm-healthy: Ok("3 of 3"), Ok("db3")
+    trixie-healthy: Ok("3 of 3"), Ok("db2")
     bookworm-leader-killed: Ok("3 of 3"), Err("db1 is running and does not stream yet")
-    trixie-etcd-one-down: Err("nothing listens on port 2379 of db1"), Ok(3)
+    trixie-etcd-one-down: Err("nothing listens on port 2379 of db1"), Ok("db2")
     bookworm-failed-over: Ok("3 of 3"), Err("db1 is running and does not stream yet")
     "#);
 }
