@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Globals};
+use super::{Failure, Globals, out};
 use crate::assets::{Assets, Listed, Origin, export};
 use crate::error::Exit;
 
@@ -27,19 +27,14 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     match args.command {
         Command::List => {
             let listed = Assets::new(globals.assets.as_deref())?.list();
-            print(&if globals.json { json(&listed) } else { text(&listed) });
+            if globals.json { out::json(&listed) } else { out::text(&text(&listed)) }?;
         }
         Command::Export { directory } => {
             let written = export(&directory)?;
-            print(&if globals.json { json(&written) } else { exported(&directory, &written) });
+            if globals.json { out::json(&written) } else { out::text(&exported(&directory, &written)) }?;
         }
     }
     Ok(Exit::Ok)
-}
-
-fn json(data: &impl serde::Serialize) -> String {
-    // Names and paths only: there is nothing in them that JSON could refuse.
-    serde_json::to_string_pretty(data).unwrap_or_default() + "\n"
 }
 
 fn text(listed: &[Listed]) -> String {
@@ -65,9 +60,4 @@ fn exported(directory: &Path, written: &[PathBuf]) -> String {
     format!(
         "{names}\nDelete what you do not change: the built-in file is used then, and stays up to date.\nUse it with --assets {directory}\n"
     )
-}
-
-#[expect(clippy::print_stdout, reason = "the data this command is asked for")]
-fn print(text: &str) {
-    print!("{text}");
 }

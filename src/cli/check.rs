@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{Failure, Globals};
+use super::{Failure, Globals, out};
 use crate::error::Exit;
 use crate::inventory::{Component, Host, Inventory, InventoryErrors, PackageSource, Problem, Problems, Synchronous};
 
@@ -24,7 +24,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     if !loaded.warnings.all.is_empty() {
         warn(loaded.warnings);
     }
-    print(&summary(&loaded.inventory));
+    out::text(&summary(&loaded.inventory))?;
     Ok(Exit::Ok)
 }
 
@@ -41,7 +41,7 @@ fn report_json(args: &Args, result: Result<(Inventory, Problems), InventoryError
         "problems": problems.all.iter().map(problem_json).collect::<Vec<_>>(),
         "inventory": inventory,
     });
-    print(&format!("{document:#}"));
+    out::json(&document)?;
     Ok(exit)
 }
 
@@ -76,7 +76,7 @@ fn summary(inventory: &Inventory) -> String {
         ("packages", packages(inventory)),
     ];
     let facts: Vec<String> = facts.iter().map(|(name, fact)| format!(" {name:<11} {fact}")).collect();
-    format!("{} is good: cluster {}\n\n{table}\n\n{}", inventory.path.display(), inventory.cluster, facts.join("\n"))
+    format!("{} is good: cluster {}\n\n{table}\n\n{}\n", inventory.path.display(), inventory.cluster, facts.join("\n"))
 }
 
 fn roles(host: &Host) -> String {
@@ -161,9 +161,4 @@ fn packages(inventory: &Inventory) -> String {
 #[expect(clippy::print_stderr, reason = "warnings are talk beside the summary, which is data")]
 fn warn(warnings: Problems) {
     eprintln!("{:?}", miette::Report::new(warnings));
-}
-
-#[expect(clippy::print_stdout, reason = "the summary is the data this command is asked for")]
-fn print(text: &str) {
-    println!("{text}");
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use comfy_table::{Table, presets::NOTHING};
 
+use super::out::{self, OutputError};
 use super::{Failure, Globals};
 use crate::error::{Exit, Fails};
 use crate::lab::{self, AirGap, Fault, Hosts, LabError, LabStatus, Link, Power, Removed, Request, Suite};
@@ -110,7 +111,7 @@ fn dispatch(command: Command, globals: &Globals) -> Result<Exit, Failure> {
             Removed::Lab => say(&format!("removed the lab {}", down.lab.name)),
             Removed::Nothing => say(&format!("there is no lab {}", down.lab.name)),
         },
-        Command::Status { name } => show(&lab::status(name.as_deref())?, globals),
+        Command::Status { name } => show(&lab::status(name.as_deref())?, globals)?,
         Command::Ssh { lab, host, command } => return Err(log_in(&lab.name, &host, &command)),
         Command::Fault { lab, host, fault } => {
             lab::inflict(&lab.name, &host, fault, &say)?;
@@ -132,9 +133,9 @@ fn bring_up(up: Up, globals: &Globals) -> Result<Exit, Failure> {
     let request = Request { name: up.lab.name, hosts, suite: up.suite, mirror: up.mirror, write: up.write };
     let made = lab::up(&request, &say)?;
     if globals.json {
-        print_json(&made);
+        out::json(&made)?;
     } else {
-        print(&made.inventory.display().to_string());
+        out::text(&format!("{}\n", made.inventory.display()))?;
     }
     let inventory = made.inventory.display();
     say(&format!("{} hosts are ready; next: xnat-provision apply {inventory}", made.hosts.len()));
@@ -173,14 +174,14 @@ fn done(host: &str, fault: Fault) -> String {
     format!("{host} {what}")
 }
 
-fn show(labs: &[LabStatus], globals: &Globals) {
+fn show(labs: &[LabStatus], globals: &Globals) -> Result<(), OutputError> {
     if globals.json {
-        print_json(&labs);
-        return;
+        out::json(&labs)?;
+        return Ok(());
     }
     if labs.is_empty() {
         say("there is no lab; make one: xnat-provision lab up");
-        return;
+        return Ok(());
     }
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["LAB", "HOST", "ADDRESS", "RELEASE", "STATE"]);
@@ -190,10 +191,11 @@ fn show(labs: &[LabStatus], globals: &Globals) {
             table.add_row(cells);
         }
     }
-    print(&table.trim_fmt());
+    out::text(&format!("{}\n", table.trim_fmt()))?;
     for lab in labs {
         say(&format!("{}: inventory {}", lab.name, lab.inventory.display()));
     }
+    Ok(())
 }
 
 fn state(lab: &LabStatus, host: &lab::HostStatus) -> String {
@@ -211,16 +213,6 @@ fn state(lab: &LabStatus, host: &lab::HostStatus) -> String {
         words.push("unfinished");
     }
     words.join(", ")
-}
-
-fn print_json(value: &impl serde::Serialize) {
-    // Plain data with text for keys always has a JSON form.
-    print(&serde_json::to_string_pretty(value).unwrap_or_default());
-}
-
-#[expect(clippy::print_stdout, reason = "what the command was asked for")]
-fn print(text: &str) {
-    println!("{text}");
 }
 
 #[expect(clippy::print_stderr, reason = "says what it is doing, for people")]

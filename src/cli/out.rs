@@ -41,9 +41,12 @@ pub fn text(text: &str) -> Result<Reader, OutputError> {
 
 /// Print one JSON document.
 pub fn json(value: &impl serde::Serialize) -> Result<Reader, OutputError> {
-    let mut document = serde_json::to_string_pretty(value)?;
-    document.push('\n');
-    text(&document)
+    text(&json_text(value)?)
+}
+
+/// One JSON document as [`json`] prints it.
+pub fn json_text(value: &impl serde::Serialize) -> Result<String, OutputError> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
 /// Colours and width as standard output has them: neither when it is not a terminal.

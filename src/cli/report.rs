@@ -1,9 +1,8 @@
 //! `report`: shows an earlier run again, from its journal, with the renderers that showed it the first time.
 
-use std::io::{self, Write};
-
 use serde::Serialize;
 
+use super::out::{self, OutputError};
 use super::{Failure, Globals};
 use crate::error::Exit;
 use crate::report::journal::{End, Recording, Run, Store};
@@ -63,19 +62,16 @@ struct Entry<'a> {
     journal: String,
 }
 
-fn list(runs: &[Run], globals: &Globals) -> Result<(), ReportError> {
+fn list(runs: &[Run], globals: &Globals) -> Result<(), OutputError> {
     let entries: Vec<_> = runs.iter().map(entry).collect();
-    let text = if globals.json {
-        serde_json::to_string_pretty(&entries).map_err(|error| ReportError::Output { source: error.into() })?
+    if globals.json {
+        out::json(&entries)?;
     } else if entries.is_empty() {
-        "No runs are recorded here.".to_owned()
+        out::text("No runs are recorded here.\n")?;
     } else {
-        entries.iter().map(row).collect::<Vec<_>>().join("\n")
-    };
-    match writeln!(io::stdout(), "{text}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(ReportError::Output { source: error }),
-        _ => Ok(()),
+        out::text(&entries.iter().map(row).collect::<String>())?;
     }
+    Ok(())
 }
 
 fn entry(run: &Run) -> Entry<'_> {
@@ -105,7 +101,7 @@ fn entry(run: &Run) -> Entry<'_> {
 fn row(entry: &Entry<'_>) -> String {
     let Entry { run, cluster, command, outcome, hosts, changed, millis, .. } = entry;
     let amount = format!("{} on {}", count(*changed, "change"), count(*hosts, "host"));
-    format!("{run}  {cluster:<12} {command:<8} {outcome:<11}  {amount}, {}", duration(*millis))
+    format!("{run}  {cluster:<12} {command:<8} {outcome:<11}  {amount}, {}\n", duration(*millis))
 }
 
 #[expect(clippy::print_stderr, reason = "a remark beside the data this command prints")]

@@ -58,7 +58,7 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let exit = match args.watch {
         None => {
             let (view, health) = watcher.look().await;
-            out::text(&document(&view, &health, form))?;
+            out::text(&document(&view, &health, form)?)?;
             exit(&view, &health)
         }
         Some(seconds) => watch(&mut watcher, Duration::from_secs(seconds), form).await?,
@@ -81,19 +81,16 @@ fn exit(view: &ClusterView, health: &Health) -> Exit {
     }
 }
 
-fn document(view: &ClusterView, health: &Health, form: Form) -> String {
+fn document(view: &ClusterView, health: &Health, form: Form) -> Result<String, OutputError> {
     match form {
-        Form::Text => render(view, health, out::look()),
-        Form::Json => format!(
-            "{:#}\n",
-            json!({
-                "cluster": view.cluster,
-                "healthy": health.healthy,
-                "verdict": health.verdict,
-                "problems": health.problems,
-                "view": view,
-            })
-        ),
+        Form::Text => Ok(render(view, health, out::look())),
+        Form::Json => out::json_text(&json!({
+            "cluster": view.cluster,
+            "healthy": health.healthy,
+            "verdict": health.verdict,
+            "problems": health.problems,
+            "view": view,
+        })),
     }
 }
 
@@ -135,7 +132,7 @@ async fn watch(watcher: &mut Watcher, every: Duration, form: Form) -> Result<Exi
         tokio::select! {
             (view, health) = watcher.look() => {
                 last = exit(&view, &health);
-                if screen.show(&document(&view, &health, form))? == Reader::Gone {
+                if screen.show(&document(&view, &health, form)?)? == Reader::Gone {
                     return Ok(last);
                 }
             }
