@@ -108,6 +108,7 @@ impl Session {
             assets: &self.assets,
             connector: self.connector.as_ref(),
             reporter: &self.reporter,
+            cancel: &self.cancel,
             scope,
         }
     }

@@ -8,7 +8,7 @@ use super::stage::{Stage, by_stage};
 use crate::assets::Assets;
 use crate::cluster::postgres::{self, Inside, objects};
 use crate::cluster::{self, ClusterView, Gather};
-use crate::engine::{Connector, Dialer, Fleet, Host as _, HostError, for_each_host};
+use crate::engine::{Cancel, Connector, Dialer, Fleet, Host as _, HostError, for_each_host};
 use crate::error::{Exit, Fails};
 use crate::facts::{Facts, preflight};
 use crate::inventory::{Component, Host, Inventory};
@@ -45,6 +45,7 @@ pub struct Surveyor<'a> {
     pub assets: &'a Assets,
     pub connector: &'a dyn Connector,
     pub reporter: &'a Reporter,
+    pub cancel: &'a Cancel,
     pub scope: &'a Scope,
 }
 
@@ -71,6 +72,9 @@ pub enum SurveyError {
         help("mend what is said about each, or leave them out: --limit and the names of the others")
     )]
     Hosts { problems: Vec<(HostName, HostProblem)> },
+    #[error("interrupted while the hosts were read; nothing was changed")]
+    #[diagnostic(code(xnat::interrupted))]
+    Interrupted,
     #[error(transparent)]
     #[diagnostic(transparent)]
     Role(#[from] RoleError),
@@ -115,6 +119,7 @@ impl Fails for SurveyError {
             Self::Hosts { problems } => {
                 problems.iter().map(|(_, problem)| problem.exit()).max().unwrap_or(Exit::Failed)
             }
+            Self::Interrupted => Exit::Interrupted,
             Self::Role(error) => error.exit(),
             Self::UnknownHost { .. } | Self::Cut { .. } => Exit::Usage,
         }
@@ -156,9 +161,19 @@ impl Surveyor<'_> {
     pub async fn survey(&self) -> Result<Survey, SurveyError> {
         self.check_names()?;
         let parallel = self.scope.parallel(self.inventory);
+        let dialer = Dialer { connector: self.connector, parallel, reporter: self.reporter };
         let mut fleet = Fleet::default();
-        fleet.connect(self.inventory, Dialer { connector: self.connector, parallel, reporter: self.reporter }).await;
-        match self.read(&mut fleet).await {
+        let reading = async {
+            fleet.connect(self.inventory, dialer).await;
+            self.read(&mut fleet).await
+        };
+        // Nothing is changed here, so Ctrl-C (at a password prompt, say) may end it anywhere.
+        let result = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(SurveyError::Interrupted),
+            result = reading => result,
+        };
+        match result {
             Ok(survey) => Ok(Survey { fleet, ..survey }),
             Err(error) => {
                 fleet.close(self.reporter).await;
