@@ -22,6 +22,7 @@ fn three_members_and_a_haproxy_on_debian_13_as_root() {
     a_change_that_would_interrupt_is_refused(&site);
     saved_plans_are_kept_or_refused(&site);
     status_tells_the_truth(&site);
+    a_dead_host_can_be_left_out(&site);
 }
 
 #[test]
@@ -50,15 +51,22 @@ fn every_component_on_its_own_hosts_on_debian_13_as_root() {
 }
 
 #[test]
-fn one_host_for_development_on_both_releases() {
-    for suite in ["trixie", "bookworm"] {
-        let site = Site::new(&format!("single-{suite}"), (&["--hosts", "1", "--suite", suite], "root"));
-        let applied = site.run(&["apply", "--yes"]).expect(0);
-        assert!(applied.stderr.contains("warning"), "one host is worth a warning:\n{}", applied.stderr);
-        works_as_a_client_sees_it(&site);
-        is_left_alone_by_a_second_apply(&site);
-        a_sites_own_role_is_applied(&site);
-    }
+fn one_host_for_development_on_debian_13() {
+    development("trixie");
+}
+
+#[test]
+fn one_host_for_development_on_debian_12() {
+    development("bookworm");
+}
+
+fn development(suite: &str) {
+    let site = Site::new(&format!("single-{suite}"), (&["--hosts", "1", "--suite", suite], "root"));
+    let applied = site.run(&["apply", "--yes"]).expect(0);
+    assert!(applied.stderr.contains("warning"), "one host is worth a warning:\n{}", applied.stderr);
+    works_as_a_client_sees_it(&site);
+    is_left_alone_by_a_second_apply(&site);
+    a_sites_own_role_is_applied(&site);
 }
 
 /// A role of the site's own, from a directory beside the inventory; the built-in ones are left as they are.
@@ -229,6 +237,16 @@ fn status_tells_the_truth(site: &Site) {
     site.lab.command(&["fault", "db3", "kill"]).expect(0);
     let gone = site.run(&["status"]).expect(4);
     assert!(gone.stdout.contains("db3"), "{}", gone.stdout);
+}
+
+/// One host is dead: the others can be worked on when it is left out, and the end says that not all is well.
+fn a_dead_host_can_be_left_out(site: &Site) {
+    site.write(&site.read().replace("maxconn = 800", "maxconn = 700"));
+    site.run(&["apply", "--yes"]).expect(3);
+    let limited = site.run(&["apply", "--yes", "--limit", "lb1"]).expect(4);
+    assert!(limited.stderr.contains("changed unit haproxy.service: reload"), "{}", limited.stderr);
+    assert!(limited.stdout.contains("Verified: wrote through lb1"), "{}", limited.stdout);
+    site.run(&["plan", "--limit", "lb1"]).expect(0);
 }
 
 /// Nowhere: not in argv, not in what was printed, not in the journals here or there, not in logs.
