@@ -1,7 +1,5 @@
 //! A plan for people.
 
-use std::fmt::Write;
-
 use super::{ClusterChange, Plan, PlannedStage};
 use crate::resource::{Change, Detail, Effect, ResourceId};
 
@@ -24,16 +22,18 @@ pub enum Depth {
 pub fn render(plan: &Plan, style: Style, depth: Depth) -> String {
     let mut out = String::new();
     if plan.is_empty() {
-        let _ = writeln!(out, "Nothing to change: {} is as the inventory says.", plan.cluster);
+        out.push_str(&format!("Nothing to change: {} is as the inventory says.\n", plan.cluster));
     }
     for (index, stage) in plan.stages.iter().enumerate().filter(|(_, stage)| stage.count() > 0) {
         let title = format!("{}. {}", index + 1, stage.title);
-        let _ = writeln!(out, "{}", paint(style, BOLD, &title));
-        out.push_str(&Page::new(style, depth).stage(stage));
-        out.push('\n');
+        let page = Page::new(style, depth).stage(stage);
+        out.push_str(&format!("{}\n{page}\n", paint(style, BOLD, &title)));
     }
     for path in &plan.overridden {
-        let _ = writeln!(out, "Uses the site's own {path}.");
+        out.push_str(&format!("Uses the site's own {path}.\n"));
+    }
+    if let Some(warning) = refusal(plan) {
+        out.push_str(&format!("{}\n", paint(style, RED, &warning)));
     }
     out
 }
@@ -75,7 +75,7 @@ impl Page {
             }
         }
         for (names, text) in groups {
-            let _ = writeln!(self.out, "   {}", paint(self.style, BOLD, &names.join(", ")));
+            self.out.push_str(&format!("   {}\n", paint(self.style, BOLD, &names.join(", "))));
             self.out.push_str(&text);
         }
         for change in &stage.cluster {
@@ -87,7 +87,8 @@ impl Page {
     fn change(&mut self, change: &Change) {
         let (mark, colour) = mark(&change.summary, change.effect);
         let mark = paint(self.style, colour, mark);
-        let _ = writeln!(self.out, "     {mark} {}: {}{}", change.resource, change.summary, self.size(&change.detail));
+        let size = self.size(&change.detail);
+        self.out.push_str(&format!("     {mark} {}: {}{size}\n", change.resource, change.summary));
         if !change.after.is_empty() {
             self.detail(DIM, &format!("after {}", after(&change.after)));
         }
@@ -108,7 +109,7 @@ impl Page {
     }
 
     fn detail(&mut self, colour: &str, text: &str) {
-        let _ = writeln!(self.out, "         {}", paint(self.style, colour, text));
+        self.out.push_str(&format!("         {}\n", paint(self.style, colour, text)));
     }
 
     fn shows(&self, diff: &str) -> bool {
@@ -140,7 +141,7 @@ impl Page {
 
     fn cluster(&mut self, change: &ClusterChange) {
         let (mark, colour) = mark("", change.effect);
-        let _ = writeln!(self.out, "     {} {}", paint(self.style, colour, mark), change.title);
+        self.out.push_str(&format!("     {} {}\n", paint(self.style, colour, mark), change.title));
         for line in &change.detail {
             self.detail(PLAIN, line);
         }
@@ -162,11 +163,21 @@ fn after(causes: &[ResourceId]) -> String {
     packages.into_iter().chain(others.iter().map(ToString::to_string)).collect::<Vec<_>>().join(", ")
 }
 
-/// A sign that tells without colour: `+` new, `~` changed, `!` a service notices.
+/// The closing line of a plan that `apply` refuses: plan and apply say the same.
+fn refusal(plan: &Plan) -> Option<String> {
+    let these = match (plan.interruptions().len(), plan.count()) {
+        (0, _) => return None,
+        (1, 1) => "This change would".to_owned(),
+        (refused, all) => format!("{refused} of these {} (marked !) would", crate::report::text::count(all, "change")),
+    };
+    Some(format!("{these} interrupt the running database or etcd: apply refuses this plan and makes none of it."))
+}
+
+/// A sign that tells without colour: `+` new, `~` changed, `!` refused by `apply`.
 fn mark(summary: &str, effect: Effect) -> (&'static str, &'static str) {
     match effect {
-        Effect::Restart | Effect::RollingRestart => ("!", RED),
-        Effect::Reload => ("~", YELLOW),
+        Effect::RollingRestart => ("!", RED),
+        Effect::Restart | Effect::Reload => ("~", YELLOW),
         Effect::Quiet if summary.starts_with("update") || summary.starts_with("set ") => ("~", YELLOW),
         Effect::Quiet => ("+", GREEN),
     }
