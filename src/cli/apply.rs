@@ -1,12 +1,12 @@
 //! `apply`: shows the plan, asks, runs it, and says where the cluster is to be found.
 
-use std::fmt::Write;
 use std::path::PathBuf;
 
 use super::confirm::{self, Ask};
 use super::saved::Promise;
 use super::session::{Done, Opening, ScopeArgs, Session, Target};
 use super::{Failure, Globals, out};
+use crate::approval::Approved;
 use crate::cluster::{self, ClusterView, endpoints, table};
 use crate::error::{Exit, Fails};
 use crate::plan::{Depth, render};
@@ -61,74 +61,82 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let promise = args.plan.as_deref().map(Promise::read).transpose()?;
     let show = if globals.json { Show::Json } else { Show::detect() };
     let mut session = Session::open(&args.target, Opening { command: "apply", show, globals }).await?;
-    let result = apply((&args, promise), globals, &mut session).await;
+    let scope = args.scope.scope();
+    let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
+    let result = Request { promise, ask, globals, scope: &scope }.run(&mut session).await;
     session.finish(result).await
 }
 
-async fn apply(
-    (args, promise): (&Args, Option<Promise>),
-    globals: &Globals,
-    session: &mut Session,
-) -> Result<Done, Failure> {
-    let directory = report::journal::Store::of_user()?.cluster(&session.inventory.cluster);
-    let _lock = RunLock::take(&directory, &session.inventory.cluster)?;
-    let scope = args.scope.scope();
-    let mut survey = session.survey(&scope).await?;
-    let result = run_plan((args, promise), globals, (session, &scope, &mut survey)).await;
-    survey.fleet.close(&session.reporter).await;
-    result
+/// What is asked for.
+struct Request<'a> {
+    /// A saved plan that must still hold.
+    promise: Option<Promise>,
+    ask: Ask,
+    globals: &'a Globals,
+    scope: &'a Scope,
 }
 
-async fn run_plan(
-    (args, promise): (&Args, Option<Promise>),
-    globals: &Globals,
-    (session, scope, survey): (&mut Session, &Scope, &mut Survey),
-) -> Result<Done, Failure> {
-    session.settle().await;
-    check(promise, session, survey)?;
-    if survey.plan.is_empty() {
-        let closing = Closing { view: &survey.view, changed: 0, evidence: &[] };
-        return closing.tell(session, globals).await;
+impl Request<'_> {
+    async fn run(self, session: &mut Session) -> Result<Done, Failure> {
+        let directory = report::journal::Store::of_user()?.cluster(&session.inventory.cluster);
+        let _lock = RunLock::take(&directory, &session.inventory.cluster)?;
+        let mut survey = session.survey(self.scope).await?;
+        let result = self.run_plan(session, &mut survey).await;
+        survey.fleet.close(&session.reporter).await;
+        result
     }
-    if !globals.json {
-        out::text(&render(&survey.plan, out::style(), Depth::Brief))?;
+
+    async fn run_plan(self, session: &mut Session, survey: &mut Survey) -> Result<Done, Failure> {
+        session.settle().await;
+        if let Some(promise) = &self.promise {
+            promise.must_hold(&survey.plan)?;
+        }
+        refuse(session, survey)?;
+        if survey.plan.is_empty() {
+            let closing = Closing { view: &survey.view, changed: 0, evidence: &[] };
+            return closing.tell(session, self.globals).await;
+        }
+        if !self.globals.json {
+            out::text(&render(&survey.plan, out::style(), Depth::Brief))?;
+        }
+        let changes = report::text::count(survey.plan.count(), "change");
+        let question = format!("Go on with {changes} to {}?", session.inventory.cluster);
+        let Some(approved) = confirm::approve(self.ask, &question)? else {
+            let (title, why) = ("apply".to_owned(), "not confirmed; nothing was changed".to_owned());
+            session.reporter.emit(Kind::StepSkipped { title, why }).await;
+            return Ok(Done { exit: Exit::Failed, changed: 0 });
+        };
+        if session.secrets.is_placeholder() {
+            session.make_secrets()?;
+            survey.expand_again(&session.surveyor(self.scope))?;
+        }
+        self.carry_out(session, survey, approved).await
     }
-    let changes = report::text::count(survey.plan.count(), "change");
-    let question = format!("Go on with {changes} to {}?", session.inventory.cluster);
-    let Some(approved) = confirm::approve(if args.yes { Ask::SaidYes } else { Ask::Terminal }, &question)? else {
-        let (title, why) = ("apply".to_owned(), "not confirmed; nothing was changed".to_owned());
-        session.reporter.emit(Kind::StepSkipped { title, why }).await;
-        return Ok(Done { exit: Exit::Failed, changed: 0 });
-    };
-    if session.secrets.is_placeholder() {
-        session.make_secrets()?;
-        survey.expand_again(&session.surveyor(scope))?;
+
+    async fn carry_out(&self, session: &mut Session, survey: &Survey, approved: Approved) -> Result<Done, Failure> {
+        let apply = Apply {
+            inventory: &session.inventory,
+            secrets: &session.secrets,
+            survey,
+            scope: self.scope,
+            approved: &approved,
+            reporter: &session.reporter,
+            cancel: &session.cancel,
+        };
+        let applied = apply.run().await?;
+        let view = cluster::gather(&survey.gather(&session.inventory, &session.secrets)).await;
+        let closing = Closing { view: &view, changed: applied.changed, evidence: &applied.evidence };
+        closing.tell(session, self.globals).await
     }
-    let apply = Apply {
-        inventory: &session.inventory,
-        secrets: &session.secrets,
-        survey,
-        scope,
-        approved: &approved,
-        reporter: &session.reporter,
-        cancel: &session.cancel,
-    };
-    let applied = apply.run().await?;
-    let view = cluster::gather(&survey.gather(&session.inventory, &session.secrets)).await;
-    let closing = Closing { view: &view, changed: applied.changed, evidence: &applied.evidence };
-    closing.tell(session, globals).await
 }
 
 /// What stands against running the plan, found before anything is asked.
-fn check(promise: Option<Promise>, session: &Session, survey: &Survey) -> Result<(), Failure> {
-    if let Some(promise) = promise {
-        promise.must_hold(&survey.plan)?;
-    }
+fn refuse(session: &Session, survey: &Survey) -> Result<(), Refusal> {
     if session.secrets.is_placeholder() && survey.started.postgres {
-        return Err(Refusal::LostSecrets { path: vault::path(&session.inventory.path) }.into());
+        return Err(Refusal::LostSecrets { path: vault::path(&session.inventory.path) });
     }
     let list = survey.plan.interruptions();
-    if list.is_empty() { Ok(()) } else { Err(Refusal::Interruption { list }.into()) }
+    if list.is_empty() { Ok(()) } else { Err(Refusal::Interruption { list }) }
 }
 
 /// Who is leader, is all well, and where to connect.
@@ -149,11 +157,11 @@ impl Closing<'_> {
         if !globals.json {
             let mut text = table::render(self.view, &health, out::look());
             for line in self.evidence {
-                let _ = write!(text, "\nVerified: {line}");
+                text.push_str(&format!("\nVerified: {line}"));
             }
             let secrets = vault::path(&session.inventory.path).display().to_string();
             let lines = endpoints::endpoints(&session.inventory, &secrets).lines(&secrets);
-            let _ = write!(text, "\n\n{}\n", lines.join("\n"));
+            text.push_str(&format!("\n\n{}\n", lines.join("\n")));
             out::text(&text)?;
         }
         let exit = if health.healthy { Exit::Ok } else { Exit::Unhealthy };

@@ -67,17 +67,17 @@ impl Promise {
     }
 
     /// The plan that was saved must be the one that would be made now.
-    pub fn must_hold(self, now: &Plan) -> Result<(), SavedError> {
+    pub fn must_hold(&self, now: &Plan) -> Result<(), SavedError> {
         let text = |plan: &Plan| render(plan, Style::Plain, Depth::Full);
         // As saved, since what removes a difference is not part of a saved plan.
         let saved = |plan: &Plan| serde_json::to_value(plan);
         match (saved(&self.plan), saved(now)) {
             (Ok(then), Ok(now)) if then == now => return Ok(()),
-            (Err(source), _) | (_, Err(source)) => return Err(SavedError::Format { path: self.path, source }),
+            (Err(source), _) | (_, Err(source)) => return Err(SavedError::Format { path: self.path.clone(), source }),
             _ => {}
         }
         let (old, new) = (text(&self.plan), text(now));
         let difference = TextDiff::from_lines(&old, &new).unified_diff().context_radius(1).to_string();
-        Err(SavedError::Moved { path: self.path, difference })
+        Err(SavedError::Moved { path: self.path.clone(), difference })
     }
 }

@@ -14,7 +14,7 @@ use crate::engine::{Cancel, Connector};
 use crate::error::{Exit, Fails};
 use crate::inventory::Inventory;
 use crate::names::HostName;
-use crate::report::{self, Kind, Outcome, Redactor, Registration, Reporter, Running, Show};
+use crate::report::{self, Kind, Outcome, Redactor, Registration, Reporter, Running, Show, millis_since};
 use crate::vault::{self, Secrets};
 use crate::workflow::{Scope, Survey, SurveyError, Surveyor};
 
@@ -156,7 +156,7 @@ impl Session {
             // An error of the run is an event: it belongs into the journal and into the summary, once.
             self.reporter.emit(report::failed(failure.diagnostic.as_ref(), Vec::new())).await;
         }
-        let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let millis = millis_since(self.begun);
         self.reporter.emit(Kind::RunFinished { outcome, changed, millis }).await;
         let Self { reporter, running, listener, .. } = self;
         listener.abort();

@@ -10,7 +10,7 @@ use crate::approval::Approved;
 use crate::error::{Exit, Fails};
 use crate::names::HostName;
 use crate::plan::diff_resources;
-use crate::report::{Kind, Reporter};
+use crate::report::{Kind, Reporter, millis_since};
 use crate::resource::{Action, Change, Effect, Probe, Resource, ResourceId};
 
 /// Everything one convergence needs.
@@ -38,10 +38,12 @@ pub enum ConvergeError {
         )
     )]
     NotConverged { host: HostName, list: Vec<String> },
-    #[error("{host}: {change} would interrupt a running database or etcd member")]
+    #[error("{host}: {change} was not done: it would interrupt the running database or etcd")]
     #[diagnostic(
         code(xnat::converge::rolling),
-        help("nothing was restarted; take the change back in the inventory and run apply again")
+        help(
+            "it was not in the plan, so {host} has changed since; nothing was restarted: see `xnat-provision plan` for what differs now"
+        )
     )]
     Rolling { host: HostName, change: String },
     #[error("{host}: interrupted before the next change")]
@@ -110,7 +112,7 @@ impl Converge<'_> {
         self.reporter.emit(Kind::StepStarted { title: describe(&batch) }).await;
         let actions: Vec<Action> = batch.iter().flat_map(|change| change.actions.clone()).collect();
         let performed = self.host.perform(self.approved, &actions).await?;
-        let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let millis = millis_since(begun);
         let mut left = performed.done;
         for change in &batch {
             if change.actions.len() > left {

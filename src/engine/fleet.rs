@@ -13,7 +13,7 @@ use crate::error::one_line;
 use crate::facts::{self, Facts};
 use crate::inventory::{Host, Inventory};
 use crate::names::HostName;
-use crate::report::{Kind, Reporter};
+use crate::report::{Kind, Reporter, millis_since};
 use crate::transport::ssh::SshConnector;
 use crate::transport::{Endpoint, Script, Transport, TransportError};
 
@@ -51,8 +51,8 @@ impl Dialer<'_> {
     async fn dial(&self, host: &Host) -> Result<Arc<dyn Transport>, TransportError> {
         let begun = Instant::now();
         let Connection { transport, endpoint } = self.connector.connect(host).await?;
-        let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let event = Kind::Connected { address: endpoint.address, user: endpoint.user, millis };
+        let Endpoint { address, user, .. } = endpoint;
+        let event = Kind::Connected { address, user, millis: millis_since(begun) };
         self.reporter.for_host(&host.name).emit(event).await;
         Ok(transport)
     }

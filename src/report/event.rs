@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
@@ -183,6 +184,11 @@ pub enum Outcome {
 pub(super) fn now() -> Timestamp {
     let now = Timestamp::now();
     now.round(Unit::Millisecond).unwrap_or(now)
+}
+
+/// As long as events tell.
+pub fn millis_since(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The sending end: cheap to clone, carries the host and stage it speaks for.

@@ -27,7 +27,7 @@ use std::path::Path;
 
 pub use audience::{Finished, Options, Running, Show, start};
 pub use error::ReportError;
-pub use event::{Event, Kind, Outcome, Reporter};
+pub use event::{Event, Kind, Outcome, Reporter, millis_since};
 pub use failure::failed;
 pub use redact::{Redactor, Registration};
 

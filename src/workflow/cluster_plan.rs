@@ -40,30 +40,67 @@ pub fn bootstrap_host(inventory: &Inventory) -> Option<&Host> {
     inventory.with(Component::Postgres).find(may_lead)
 }
 
-/// By stage, in the order in which they will happen.
-pub fn changes(
-    inventory: &Inventory,
-    facts: &BTreeMap<HostName, Facts>,
-    (view, inside): (&ClusterView, Option<&Inside>),
-) -> BTreeMap<Stage, Vec<ClusterChange>> {
-    let started = Started::of(inventory, facts, view);
-    let mut changes = BTreeMap::new();
-    if !started.etcd {
-        changes.insert(Stage::Etcd, vec![new_etcd(inventory)]);
-    }
-    let postgres = if started.postgres {
-        existing_postgres(inventory, facts, (view, inside))
-    } else {
-        new_postgres(inventory, facts)
-    };
-    changes.insert(Stage::Postgres, postgres);
-    changes.insert(Stage::Database, database(inside));
-    changes
+/// What the changes to the cluster follow from.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    pub inventory: &'a Inventory,
+    pub facts: &'a BTreeMap<HostName, Facts>,
+    pub view: &'a ClusterView,
+    /// None when nobody could look inside PostgreSQL.
+    pub inside: Option<&'a Inside>,
+    pub started: Started,
 }
 
-fn database(inside: Option<&Inside>) -> Vec<ClusterChange> {
-    let changes = inside.map(|inside| inside.difference.changes.as_slice()).unwrap_or_default();
-    changes.iter().map(|change| quiet(change.to_string())).collect()
+impl Known<'_> {
+    /// By stage, in the order in which they will happen.
+    pub fn changes(self) -> BTreeMap<Stage, Vec<ClusterChange>> {
+        let etcd = if self.started.etcd { Vec::new() } else { vec![self.new_etcd()] };
+        let postgres = if self.started.postgres { self.existing_postgres() } else { self.new_postgres() };
+        BTreeMap::from([(Stage::Etcd, etcd), (Stage::Postgres, postgres), (Stage::Database, self.database())])
+    }
+
+    fn new_etcd(self) -> ClusterChange {
+        quiet(format!("form a new etcd cluster of {}", names(self.inventory.with(Component::Etcd))))
+    }
+
+    fn new_postgres(self) -> Vec<ClusterChange> {
+        let Some(first) = bootstrap_host(self.inventory) else { return Vec::new() };
+        let facts = self.facts.get(&first.name);
+        let version = facts.and_then(|facts| self.inventory.postgresql_major(&facts.codename));
+        let version = version.map(|major| format!(" {major}")).unwrap_or_default();
+        let mut changes = vec![quiet(format!("initialise PostgreSQL{version} on {}, with data checksums", first.name))];
+        let others = names(self.inventory.with(Component::Postgres).filter(|host| host.name != first.name));
+        if !others.is_empty() {
+            changes.push(quiet(format!("copy it to {others} as replicas")));
+        }
+        changes
+    }
+
+    fn existing_postgres(self) -> Vec<ClusterChange> {
+        let is_new = |host: &&Host| self.facts.get(&host.name).is_some_and(|facts| !has_data(self.inventory, facts));
+        let new = names(self.inventory.with(Component::Postgres).filter(is_new));
+        let copy = (!new.is_empty()).then(|| quiet(format!("copy PostgreSQL from the leader to {new}")));
+        copy.into_iter().chain(self.shared_configuration()).collect()
+    }
+
+    /// Without a look inside PostgreSQL nobody can tell which parameters need a restart: then all of them might.
+    fn shared_configuration(self) -> Option<ClusterChange> {
+        let actual = self.view.config.known()?;
+        let differing = postgres::config_diff(&role::dynamic_config(self.inventory), actual);
+        if differing.is_empty() {
+            return None;
+        }
+        let restarts =
+            self.inside.is_none_or(|inside| !postgres::needs_restart(&differing, &inside.settings).is_empty());
+        let effect = if restarts { Effect::RollingRestart } else { Effect::Reload };
+        let detail = differing.iter().map(ToString::to_string).collect();
+        Some(ClusterChange { title: "change the configuration all members share".to_owned(), detail, effect })
+    }
+
+    fn database(self) -> Vec<ClusterChange> {
+        let changes = self.inside.map(|inside| inside.difference.changes.as_slice()).unwrap_or_default();
+        changes.iter().map(|change| quiet(change.to_string())).collect()
+    }
 }
 
 fn quiet(title: String) -> ClusterChange {
@@ -72,48 +109,4 @@ fn quiet(title: String) -> ClusterChange {
 
 fn names<'a>(hosts: impl Iterator<Item = &'a Host>) -> String {
     hosts.map(|host| host.name.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-fn new_etcd(inventory: &Inventory) -> ClusterChange {
-    quiet(format!("form a new etcd cluster of {}", names(inventory.with(Component::Etcd))))
-}
-
-fn new_postgres(inventory: &Inventory, facts: &BTreeMap<HostName, Facts>) -> Vec<ClusterChange> {
-    let Some(first) = bootstrap_host(inventory) else { return Vec::new() };
-    let version = facts.get(&first.name).and_then(|facts| inventory.postgresql_major(&facts.codename));
-    let version = version.map(|major| format!(" {major}")).unwrap_or_default();
-    let mut changes = vec![quiet(format!("initialise PostgreSQL{version} on {}, with data checksums", first.name))];
-    let others = names(inventory.with(Component::Postgres).filter(|host| host.name != first.name));
-    if !others.is_empty() {
-        changes.push(quiet(format!("copy it to {others} as replicas")));
-    }
-    changes
-}
-
-fn existing_postgres(
-    inventory: &Inventory,
-    facts: &BTreeMap<HostName, Facts>,
-    (view, inside): (&ClusterView, Option<&Inside>),
-) -> Vec<ClusterChange> {
-    let is_new = |host: &&Host| facts.get(&host.name).is_some_and(|facts| !has_data(inventory, facts));
-    let new = names(inventory.with(Component::Postgres).filter(is_new));
-    let mut changes = Vec::new();
-    if !new.is_empty() {
-        changes.push(quiet(format!("copy PostgreSQL from the leader to {new}")));
-    }
-    changes.extend(shared_configuration(inventory, view, inside));
-    changes
-}
-
-/// Without a look inside PostgreSQL nobody can tell which parameters need a restart: then all of them might.
-fn shared_configuration(inventory: &Inventory, view: &ClusterView, inside: Option<&Inside>) -> Option<ClusterChange> {
-    let actual = view.config.known()?;
-    let differing = postgres::config_diff(&role::dynamic_config(inventory), actual);
-    if differing.is_empty() {
-        return None;
-    }
-    let restarts = inside.is_none_or(|inside| !postgres::needs_restart(&differing, &inside.settings).is_empty());
-    let effect = if restarts { Effect::RollingRestart } else { Effect::Reload };
-    let detail = differing.iter().map(ToString::to_string).collect();
-    Some(ClusterChange { title: "change the configuration all members share".to_owned(), detail, effect })
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cluster_plan::{self, Started};
+use super::cluster_plan::{Known, Started};
 use super::stage::{Stage, by_stage};
 use crate::assets::Assets;
 use crate::cluster::postgres::{self, Inside, objects};
@@ -222,8 +222,8 @@ impl Surveyor<'_> {
             None if started.postgres => None,
             None => Some(Inside::after_bootstrap(&objects::desired(self.inventory, self.secrets))),
         };
-        let cluster = cluster_plan::changes(self.inventory, &facts, (&view, inside.as_ref()));
-        let plan = self.plan(&desired, &observed, cluster);
+        let known = Known { inventory: self.inventory, facts: &facts, view: &view, inside: inside.as_ref(), started };
+        let plan = self.plan(&desired, &observed, known.changes());
         let event = Kind::PlanMade { changes: plan.count(), hosts: plan.changed_hosts() };
         self.reporter.emit(event).await;
         Ok(Survey { fleet: Fleet::default(), unreachable, facts, desired, started, view, plan, warnings })

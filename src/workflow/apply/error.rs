@@ -1,0 +1,55 @@
+//! Why an apply did not reach its end.
+
+use crate::cluster::http::CallError;
+use crate::cluster::postgres::SqlError;
+use crate::cluster::verify::VerifyError;
+use crate::engine::ConvergeError;
+use crate::engine::wait::WaitError;
+use crate::error::{Exit, Fails};
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ApplyError {
+    /// Each host's failure is told when it happens; this closes the list.
+    #[error("\"{stage}\" failed on {}; later stages were not begun", hosts.join(", "))]
+    #[diagnostic(
+        code(xnat::apply::stage),
+        help("mend what is said about each host and run apply again: it goes on from here")
+    )]
+    Hosts { stage: &'static str, hosts: Vec<String>, failures: Vec<ConvergeError> },
+    #[error("interrupted; done: {}; still to do: {}", list(done), list(left))]
+    #[diagnostic(code(xnat::interrupted), help("run the same command again: it goes on from here"))]
+    Interrupted { done: Vec<&'static str>, left: Vec<&'static str> },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Wait(#[from] WaitError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Sql(#[from] SqlError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Verify(#[from] VerifyError),
+    #[error("there is no leader to talk to: {reason}")]
+    #[diagnostic(code(xnat::apply::no_leader), help("see `xnat-provision status`; then run apply again"))]
+    NoLeader { reason: String },
+}
+
+impl Fails for ApplyError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Hosts { failures, .. } => failures.iter().map(Fails::exit).max().unwrap_or(Exit::Failed),
+            Self::Interrupted { .. } => Exit::Interrupted,
+            Self::Wait(error) => error.exit(),
+            Self::Call(error) => error.exit(),
+            Self::Sql(error) => error.exit(),
+            Self::Verify(error) => error.exit(),
+            Self::NoLeader { .. } => Exit::Unhealthy,
+        }
+    }
+}
+
+fn list(titles: &[&str]) -> String {
+    if titles.is_empty() { "nothing".to_owned() } else { titles.join(", ") }
+}

@@ -1,0 +1,98 @@
+//! The part of a stage that is done on hosts: each brings its own resources to their wanted state.
+
+use std::time::Instant;
+
+use super::{ApplyError, StageRun};
+use crate::engine::{Converge, ConvergeError, for_each_host};
+use crate::names::HostName;
+use crate::report::{Kind, Outcome, failed, millis_since};
+use crate::workflow::cluster_plan;
+
+impl StageRun<'_> {
+    /// The hosts of the stage, as many at a time as the run may.
+    pub(super) async fn converge_hosts(&mut self) -> Result<(), ApplyError> {
+        self.converge(self.hosts(), self.parallel()).await
+    }
+
+    /// A new etcd cluster needs all its members at once: the first start waits for the others.
+    pub(super) async fn converge_etcd_members(&mut self) -> Result<(), ApplyError> {
+        let hosts = self.hosts();
+        let parallel = if self.apply.survey.started.etcd { self.parallel() } else { hosts.len() };
+        self.converge(hosts, parallel).await
+    }
+
+    /// In a cluster that exists already there is no first one.
+    pub(super) async fn converge_first_postgres_member(&mut self) -> Result<(), ApplyError> {
+        let Some(first) = self.first_postgres_member() else { return Ok(()) };
+        self.converge(vec![first.clone()], 1).await?;
+        self.wait_for_first_leader(&first).await
+    }
+
+    /// They are copied from the first. In a cluster that exists nothing is restarted, so all may be done at once.
+    pub(super) async fn converge_other_postgres_members(&mut self) -> Result<(), ApplyError> {
+        let first = self.first_postgres_member();
+        let others = self.hosts().into_iter().filter(|host| Some(host) != first.as_ref()).collect();
+        self.converge(others, self.parallel()).await
+    }
+
+    fn first_postgres_member(&self) -> Option<HostName> {
+        let first = cluster_plan::bootstrap_host(self.apply.inventory).map(|host| host.name.clone());
+        first.filter(|_| !self.apply.survey.started.postgres)
+    }
+
+    pub(super) fn hosts(&self) -> Vec<HostName> {
+        self.planned.hosts.keys().cloned().collect()
+    }
+
+    fn parallel(&self) -> usize {
+        self.apply.scope.parallel(self.apply.inventory)
+    }
+
+    /// All hosts finish, also when one fails; then the stage ends here.
+    async fn converge(&mut self, hosts: Vec<HostName>, parallel: usize) -> Result<(), ApplyError> {
+        let stage = &*self;
+        let results = for_each_host(hosts, parallel, |name| async move { stage.converge_host(&name).await }).await;
+        let mut failures = Vec::new();
+        let mut hosts = Vec::new();
+        for (name, result) in results {
+            match result {
+                Ok(count) => self.changed += count,
+                Err(error) => {
+                    hosts.push(name.to_string());
+                    failures.push(error);
+                }
+            }
+        }
+        if failures.is_empty() {
+            return Ok(());
+        }
+        Err(ApplyError::Hosts { stage: self.stage.title(), hosts, failures })
+    }
+
+    async fn converge_host(&self, name: &HostName) -> Result<usize, ConvergeError> {
+        let survey = self.apply.survey;
+        let Some(host) = survey.fleet.host(name) else { return Ok(0) };
+        let resources = survey.desired.get(name).and_then(|stages| stages.get(&self.stage));
+        let reporter = self.reporter.for_host(name);
+        let begun = Instant::now();
+        let converge = Converge {
+            host: &host,
+            resources: resources.map(Vec::as_slice).unwrap_or_default(),
+            approved: self.apply.approved,
+            reporter: &reporter,
+            cancel: self.apply.cancel,
+        };
+        let result = converge.run().await;
+        let outcome = match &result {
+            Ok(_) => Outcome::Ok,
+            Err(ConvergeError::Cancelled { .. }) => Outcome::Interrupted,
+            Err(error) => {
+                reporter.emit(failed(error, error.output())).await;
+                Outcome::Failed
+            }
+        };
+        let changed = *result.as_ref().unwrap_or(&0);
+        reporter.emit(Kind::HostFinished { outcome, changed, millis: millis_since(begun) }).await;
+        result
+    }
+}

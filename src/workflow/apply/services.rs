@@ -1,0 +1,139 @@
+//! The part of a stage that is done to the cluster: waiting for its services, and changing what lives inside them.
+
+use std::time::{Duration, Instant};
+
+use super::{ApplyError, StageRun};
+use crate::cluster::postgres::{self, objects};
+use crate::cluster::{self, Gather, Severity, etcd, patroni, verify};
+use crate::engine::wait::Wait;
+use crate::inventory::{Component, Host};
+use crate::names::HostName;
+use crate::report::{Kind, millis_since};
+use crate::role;
+
+impl StageRun<'_> {
+    pub(super) async fn wait_for_etcd_quorum(&mut self) -> Result<(), ApplyError> {
+        self.wait("the etcd quorum", Duration::from_secs(90), async |gather| etcd::quorum(gather).await.map(drop))
+            .await?;
+        self.changed += self.planned.cluster.len();
+        Ok(())
+    }
+
+    pub(super) async fn wait_for_first_leader(&self, first: &HostName) -> Result<(), ApplyError> {
+        self.wait("the first PostgreSQL member", Duration::from_secs(180), async |gather| {
+            patroni::led(gather, first).await.map(drop)
+        })
+        .await
+    }
+
+    /// A copy of a large database takes its time and goes on by itself; the reason shown says how it is doing.
+    pub(super) async fn wait_for_replicas(&mut self) -> Result<(), ApplyError> {
+        let changed_hosts = self.hosts();
+        self.wait("the PostgreSQL members to stream", Duration::from_secs(1800), async |gather| {
+            patroni::streaming(gather, &changed_hosts).await
+        })
+        .await?;
+        self.changed += self.planned.cluster.len();
+        Ok(())
+    }
+
+    /// What all members share lives in the DCS; what differs there is patched, nothing else is touched.
+    pub(super) async fn change_shared_configuration(&self) -> Result<(), ApplyError> {
+        let gather = self.gather();
+        let host = self.leader(&gather).await?;
+        let http = patroni::client(&gather, host).map_err(|reason| ApplyError::NoLeader { reason })?;
+        let actual = patroni::config(&http).await?;
+        let changes = postgres::config_diff(&role::dynamic_config(self.apply.inventory), &actual);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let patch = postgres::patch(&changes);
+        patroni::patch_config(&http, self.apply.approved, &patch).await?;
+        for change in changes {
+            self.tell("shared configuration", &change.to_string()).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn create_database(&mut self) -> Result<(), ApplyError> {
+        let gather = self.gather();
+        let leader = self.leader(&gather).await?;
+        let administrator =
+            postgres::administrator(&gather, leader).map_err(|reason| ApplyError::NoLeader { reason })?;
+        let desired = objects::desired(self.apply.inventory, self.apply.secrets);
+        let difference = objects::diff(&desired, &administrator.observe(&desired).await?);
+        for warning in difference.warnings {
+            self.reporter.emit(Kind::Warned { message: warning.text, help: Some(warning.help) }).await;
+        }
+        let mut changed = 0;
+        for change in difference.changes {
+            administrator.perform(self.apply.approved, &change).await?;
+            self.tell("database", &change.to_string()).await;
+            changed += 1;
+        }
+        self.changed += changed;
+        Ok(())
+    }
+
+    pub(super) async fn wait_until_usable(&self) -> Result<(), ApplyError> {
+        self.wait("a cluster clients can use", Duration::from_secs(60), async |gather| {
+            let health = cluster::assess(&cluster::gather(gather).await, gather.inventory);
+            // A host that is away is told at the end; it does not keep clients from working.
+            match health.problems.first() {
+                Some(problem) if problem.severity == Severity::Critical => Err(problem.text.clone()),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Write through every HAProxy as the application does, and read what was written.
+    pub(super) async fn prove_as_client(&mut self) -> Result<(), ApplyError> {
+        let gather = self.gather();
+        // One that is out of reach was left out with --limit, or the run would not have begun.
+        let reached = |host: &&Host| self.apply.survey.fleet.connections.contains_key(&host.name);
+        let balancers: Vec<&Host> = self.apply.inventory.with(Component::Haproxy).filter(reached).collect();
+        let checks = balancers.iter().map(|host| verify::through(&gather, host, self.apply.approved));
+        let mut evidence = Vec::new();
+        for proof in futures::future::join_all(checks).await {
+            let proof = proof?.0;
+            self.reporter.emit(Kind::OutputLine { line: proof.clone() }).await;
+            evidence.push(proof);
+        }
+        self.evidence.extend(evidence);
+        Ok(())
+    }
+
+    async fn tell(&self, resource: &str, summary: &str) {
+        let event = Kind::ChangeApplied { resource: resource.to_owned(), summary: summary.to_owned(), millis: 0 };
+        self.reporter.emit(event).await;
+    }
+
+    async fn leader<'g>(&self, gather: &Gather<'g>) -> Result<&'g Host, ApplyError> {
+        let name = patroni::leader(gather).await.map_err(|reason| ApplyError::NoLeader { reason })?;
+        let stranger = || ApplyError::NoLeader { reason: format!("{name} leads, and is not in the inventory") };
+        gather.inventory.host(&name).ok_or_else(stranger)
+    }
+
+    fn gather(&self) -> Gather<'_> {
+        self.apply.survey.gather(self.apply.inventory, self.apply.secrets)
+    }
+
+    async fn wait<F>(&self, what: &str, deadline: Duration, condition: F) -> Result<(), ApplyError>
+    where
+        F: AsyncFn(&Gather<'_>) -> Result<(), String>,
+    {
+        let title = format!("wait for {what}");
+        let begun = Instant::now();
+        self.reporter.emit(Kind::StepStarted { title: title.clone() }).await;
+        let wait = Wait {
+            what: what.to_owned(),
+            deadline,
+            interval: Duration::from_millis(500),
+            help: "see `xnat-provision status` and the units' journals on the hosts; then run apply again: it goes on from here".to_owned(),
+        };
+        wait.until(self.reporter, self.apply.cancel, || async { condition(&self.gather()).await }).await?;
+        self.reporter.emit(Kind::StepFinished { title, millis: millis_since(begun) }).await;
+        Ok(())
+    }
+}
