@@ -21,8 +21,6 @@ use crate::workflow::{Apply, Scope, Survey};
 )]
 pub struct Args {
     #[command(flatten)]
-    target: Target,
-    #[command(flatten)]
     scope: ScopeArgs,
     /// Do not ask
     #[arg(long, short)]
@@ -30,6 +28,8 @@ pub struct Args {
     /// Run this saved plan, and only while it still holds
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
+    #[command(flatten)]
+    target: Target,
 }
 
 /// Why a plan is not run.

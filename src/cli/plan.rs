@@ -16,12 +16,12 @@ use crate::report::Show;
 )]
 pub struct Args {
     #[command(flatten)]
-    target: Target,
-    #[command(flatten)]
     scope: ScopeArgs,
     /// Save the plan, for `apply --plan`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    target: Target,
 }
 
 pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
