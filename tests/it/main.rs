@@ -1,6 +1,7 @@
 //! Every fast test that looks at more than one module, in one binary. `tests/README.md` is the map.
 
 mod cli;
+mod docs;
 mod facts;
 mod inventory;
 mod lab;
