@@ -180,12 +180,16 @@ fn advice(host: &HostName, change: &Change, output: &str) -> String {
             "that version is not to be had: `ssh {host} apt-cache policy {}`; change the pin under [packages]",
             change.resource.name()
         )
-    } else if has("Could not get lock") {
-        format!("another package manager runs on {host}; wait for it, then run apply again")
+    } else if has("Could not get lock") || has("lock was locked by") {
+        format!(
+            "another package manager runs on {host}: `ssh {host} ps -C apt-get,apt,dpkg,unattended-upgr -o pid,etime,args`; wait for it, then run apply again"
+        )
     } else if has("Temporary failure resolving") || has("Failed to fetch") || has("Could not connect") {
         format!(
             "{host} cannot reach its package mirror: `ssh {host} apt-get update`; set a proxy under [packages] if one is needed"
         )
+    } else if has("another run of xnat-provision") {
+        format!("find it on {host}: `ssh {host} fuser -v /run/xnat-provision`; then run apply again")
     } else if change.resource.kind() == "unit" {
         format!("see `ssh {host} journalctl -u {} -e`; then run apply again", change.resource.name())
     } else {

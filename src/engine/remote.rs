@@ -55,7 +55,8 @@ impl Host for RemoteHost {
     }
 
     async fn perform(&self, _approved: &Approved, actions: &[Action]) -> Result<Performed, HostError> {
-        let script = Script::as_root("change the host", shell::actions(actions)).timeout(shell::deadline(actions));
+        let script = Script::as_root("change the host", shell::alone(&shell::actions(actions)));
+        let script = script.timeout(shell::deadline(actions));
         let output = self.run(script).await?;
         let done = shell::completed(actions, &output.stdout);
         if done == actions.len() && output.status == 0 {

@@ -67,6 +67,7 @@ fn whatever_stops_a_run_the_next_one_goes_on() {
     site.lab.ssh("db1", "test ! -e /usr/sbin/policy-rc.d && test ! -e /etc/etcd").expect(0);
     site.write(&good);
 
+    killed_while_installing(&site);
     two_at_once_and_an_interrupt(&site);
 
     let full = "mkdir -p /etc/patroni/xnat && mount -t tmpfs -o size=4k none /etc/patroni/xnat";
@@ -95,6 +96,15 @@ fn two_at_once_and_an_interrupt(site: &Site) {
     says(&said, &["interrupted", "done: ", "still to do: ", "Start etcd"]);
     // what was under way is finished: the packages are whole
     site.lab.ssh("db1", "test -z \"$(dpkg --audit)\" && dpkg -s patroni && test ! -e /usr/sbin/policy-rc.d").expect(0);
+}
+
+/// A controller that dies while its apt runs: apt goes on, and the next run waits for it.
+fn killed_while_installing(site: &Site) {
+    let mut run = site.spawn(&["apply", "--yes"]);
+    wait_until("dpkg unpacks packages", || site.lab.ssh("db1", "pgrep -x dpkg").status == 0);
+    run.kill().expect("it still runs");
+    run.wait().expect("it ends");
+    site.lab.ssh("db1", "pgrep -x apt-get && test -e /usr/sbin/policy-rc.d").expect(0);
 }
 
 /// A dead controller, in the middle of starting PostgreSQL.

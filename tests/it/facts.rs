@@ -216,14 +216,14 @@ fn a_machine_that_cannot_work_hears_every_reason() {
       use a host with amd64 or arm64
     Refuse dev: systemd is not its process 1
       use a machine or a system container that boots systemd; see with `ps -p 1`. Application containers (Docker) will not do
-    Refuse dev: an earlier installation of packages was cut off in the middle
-      finish it on the host: `dpkg --configure -a`
     Refuse dev: it has 300 MiB of memory, and its roles need 448 MiB
       give it more memory, or fewer roles
     Refuse dev: /var/lib/postgresql has 100 MiB free, and 1024 MiB are needed
       make room; see what takes it with `du -xh --max-depth=2 /var/lib/postgresql | sort -h | tail`
     Refuse dev: nginx listens on port 8008, which Patroni needs
       stop it (`ss -ltnp 'sport = :8008'` shows it), or choose another patroni.rest_port in the inventory
+    Warn dev: dpkg is at work, or an earlier installation of packages was cut off in the middle
+      apply goes on from there when it installs packages; otherwise finish it on the host: `dpkg --configure -a`
     "##);
 }
 

@@ -12,8 +12,23 @@ use crate::transport::quote;
 
 const APT_LOG: &str = "/var/log/xnat-provision-apt.log";
 
+/// How long to wait for a script of another run: as long as that may take to install packages.
+const ALONE_WAIT: Duration = INSTALL_DEADLINE;
+
 /// Packages may come over a slow line from a far mirror.
 const INSTALL_DEADLINE: Duration = Duration::from_secs(1800);
+
+/// One script at a time changes a host. One whose connection was cut goes on to the end of what it is at: it may still
+/// be installing packages, and takes its guard away when it is done. What it starts does not inherit the lock.
+pub fn alone(script: &str) -> String {
+    format!(
+        "install -d -m 0755 /run/xnat-provision || exit
+exec 9</run/xnat-provision
+flock -w {seconds} 9 || {{ echo 'waited {seconds} s for another run of xnat-provision on this host' >&2; exit 75; }}
+{script}",
+        seconds = ALONE_WAIT.as_secs()
+    )
+}
 
 /// The script that performs `actions` in order and stops at the first that fails.
 pub fn actions(actions: &[Action]) -> String {
@@ -24,8 +39,11 @@ pub fn actions(actions: &[Action]) -> String {
             [one, ..] => single(one),
             [] => String::new(),
         };
-        let _ =
-            write!(script, "( set -e\n{body}\n) >&2\nrc=$?; [ $rc -eq 0 ] || exit $rc\necho {}\n", marks(group.len()));
+        let _ = write!(
+            script,
+            "( set -e\n{body}\n) >&2 9>&-\nrc=$?; [ $rc -eq 0 ] || exit $rc\necho {}\n",
+            marks(group.len())
+        );
     }
     script
 }
@@ -48,7 +66,7 @@ pub fn deadline(actions: &[Action]) -> Duration {
     };
     let installs = actions.iter().any(|action| matches!(action, Action::InstallPackage(_)));
     let base = if installs { INSTALL_DEADLINE } else { Duration::from_secs(60) };
-    base + actions.iter().map(each).sum::<Duration>()
+    ALONE_WAIT + base + actions.iter().map(each).sum::<Duration>()
 }
 
 /// Neighbouring installations are one apt run; everything else stands alone.
@@ -132,7 +150,8 @@ sync -- \"$dir\"",
 }
 
 /// One apt run for everything. Nothing it installs may start by itself: Debian would start a one-member etcd, HAProxy,
-/// and a PostgreSQL cluster of its own. apt's talk goes to a file, so that a cut connection does not kill it mid-way.
+/// and a PostgreSQL cluster of its own. apt's talk goes to a file, so that a cut connection does not kill it mid-way;
+/// the next run then waits for it, and finishes what a power cut left half done.
 fn install(group: &[Action]) -> String {
     let wanted: Vec<String> = group
         .iter()
@@ -152,15 +171,28 @@ printf '%s\\n' '#!/bin/sh' {mark} 'exit 101' >{GUARD}
 chmod 755 {GUARD}
 unguard() {{ {restore}; }}
 trap unguard EXIT
-apt() {{ \"$@\" >>\"$log\" 2>&1 </dev/null || {{ tail -n 30 \"$log\"; exit 100; }}; }}
+{APT}
 apt dpkg --configure -a --force-confold
-apt apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 update
-apt apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-confdef -o APT::Install-Recommends=false install -- {wanted}",
+apt apt-get -q -o Acquire::Retries=3 update
+apt apt-get -q -y -o Acquire::Retries=3 -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-confdef -o APT::Install-Recommends=false install -- {wanted}",
         mark = quote::sh(GUARD_MARK),
         restore = restore_guard(),
         wanted = wanted.join(" "),
     )
 }
+
+/// Run a package tool. dpkg and `apt-get update` give up at once when another holds their lock, as apt's daily timer
+/// does for minutes after a boot: so it is tried again, for five minutes.
+const APT: &str = r#"apt() {
+  tries=300
+  until "$@" >>"$log" 2>&1 </dev/null; do
+    held=$(tail -n 6 "$log" | grep 'Could not get lock\|lock was locked by' | tail -n 1)
+    [ -n "$held" ] || { tail -n 30 "$log"; exit 100; }
+    [ $tries -gt 0 ] || { echo "waited 300 s for the package manager: $held"; exit 100; }
+    tries=$((tries - 1))
+    sleep 1
+  done
+}"#;
 
 fn restore_guard() -> String {
     format!("rm -f {GUARD}; if [ -e {GUARD}.xnat-saved ]; then mv -f {GUARD}.xnat-saved {GUARD}; fi")
@@ -205,4 +237,31 @@ fn start_unit(verb: &str, start: &UnitStart) -> String {
 mv -f -- {stamp}.new {stamp}",
         seconds = start.timeout.as_secs().max(1),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::APT;
+
+    /// The tool is a script that fails as `body` says; `sleep` is not what is tested.
+    fn apt(body: &str) -> std::process::Output {
+        let script = format!(
+            "log=$(mktemp)\nsleep() {{ :; }}\n{APT}\n{body}\n( set -e\napt tool\n)\nrc=$?\nrm -f $log\nexit $rc"
+        );
+        std::process::Command::new("sh").args(["-c", &script]).output().expect("sh runs")
+    }
+
+    #[test]
+    fn a_held_lock_is_waited_for_and_any_other_failure_is_not() {
+        let held = "echo 'E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt-get)' >&2";
+        let output = apt(&format!("n=0; tool() {{ n=$((n + 1)); [ $n -gt 3 ] || {{ {held}; return 100; }}; }}"));
+        assert!(output.status.success(), "{output:?}");
+        let output = apt(&format!("tool() {{ {held}; return 100; }}"));
+        assert_eq!(output.status.code(), Some(100));
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.starts_with("waited 300 s for the package manager: E: Could not get lock"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        let output = apt("n=0; tool() { n=$((n + 1)); echo \"try $n: no such package\"; return 100; }");
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(100), &b"try 1: no such package\n"[..]));
+    }
 }

@@ -5,7 +5,7 @@ mod action;
 mod answer;
 mod probe;
 
-pub use action::{actions, completed, deadline};
+pub use action::{actions, alone, completed, deadline};
 pub use answer::answers;
 pub use probe::probes;
 

@@ -91,10 +91,11 @@ pub(super) fn package_manager(subject: &Subject<'_>) -> Vec<Refusal> {
         return vec![subject.refuse("xnat::preflight::no_apt", "there is no apt-get", help)];
     }
     if subject.facts.packages_interrupted {
-        return vec![subject.refuse(
+        // An `apply` that has something to install waits for the one and finishes the other.
+        return vec![subject.warn(
             "xnat::preflight::packages_interrupted",
-            "an earlier installation of packages was cut off in the middle",
-            "finish it on the host: `dpkg --configure -a`",
+            "dpkg is at work, or an earlier installation of packages was cut off in the middle",
+            "apply goes on from there when it installs packages; otherwise finish it on the host: `dpkg --configure -a`",
         )];
     }
     Vec::new()
