@@ -138,7 +138,8 @@ fn bring_up(up: Up, globals: &Globals) -> Result<Exit, Failure> {
         out::text(&format!("{}\n", made.inventory.display()))?;
     }
     let inventory = made.inventory.display();
-    say(&format!("{} hosts are ready; next: xnat-provision apply {inventory}", made.hosts.len()));
+    let hosts = crate::report::text::count(made.hosts.len(), "host");
+    say(&format!("{hosts} ready; next: xnat-provision apply {inventory}",));
     Ok(Exit::Ok)
 }
 

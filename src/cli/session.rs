@@ -10,11 +10,13 @@ use super::{Failure, Globals};
 use tokio::task::JoinHandle;
 
 use crate::assets::Assets;
+use crate::cluster::postgres::unasked_parameters;
 use crate::engine::{Cancel, Connector};
 use crate::error::{Exit, Fails};
 use crate::inventory::Inventory;
 use crate::names::HostName;
 use crate::report::{self, Kind, Outcome, Redactor, Registration, Reporter, Running, Show, millis_since};
+use crate::role;
 use crate::vault::{self, Secrets};
 use crate::workflow::{Scope, Survey, SurveyError, Surveyor};
 
@@ -113,6 +115,12 @@ impl Session {
         }
     }
 
+    fn unasked(&self, survey: &Survey) -> Vec<String> {
+        let desired = role::dynamic_config(&self.inventory);
+        let actual = survey.view.config.known();
+        actual.map(|actual| unasked_parameters(&desired, actual)).unwrap_or_default()
+    }
+
     pub async fn survey(&self, scope: &Scope) -> Result<Survey, SurveyError> {
         let survey = match self.surveyor(scope).survey().await {
             Ok(survey) => survey,
@@ -127,6 +135,13 @@ impl Session {
         for finding in &survey.warnings {
             let reporter = self.reporter.for_host(&finding.host);
             reporter.emit(Kind::Warned { message: finding.message.clone(), help: Some(finding.help.clone()) }).await;
+        }
+        for parameter in self.unasked(&survey) {
+            let message =
+                format!("all members share {parameter}, which the inventory does not say; it is left as it is");
+            let help =
+                "say it under [postgresql] parameters, or remove it: `patronictl edit-config` on a PostgreSQL host";
+            self.reporter.emit(Kind::Warned { message, help: Some(help.to_owned()) }).await;
         }
         Ok(survey)
     }

@@ -1,4 +1,7 @@
-//! How many members a quorum needs and how many it can lose. Pure arithmetic.
+//! How many members a quorum needs and how many it can lose, and who is not a member yet. Pure.
+
+use super::view::ClusterView;
+use crate::inventory::{Component, Inventory};
 
 /// The smallest number of voters that can decide anything.
 pub const fn majority(voters: usize) -> usize {
@@ -9,6 +12,19 @@ pub const fn majority(voters: usize) -> usize {
 /// None when there is no quorum now.
 pub const fn may_lose(voters: usize, up: usize) -> Option<usize> {
     up.checked_sub(majority(voters))
+}
+
+/// Hosts of the inventory that no running etcd has for a member, and the members there are. Told by peer address: a
+/// member that has never started has no name yet. Nobody is new while no etcd answers.
+pub fn new_etcd_members(view: &ClusterView, inventory: &Inventory) -> (Vec<String>, Vec<String>) {
+    let known: Vec<_> = view.etcd.iter().filter_map(|seen| seen.answer.known()).flat_map(|m| &m.membership).collect();
+    let authority = |address: &str| format!("://{}", super::http::authority(address, inventory.etcd.peer_port));
+    let is_member =
+        |address: &str| known.iter().flat_map(|listed| &listed.peer_urls).any(|url| url.ends_with(&authority(address)));
+    let hosts = inventory.with(Component::Etcd);
+    let (members, new): (Vec<_>, Vec<_>) = hosts.partition(|host| known.is_empty() || is_member(&host.address));
+    let names = |hosts: Vec<&crate::inventory::Host>| hosts.iter().map(|host| host.name.to_string()).collect();
+    (names(new), names(members))
 }
 
 #[cfg(test)]

@@ -177,16 +177,6 @@ impl Resource {
             Self::Command(it) => it.diff(seen),
         }
     }
-
-    /// Whether what was observed of this resource may be stale once an earlier one on the host has changed
-    /// (pyinfra's trap): such a resource is probed again before it is acted on.
-    pub fn depends_on_earlier(&self) -> bool {
-        match self {
-            Self::Unit(_) | Self::Command(_) => true,
-            Self::File(it) => it.frozen_by.is_some(),
-            _ => false,
-        }
-    }
 }
 
 /// Changes planned before this one on the same host, as far as later resources care.

@@ -7,7 +7,7 @@ use super::cluster_plan::{Known, Started};
 use super::stage::{Stage, by_stage};
 use crate::assets::Assets;
 use crate::cluster::postgres::{self, Inside, objects};
-use crate::cluster::{self, ClusterView, Gather};
+use crate::cluster::{self, ClusterView, Gather, safety};
 use crate::engine::{Cancel, Connector, Dialer, Fleet, Host as _, HostError, for_each_host};
 use crate::error::{Exit, Fails};
 use crate::facts::{Facts, preflight};
@@ -81,6 +81,10 @@ pub enum SurveyError {
     #[error("there is no host {name} in the inventory{}", suggestion(suggested))]
     #[diagnostic(code(xnat::scope::unknown_host), help("hosts: {}", known.join(", ")))]
     UnknownHost { name: HostName, suggested: Option<String>, known: Vec<String> },
+    /// It would start with an initial cluster of its own: two stores where Patroni believes in one.
+    #[error("{} would be new in the etcd cluster of {}, and adding members to a running etcd is not built yet; nothing was changed", new.join(", "), members.join(", "))]
+    #[diagnostic(code(xnat::survey::etcd_members), help("take the role \"etcd\" away from {} in the inventory", new.join(", ")))]
+    NewEtcdMembers { new: Vec<String>, members: Vec<String> },
     #[error("{step} needs all of {}, and --limit leaves out {}", all.join(", "), missing.join(", "))]
     #[diagnostic(
         code(xnat::scope::cut),
@@ -121,6 +125,7 @@ impl Fails for SurveyError {
             }
             Self::Interrupted => Exit::Interrupted,
             Self::Role(error) => error.exit(),
+            Self::NewEtcdMembers { .. } => Exit::Failed,
             Self::UnknownHost { .. } | Self::Cut { .. } => Exit::Usage,
         }
     }
@@ -217,6 +222,7 @@ impl Surveyor<'_> {
         let unreachable = fleet.reasons();
         let started = Started::of(self.inventory, &facts, &view);
         self.check_cut(started)?;
+        self.check_etcd_members(&view)?;
         let inside = match view.leader() {
             Some(leader) => inside.remove(&leader.host),
             None if started.postgres => None,
@@ -315,6 +321,11 @@ impl Surveyor<'_> {
             }
         }
         Ok(())
+    }
+
+    fn check_etcd_members(&self, view: &ClusterView) -> Result<(), SurveyError> {
+        let (new, members) = safety::new_etcd_members(view, self.inventory);
+        if new.is_empty() { Ok(()) } else { Err(SurveyError::NewEtcdMembers { new, members }) }
     }
 
     fn plan(

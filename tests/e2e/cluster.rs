@@ -206,6 +206,14 @@ fn a_change_that_would_interrupt_is_refused(site: &Site) {
     site.write(&format!("{original}\n[etcd]\nheartbeat_interval = \"200ms\"\nelection_timeout = \"2s\"\n"));
     let refused = site.run(&["apply", "--yes"]).expect(1);
     assert!(refused.stderr.contains("etcd.service"), "{}", refused.stderr);
+    // a member that was started with an initial cluster of its own would be a second store
+    site.write(&original.replace("[\"haproxy\"]", "[\"haproxy\", \"etcd\"]"));
+    let refused = site.run(&["plan"]).expect(1);
+    assert!(refused.stderr.contains("lb1 would be new in the etcd cluster of db1, db2, db3"), "{}", refused.stderr);
+    // what is taken out of the inventory is not silently kept
+    site.write(&original.replace("work_mem = \"8MB\"", ""));
+    let kept = site.run(&["plan"]).expect(0);
+    assert!(kept.stderr.contains("work_mem = 8MB, which the inventory does not say"), "{}", kept.stderr);
     site.write(&original);
     site.run(&["plan"]).expect(0);
 }

@@ -8,7 +8,7 @@ pub mod server;
 pub mod settings;
 
 pub use inside::{Inside, administrator, look};
-pub use settings::{config_diff, needs_restart, patch};
+pub use settings::{config_diff, needs_restart, patch, unasked_parameters};
 
 use std::time::Duration;
 

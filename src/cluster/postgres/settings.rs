@@ -59,11 +59,6 @@ impl ConfigChange {
 
 impl std::fmt::Display for ConfigChange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text = |value: &Option<Value>| match value {
-            None => "(unset)".to_owned(),
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-        };
         write!(f, "{}: {} → {}", self.path.join("."), text(&self.old), text(&self.new))
     }
 }
@@ -93,6 +88,23 @@ fn compare(path: &mut Vec<String>, desired: &Value, actual: Option<&Value>, chan
     if !same {
         let new = (!desired.is_null()).then(|| desired.clone());
         changes.push(ConfigChange { path: path.clone(), old: actual.cloned(), new });
+    }
+}
+
+/// PostgreSQL parameters that are set for all members and that nobody asked for: taken out of the inventory, or put
+/// there by hand. `name = value`.
+pub fn unasked_parameters(desired: &Value, actual: &Value) -> Vec<String> {
+    let parameters = |config: &Value| config.pointer("/postgresql/parameters").and_then(Value::as_object).cloned();
+    let wanted = parameters(desired).unwrap_or_default();
+    let set = parameters(actual).unwrap_or_default().into_iter().filter(|(name, _)| !wanted.contains_key(name));
+    set.map(|(name, value)| format!("{name} = {}", text(&Some(value)))).collect()
+}
+
+fn text(value: &Option<Value>) -> String {
+    match value {
+        None => "(unset)".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
     }
 }
 
@@ -150,6 +162,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn parameters_nobody_asked_for_are_named() {
+        let desired = json!({ "ttl": 30, "postgresql": { "parameters": { "max_connections": 200 } } });
+        let actual =
+            json!({ "ttl": 20, "postgresql": { "parameters": { "max_connections": 100, "work_mem": "8MB" } } });
+        assert_eq!(unasked_parameters(&desired, &actual), ["work_mem = 8MB"]);
+        assert_eq!(unasked_parameters(&desired, &json!({})), Vec::<String>::new());
+    }
 
     fn texts(desired: Value, actual: Value) -> Vec<String> {
         config_diff(&desired, &actual).iter().map(ToString::to_string).collect()

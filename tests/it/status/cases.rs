@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use insta::assert_snapshot;
-use xnat_provision::cluster::{Answer, ClusterView, Severity, assess, endpoints, etcd, patroni};
+use xnat_provision::cluster::{Answer, ClusterView, Severity, assess, endpoints, etcd, patroni, safety};
 use xnat_provision::inventory::{Component, Inventory, Synchronous};
 use xnat_provision::names::HostName;
 
@@ -162,6 +162,21 @@ async fn rarer_cases() {
     no database
       Critical: the database xnat does not exist on the leader db2
     ");
+}
+
+#[tokio::test]
+async fn a_host_that_is_no_etcd_member_yet_is_told_from_those_that_are() {
+    let recording = Arc::new(recording("trixie-healthy"));
+    let (view, _) = Hosts::new(&recording).look(&recording).await;
+    let mut inventory = inventory();
+    assert_eq!(safety::new_etcd_members(&view, &inventory).0, Vec::<String>::new());
+    let balancer = inventory.hosts.iter_mut().find(|host| host.name.as_str() == "lb1").expect("recorded");
+    balancer.components.insert(Component::Etcd);
+    let (new, members) = safety::new_etcd_members(&view, &inventory);
+    assert_eq!((new.join(" "), members.join(" ")), ("lb1".to_owned(), "db1 db2 db3".to_owned()));
+    // nobody answers, as before the first start: nobody is new
+    let silent = ClusterView { etcd: Vec::new(), ..view };
+    assert_eq!(safety::new_etcd_members(&silent, &inventory).0, Vec::<String>::new());
 }
 
 #[test]
