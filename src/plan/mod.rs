@@ -44,6 +44,13 @@ pub struct ClusterChange {
 }
 
 impl Plan {
+    /// One more thing that will happen to the cluster in the stage of that title.
+    pub fn add_to(&mut self, title: &str, change: ClusterChange) {
+        if let Some(stage) = self.stages.iter_mut().find(|stage| stage.title == title) {
+            stage.cluster.push(change);
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.count() == 0
     }

@@ -60,9 +60,11 @@ impl Fails for VaultError {
 
 /// Everything wrong with the content, at once. The text it points into is masked.
 #[derive(Debug, Error)]
-#[error("the secrets file {} cannot be used", path.display())]
+#[error("the secrets file {} cannot be used{}", path.display(), lacking(missing))]
 pub struct BadContent {
     pub path: PathBuf,
+    /// Passwords that are not there have no place to point at.
+    pub missing: Vec<&'static str>,
     pub problems: Vec<Problem>,
     pub masked: NamedSource<String>,
 }
@@ -93,6 +95,10 @@ impl Diagnostic for BadContent {
         let label = |p: &Problem| LabeledSpan::new_with_span(Some(p.what.clone()), p.span.clone());
         Some(Box::new(self.problems.iter().map(label)))
     }
+}
+
+fn lacking(missing: &[&str]) -> String {
+    if missing.is_empty() { String::new() } else { format!(": it has no {}", missing.join(", no ")) }
 }
 
 fn directory(path: &std::path::Path) -> String {

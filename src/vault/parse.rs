@@ -14,11 +14,14 @@ use crate::secret::Secret;
 
 /// Read the secrets, or say everything that is wrong with them.
 pub fn parse(path: &Path, text: &str) -> Result<Secrets, VaultError> {
+    let mut missing = Vec::new();
     let problems = match DeTable::parse(text) {
         Ok(table) => {
-            let problems = problems(table.get_ref(), text.len());
+            let problems = problems(table.get_ref());
+            missing.extend(Secrets::names().filter(|name| !table.get_ref().contains_key(*name)));
             let value = |name: &str| table.get_ref().get(name).and_then(|value| value.get_ref().as_str());
             if problems.is_empty()
+                && missing.is_empty()
                 && let Ok(secrets) = Secrets::try_each(|name| value(name).map(Secret::new).ok_or(()))
             {
                 return Ok(secrets);
@@ -31,10 +34,10 @@ pub fn parse(path: &Path, text: &str) -> Result<Secrets, VaultError> {
         }
     };
     let masked = NamedSource::new(path.display().to_string(), mask(text));
-    Err(VaultError::Content(Box::new(BadContent { path: path.to_owned(), problems, masked })))
+    Err(VaultError::Content(Box::new(BadContent { path: path.to_owned(), missing, problems, masked })))
 }
 
-fn problems(table: &DeTable<'_>, end: usize) -> Vec<Problem> {
+fn problems(table: &DeTable<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (name, value) in table {
         // An unknown name is not repeated: it may be a password on the wrong side of the `=`.
@@ -44,9 +47,6 @@ fn problems(table: &DeTable<'_>, end: usize) -> Vec<Problem> {
             Some(("this name is not known".to_owned(), name.span()))
         };
         problems.extend(wrong.map(|(what, span)| Problem { what, span }));
-    }
-    for name in Secrets::names().filter(|name| !table.contains_key(*name)) {
-        problems.push(Problem { what: format!("`{name}` is missing"), span: end..end });
     }
     problems.sort_by_key(|problem| problem.span.start);
     problems

@@ -156,7 +156,7 @@ fn every_mistake_is_told_and_no_password_shown() {
     assert_snapshot!(shown, @r#"
     xnat::vault::content
 
-      x the secrets file DIR/xnat.secrets.toml cannot be used
+      x the secrets file DIR/xnat.secrets.toml cannot be used: it has no application
         ,-[DIR/xnat.secrets.toml:7:13]
       6 | * ************ ********* ********
       7 | superuser = *********

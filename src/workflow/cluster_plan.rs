@@ -97,10 +97,16 @@ impl Known<'_> {
         Some(ClusterChange { title: "change the configuration all members share".to_owned(), detail, effect })
     }
 
+    /// Nothing, when no leader could be asked: see [`unseen_database`].
     fn database(self) -> Vec<ClusterChange> {
         let changes = self.inside.map(|inside| inside.difference.changes.as_slice()).unwrap_or_default();
         changes.iter().map(|change| quiet(change.to_string())).collect()
     }
+}
+
+/// When no leader can be asked yet, as after a run that was cut off while PostgreSQL started.
+pub fn unseen_database(inventory: &Inventory) -> ClusterChange {
+    quiet(format!("create what is missing of database {} (no leader can be asked yet)", inventory.database.name))
 }
 
 fn quiet(title: String) -> ClusterChange {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cluster_plan::{Known, Started};
+use super::cluster_plan::{self, Known, Started};
 use super::stage::{Stage, by_stage};
 use crate::assets::Assets;
 use crate::cluster::postgres::{self, Inside, objects};
@@ -229,7 +229,10 @@ impl Surveyor<'_> {
             None => Some(Inside::after_bootstrap(&objects::desired(self.inventory, self.secrets))),
         };
         let known = Known { inventory: self.inventory, facts: &facts, view: &view, inside: inside.as_ref(), started };
-        let plan = self.plan(&desired, &observed, known.changes());
+        let mut plan = self.plan(&desired, &observed, known.changes());
+        if inside.is_none() && !plan.is_empty() {
+            plan.add_to(Stage::Database.title(), cluster_plan::unseen_database(self.inventory));
+        }
         let event = Kind::PlanMade { changes: plan.count(), hosts: plan.changed_hosts() };
         self.reporter.emit(event).await;
         Ok(Survey { fleet: Fleet::default(), unreachable, facts, desired, started, view, plan, warnings })

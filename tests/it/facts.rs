@@ -172,10 +172,18 @@ fn a_recorded_member_is_accepted_by_its_own_cluster_and_by_no_other() {
         let mut inventory = inventory("single");
         inventory.hosts[0].address.clone_from(&facts.addresses[0]);
         let other = preflight_in(&inventory, &facts);
-        assert!(other.contains("it is set up for the Patroni cluster"), "{other}");
+        let refusals: Vec<&str> = other.lines().filter(|line| line.starts_with("Refuse")).collect();
+        let renamed =
+            format!("Refuse dev: it is a member of the cluster \"{cluster}\", and the inventory's is \"xnat-dev\"");
+        assert_eq!(refusals[0], renamed, "{other}");
+        assert!(!other.contains("pg_dropcluster") && !other.contains("mv /"), "nobody is told to remove it: {other}");
         inventory.cluster = cluster.into();
         inventory.etcd.data_dir = format!("/var/lib/etcd/{cluster}");
         assert_eq!(preflight_in(&inventory, &facts), "", "{name}");
+        inventory.postgresql.version = Some(16);
+        let upgrade = preflight_in(&inventory, &facts);
+        assert!(upgrade.contains("and the inventory asks for another major version"), "{upgrade}");
+        assert!(!upgrade.contains("pg_dropcluster"), "nobody is told to drop it: {upgrade}");
     }
 }
 

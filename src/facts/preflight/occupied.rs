@@ -67,7 +67,8 @@ pub(super) fn ports(subject: &Subject<'_>) -> Vec<Refusal> {
 }
 
 pub(super) fn databases(subject: &Subject<'_>) -> Vec<Refusal> {
-    if !subject.host.components.contains(&Component::Postgres) {
+    // What belongs to a cluster of ours under another name is told once, by `coordination`.
+    if !subject.host.components.contains(&Component::Postgres) || renamed(subject).is_some() {
         return Vec::new();
     }
     let (facts, cluster) = (subject.facts, &subject.inventory.cluster);
@@ -106,8 +107,27 @@ pub(super) fn databases(subject: &Subject<'_>) -> Vec<Refusal> {
     found
 }
 
+/// The cluster this host was made a member of by this program, when that is not the inventory's.
+fn renamed<'a>(subject: &Subject<'a>) -> Option<&'a String> {
+    let ours = subject.facts.patroni.iter().filter(|(path, _)| path.starts_with("/etc/patroni/xnat/"));
+    ours.map(|(_, scope)| scope).find(|scope| **scope != subject.inventory.cluster)
+}
+
+/// This cluster's own PostgreSQL, of another major version than the inventory's: nobody is to drop or move that one.
+fn other_version(subject: &Subject<'_>, directory: &str) -> Option<Refusal> {
+    let cluster = &subject.inventory.cluster;
+    let (version, _) = debian_cluster(directory).filter(|(_, name)| name == cluster)?;
+    let managed = subject.facts.patroni.values().any(|scope| scope == cluster);
+    let message = format!("the cluster runs PostgreSQL {version}, and the inventory asks for another major version");
+    let help = format!("set `version = {version}` under [postgresql]: apply does not upgrade a database");
+    managed.then(|| subject.refuse("xnat::preflight::other_version", message, help))
+}
+
 fn foreign_postgresql(subject: &Subject<'_>, listener: &Listener, why: &str) -> Refusal {
     let directory = listener.directory.as_deref().unwrap_or("an unknown directory");
+    if let Some(own) = other_version(subject, directory) {
+        return own;
+    }
     let version = subject.facts.postgres_data.get(directory).map(|version| format!(" {version}")).unwrap_or_default();
     let message =
         format!("another PostgreSQL{version} with its data in {directory} listens on port {}: {why}", listener.port);
@@ -140,6 +160,13 @@ fn drop_or_disable(path: &str, version: &str) -> String {
 
 pub(super) fn coordination(subject: &Subject<'_>) -> Vec<Refusal> {
     let (facts, inventory) = (subject.facts, subject.inventory);
+    if let Some(name) = renamed(subject) {
+        return vec![subject.refuse(
+            "xnat::preflight::renamed",
+            format!("it is a member of the cluster \"{name}\", and the inventory's is \"{}\"", inventory.cluster),
+            format!("a cluster cannot be renamed: set `name = \"{name}\"` under [cluster], or use another host for another cluster"),
+        )];
+    }
     let mut found = Vec::new();
     let foreign = facts.patroni.iter().find(|(_, scope)| **scope != inventory.cluster);
     if let Some((path, scope)) = foreign.filter(|_| subject.host.components.contains(&Component::Postgres)) {
@@ -166,6 +193,10 @@ fn etcd(subject: &Subject<'_>) -> Option<Refusal> {
     let place = other.map_or("an unknown directory", String::as_str);
     if runs {
         let help = match other {
+            // Debian's own; any other may be this cluster's, whose data_dir was changed in the inventory.
+            Some(path) if path != "/var/lib/etcd/default" => format!(
+                "if it is this cluster's own, set `data_dir = \"{path}\"` under [etcd]; if not, use another host or other ports: [etcd] client_port, peer_port"
+            ),
             Some(path) => format!(
                 "see who uses it: `etcdctl get / --prefix --keys-only --limit 10`. If nobody does, as after installing Debian's package: `systemctl disable --now etcd && mv {path} {path}.old`. If somebody does, use another host or other ports: [etcd] client_port, peer_port"
             ),

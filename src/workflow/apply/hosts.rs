@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{ApplyError, StageRun};
+use crate::cluster::etcd;
 use crate::engine::{Converge, ConvergeError, for_each_host};
 use crate::names::HostName;
 use crate::report::{Kind, Outcome, failed, millis_since};
@@ -14,10 +15,12 @@ impl StageRun<'_> {
         self.converge(self.hosts(), self.parallel()).await
     }
 
-    /// A new etcd cluster needs all its members at once: the first start waits for the others.
+    /// Without a quorum the start of a member waits for the others, so they are started at once: those of a new cluster,
+    /// and those of one whose first start was cut short.
     pub(super) async fn converge_etcd_members(&mut self) -> Result<(), ApplyError> {
         let hosts = self.hosts();
-        let parallel = if self.apply.survey.started.etcd { self.parallel() } else { hosts.len() };
+        let quorum = etcd::quorum(&self.gather()).await;
+        let parallel = if quorum.is_ok() { self.parallel() } else { hosts.len() };
         self.converge(hosts, parallel).await
     }
 

@@ -56,6 +56,8 @@ impl StageRun<'_> {
     }
 
     pub(super) async fn create_database(&mut self) -> Result<(), ApplyError> {
+        // A run that was cut off may have left PostgreSQL starting.
+        self.wait("a leader", Duration::from_secs(180), async |gather| patroni::leader(gather).await.map(drop)).await?;
         let gather = self.gather();
         let leader = self.leader(&gather).await?;
         let administrator =
@@ -115,7 +117,7 @@ impl StageRun<'_> {
         gather.inventory.host(&name).ok_or_else(stranger)
     }
 
-    fn gather(&self) -> Gather<'_> {
+    pub(super) fn gather(&self) -> Gather<'_> {
         self.apply.survey.gather(self.apply.inventory, self.apply.secrets)
     }
 
