@@ -10,7 +10,7 @@ use super::host::{ActionFailure, Host, HostError, Performed};
 use crate::approval::Approved;
 use crate::names::HostName;
 use crate::resource::{
-    Action, Observations, Observed, PackageState, PathKind, PathState, Probe, UnitStart, UnitState, WatchedFile, sha256,
+    Action, Observations, Observed, PackageState, PathKind, PathState, Probe, UnitStart, UnitState, WatchedFile, WriteFile, sha256,
 };
 
 /// The state of a simulated machine.
@@ -22,8 +22,10 @@ pub struct Machine {
     pub users: BTreeSet<String>,
     pub sysctls: BTreeMap<String, String>,
     pub units: BTreeMap<String, UnitRecord>,
-    /// Commands whose `unless` holds: those that were run (`unless` by `run`).
-    pub ran: BTreeSet<String>,
+    /// Checks that hold: of every command that was run, the one it makes true.
+    pub holds: BTreeSet<String>,
+    /// Command → the check it makes true; a command that is not in here makes true what reads like itself.
+    pub makes: BTreeMap<String, String>,
     pub guard_left: bool,
     /// A clock that moves with every action, so that "written before the start" can be told.
     pub now: i64,
@@ -123,7 +125,7 @@ impl Machine {
                 Observed::Sysctl { now: value.clone(), at_boot: value }
             }
             Probe::Unit { name, files } => Observed::Unit(self.unit(name, files)),
-            Probe::Check { command } => Observed::Check { holds: self.ran.contains(command) },
+            Probe::Check { command } => Observed::Check { holds: self.holds.contains(command) },
         }
     }
 
@@ -148,12 +150,12 @@ impl Machine {
         self.now += 1;
         match action {
             Action::MakeDirectory { path, owner, group, mode } => {
-                let node = self.node(PathKind::Directory, (owner, group, *mode), "");
+                let (owner, group, content) = (owner.clone(), group.clone(), String::new());
+                let node = Node { kind: PathKind::Directory, owner, group, mode: *mode, content, modified: self.now };
                 self.paths.insert(path.clone(), node);
             }
             Action::WriteFile(file) => {
-                let node = self.node(PathKind::File, (&file.owner, &file.group, file.mode), &file.content);
-                self.paths.insert(file.path.clone(), node);
+                self.paths.insert(file.path.clone(), self.written(file));
             }
             Action::SetOwnership { path, owner, group, mode } => {
                 if let Some(node) = self.paths.get_mut(path) {
@@ -175,13 +177,19 @@ impl Machine {
             Action::StopUnit { name } => self.record(name).active = false,
             Action::StartUnit(start) | Action::RestartUnit(start) => self.start(start),
             Action::ReloadUnit(start) => self.stamp(start),
-            Action::RunCommand { run } => _ = self.ran.insert(run.clone()),
+            Action::RunCommand { run } => _ = self.holds.insert(self.makes.get(run).unwrap_or(run).clone()),
         }
     }
 
-    fn node(&self, kind: PathKind, (owner, group, mode): (&str, &str, u32), content: &str) -> Node {
-        let (owner, group, content) = (owner.to_owned(), group.to_owned(), content.to_owned());
-        Node { kind, owner, group, mode, content, modified: self.now }
+    fn written(&self, file: &WriteFile) -> Node {
+        Node {
+            kind: PathKind::File,
+            owner: file.owner.clone(),
+            group: file.group.clone(),
+            mode: file.mode,
+            content: file.content.to_string(),
+            modified: self.now,
+        }
     }
 
     fn record(&mut self, unit: &str) -> &mut UnitRecord {

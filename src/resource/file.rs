@@ -30,7 +30,7 @@ impl File {
         }
         let wanted = sha256(&self.content);
         let (summary, detail, action) = match state {
-            None => (self.creation(), self.text_diff(""), self.write()),
+            None => (self.creation(), self.text_diff(None), self.write()),
             Some(state) if state.kind != PathKind::File => {
                 ("is in the way: not a regular file".to_owned(), Detail::None, self.write())
             }
@@ -61,18 +61,18 @@ impl File {
 
     fn content_detail(&self, state: &PathState, wanted: String) -> Detail {
         match &state.text {
-            Some(text) if !self.secret => self.text_diff(text),
+            Some(text) if !self.secret => self.text_diff(Some(text)),
             _ => Detail::Digests { old: state.sha256.clone(), new: Some(wanted) },
         }
     }
 
     /// A new secret file has no digest either: its passwords may not be generated yet when the plan is made.
-    fn text_diff(&self, old: &str) -> Detail {
+    fn text_diff(&self, old: Option<&str>) -> Detail {
         if self.secret {
             return Detail::Digests { old: None, new: None };
         }
-        let diff = TextDiff::from_lines(old, self.content.as_str());
-        let before = if old.is_empty() { "/dev/null" } else { self.path.as_str() };
+        let diff = TextDiff::from_lines(old.unwrap_or_default(), self.content.as_str());
+        let before = if old.is_some() { self.path.as_str() } else { "/dev/null" };
         Detail::Text(diff.unified_diff().context_radius(2).header(before, &self.path).to_string())
     }
 

@@ -20,8 +20,9 @@ impl Sysctl {
         };
         let mut fields = Vec::new();
         for (name, old) in [("now", now), ("at boot", at_boot)] {
-            if old.map(normal) != Some(normal(&self.value)) {
-                fields.push((name.to_owned(), old.unwrap_or("unset").to_owned(), self.value.clone()));
+            let old = old.map(normal);
+            if old.as_deref() != Some(&normal(&self.value)) {
+                fields.push((name.to_owned(), old.unwrap_or_else(|| "unset".to_owned()), self.value.clone()));
             }
         }
         if fields.is_empty() {

@@ -2,12 +2,14 @@
 
 mod cli;
 mod docs;
+mod convergence;
 mod facts;
 mod inventory;
 mod lab;
 mod layering;
 mod plans;
 mod report;
+mod resources;
 mod roles;
 mod scenarios;
 mod secrets;
