@@ -68,16 +68,81 @@ impl Promise {
 
     /// The plan that was saved must be the one that would be made now.
     pub fn must_hold(&self, now: &Plan) -> Result<(), SavedError> {
-        let text = |plan: &Plan| render(plan, Style::Plain, Depth::Full);
         // As saved, since what removes a difference is not part of a saved plan.
-        let saved = |plan: &Plan| serde_json::to_value(plan);
-        match (saved(&self.plan), saved(now)) {
-            (Ok(then), Ok(now)) if then == now => return Ok(()),
-            (Err(source), _) | (_, Err(source)) => return Err(SavedError::Format { path: self.path.clone(), source }),
-            _ => {}
+        let document = |plan: &Plan| {
+            let failed = |source| SavedError::Format { path: self.path.clone(), source };
+            serde_json::to_string_pretty(plan).map_err(failed)
+        };
+        let (then, today) = (document(&self.plan)?, document(now)?);
+        if then == today {
+            return Ok(());
         }
-        let (old, new) = (text(&self.plan), text(now));
-        let difference = TextDiff::from_lines(&old, &new).unified_diff().context_radius(1).to_string();
+        let text = |plan: &Plan| render(plan, Style::Plain, Depth::Full);
+        // What people read may be the same, when another version made it, say.
+        let pair = match (text(&self.plan), text(now)) {
+            (old, new) if old == new => (then, today),
+            texts => texts,
+        };
+        let difference = TextDiff::from_lines(&pair.0, &pair.1).unified_diff().context_radius(1).to_string();
         Err(SavedError::Moved { path: self.path.clone(), difference })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::PlannedStage;
+    use crate::resource::{Action, Change, Detail, Effect, ResourceId};
+
+    fn plan(summary: &str, actions: Vec<Action>) -> Plan {
+        let change = Change {
+            resource: ResourceId::new("file", "/etc/web.cfg"),
+            summary: summary.to_owned(),
+            detail: Detail::None,
+            effect: Effect::Quiet,
+            after: Vec::new(),
+            actions,
+        };
+        let hosts = [("db1".into(), vec![change])].into();
+        let stage = PlannedStage { title: "Prepare hosts".to_owned(), hosts, cluster: Vec::new() };
+        Plan { cluster: "demo".to_owned(), stages: vec![stage], ..Plan::default() }
+    }
+
+    fn saved(plan: &Plan) -> (tempfile::TempDir, Promise) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("plan.json");
+        write(&path, plan).expect("written");
+        let promise = Promise::read(&path).expect("read");
+        (directory, promise)
+    }
+
+    #[test]
+    fn a_plan_that_still_holds_is_kept_whatever_its_actions_are_made_of() {
+        let (_directory, promise) = saved(&plan("create", Vec::new()));
+        promise.must_hold(&plan("create", vec![Action::DaemonReload])).expect("the same plan");
+    }
+
+    #[test]
+    fn a_plan_that_does_not_hold_any_more_is_refused_with_the_difference() {
+        let (directory, promise) = saved(&plan("create", Vec::new()));
+        let error = promise.must_hold(&plan("update", Vec::new())).expect_err("reality moved");
+        let text = error.to_string().replace(&directory.path().display().to_string(), "DIR");
+        insta::assert_snapshot!(text, @r#"
+        reality moved since DIR/plan.json was made; nothing was changed. From that plan (-) to now (+):
+        @@ -2,3 +2,3 @@
+            db1
+        -     + file /etc/web.cfg: create
+        +     ~ file /etc/web.cfg: update
+        "#);
+        assert_eq!(error.exit(), Exit::Failed);
+    }
+
+    #[test]
+    fn a_difference_that_is_not_in_the_text_counts_too() {
+        let (_directory, promise) = saved(&plan("create", Vec::new()));
+        let mut now = plan("create", Vec::new());
+        now.version = "9.9.9".to_owned();
+        let error = promise.must_hold(&now).expect_err("made by another version").to_string();
+        assert!(error.contains("+  \"version\": \"9.9.9\""), "{error}");
     }
 }

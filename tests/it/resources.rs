@@ -191,13 +191,13 @@ impl Seen {
                 let sent = want.as_ref().map(|want| want.show);
                 Observed::Path(self.path.get(path).map(|seen| seen.state(sent)))
             }
-            Probe::Package { name } => Observed::Package(self.package.get(name).map_or_else(Default::default, |seen| {
-                PackageState {
+            Probe::Package { name } => {
+                Observed::Package(self.package.get(name).map_or_else(Default::default, |seen| PackageState {
                     installed: seen.installed.clone(),
                     candidate: seen.candidate.clone(),
                     guard_left: seen.guard_left,
-                }
-            })),
+                }))
+            }
             Probe::Group { name } => Observed::Group { exists: self.group.contains(name) },
             Probe::User { name } => Observed::User { exists: self.user.contains(name) },
             Probe::Sysctl { key } => {
