@@ -2,7 +2,6 @@
 //! Knows files and their digests; what they mean is for [`crate::role`].
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -240,8 +239,7 @@ fn read_stamp(path: &Path) -> Result<Option<Stamp>, AssetsError> {
 
 fn digest(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
+        hex.push_str(&format!("{byte:02x}"));
         hex
     })
 }

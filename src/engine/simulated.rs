@@ -10,7 +10,8 @@ use super::host::{ActionFailure, Host, HostError, Performed};
 use crate::approval::Approved;
 use crate::names::HostName;
 use crate::resource::{
-    Action, Observations, Observed, PackageState, PathKind, PathState, Probe, UnitStart, UnitState, WatchedFile, WriteFile, sha256,
+    Action, Observations, Observed, PackageState, PathKind, PathState, Probe, UnitStart, UnitState, WatchedFile,
+    WriteFile, sha256,
 };
 
 /// The state of a simulated machine.

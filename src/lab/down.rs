@@ -35,6 +35,7 @@ pub fn down_all(say: Say) -> Result<Vec<String>, LabError> {
     tool::require_all()?;
     let names = Place::from_environment()?.names()?;
     for name in &names {
+        // what was removed is clear: there was a lab of that name
         let _ = down(name, say)?;
         say(&format!("removed the lab {name}"));
     }

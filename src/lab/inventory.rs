@@ -1,6 +1,5 @@
 //! The inventory a lab writes: its own, or a given one with addresses, logins and host keys replaced.
 
-use std::fmt::Write;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -117,15 +116,13 @@ fn fresh(lab: &str, identity: &Path, hosts: &[Written]) -> String {
     );
     for (index, host) in hosts.iter().enumerate() {
         let roles: Vec<String> = roles(hosts.len(), index).iter().map(|role| format!("{role:?}")).collect();
-        // Writing to a String cannot fail.
-        let _ = write!(
-            text,
+        text.push_str(&format!(
             "\n[[host]]\nname = \"{}\"\naddress = \"{}\"\nroles = [{}]\nfingerprint = \"{}\"\n",
             host.name,
             host.address,
             roles.join(", "),
             host.fingerprint
-        );
+        ));
     }
     if matches!(hosts.len(), 1 | 3) {
         text += "\n[haproxy]\n# PostgreSQL has 5432 on these hosts.\nprimary_port = 5000\nreplica_port = 5001\n";

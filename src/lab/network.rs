@@ -1,7 +1,6 @@
 //! The lab's network: a bridge on a free subnet, and one set of nftables rules that always follows from the state as a
 //! whole. Partitions and the air gap are therefore a change of the state and these rules loaded again.
 
-use std::fmt::Write;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -123,8 +122,7 @@ fn rules(state: &State) -> String {
     let cut = state.hosts.iter().filter(|host| host.link == Link::Cut);
     let drops = cut.fold(String::new(), |mut text, host| {
         let port = state.id.interface(host.number);
-        // Writing to a String cannot fail.
-        let _ = write!(text, "    iifname \"{port}\" drop\n    oifname \"{port}\" drop\n");
+        text.push_str(&format!("    iifname \"{port}\" drop\n    oifname \"{port}\" drop\n"));
         text
     });
     let mut text = String::new();

@@ -1,8 +1,8 @@
 //! Every fast test that looks at more than one module, in one binary. `tests/README.md` is the map.
 
 mod cli;
-mod docs;
 mod convergence;
+mod docs;
 mod facts;
 mod inventory;
 mod lab;

@@ -1,7 +1,6 @@
 //! Actions → one script. Each action runs in a subshell of its own and says so on standard output when it is done, so
 //! that a failure is known to be the next one's. What tools print goes to standard error.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use super::{GUARD, GUARD_MARK};
@@ -39,11 +38,10 @@ pub fn actions(actions: &[Action]) -> String {
             [one, ..] => single(one),
             [] => String::new(),
         };
-        let _ = write!(
-            script,
+        script.push_str(&format!(
             "( set -e\n{body}\n) >&2 9>&-\nrc=$?; [ $rc -eq 0 ] || exit $rc\necho {}\n",
             marks(group.len())
-        );
+        ));
     }
     script
 }
@@ -220,7 +218,8 @@ fn start_unit(verb: &str, start: &UnitStart) -> String {
         format!("sha256sum -- {files} >{stamp}.new 2>/dev/null || true")
     };
     // systemd does not notice a unit file of ours that newly stands in front of the distribution's (NeedDaemonReload
-    // only looks at files it has loaded), and would start the other one. And a unit that failed too often starts again.
+    // only looks at files it has loaded), and would start the other one. And a unit that failed too often starts again; one systemd does not know yet cannot
+    // have failed, which `reset-failed` calls an error.
     let prepare = match verb {
         "reload" => String::new(),
         _ => format!("systemctl daemon-reload\nsystemctl reset-failed -- {name} 2>/dev/null || true\n"),

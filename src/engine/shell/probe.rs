@@ -1,7 +1,6 @@
 //! Probes → one script. Every line of the answer begins with a letter and a tab; `answer` reads them.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 use super::{GUARD, GUARD_MARK};
 use crate::resource::{Probe, stamp_path, sysctl_file_path, sysctl_proc_path};
@@ -45,12 +44,11 @@ fn paths(probes: &[Probe], script: &mut String) {
     for (letter, option, paths) in [('S', "", &files), ('L', "-L", &followed)] {
         if !paths.is_empty() {
             let format = format!("{letter}\\t%F\\t%U\\t%G\\t%a\\t%Y\\t%n\\n");
-            let _ = writeln!(
-                script,
-                "stat {option} --printf={} -- {} 2>/dev/null",
+            script.push_str(&format!(
+                "stat {option} --printf={} -- {} 2>/dev/null\n",
                 quote::sh(&format),
                 quoted(paths.iter().copied())
-            );
+            ));
         }
     }
     if !files.is_empty() {
@@ -65,12 +63,10 @@ fn digests(probes: &[Probe], files: &BTreeSet<&str>, script: &mut String) {
         if let Probe::Path { path, want: Some(want) } = probe
             && want.show
         {
-            let _ = writeln!(cases, "    {}) want={} ;;", quote::sh(path), quote::sh(&want.sha256));
+            cases.push_str(&format!("    {}) want={} ;;\n", quote::sh(path), quote::sh(&want.sha256)));
         }
     }
-    let _ = write!(
-        script,
-        "sha256sum -- {} 2>/dev/null | while IFS= read -r line; do
+    script.push_str(&format!("sha256sum -- {} 2>/dev/null | while IFS= read -r line; do
   printf 'H\\t%s\\n' \"$line\"
   sum=${{line%% *}} path=${{line#*  }} want=$sum
   case $path in
@@ -78,8 +74,7 @@ fn digests(probes: &[Probe], files: &BTreeSet<&str>, script: &mut String) {
   if [ \"$want\" != \"$sum\" ]; then printf 'T\\t%s\\t' \"$path\"; head -c {TEXT_LIMIT} -- \"$path\" | base64 -w0; echo; fi
 done
 ",
-        quoted(files.iter().copied())
-    );
+        quoted(files.iter().copied())));
 }
 
 /// One `dpkg-query` for all; `apt-cache` only for what is not installed, since it is slow, and without the cache files it
@@ -92,9 +87,7 @@ fn packages(probes: &[Probe], script: &mut String) {
     if names.is_empty() {
         return;
     }
-    let _ = write!(
-        script,
-        "found=$(dpkg-query -W -f='${{Package}}\\t${{Version}}\\t${{db:Status-Status}}\\n' -- {names} 2>/dev/null)
+    script.push_str(&format!("found=$(dpkg-query -W -f='${{Package}}\\t${{Version}}\\t${{db:Status-Status}}\\n' -- {names} 2>/dev/null)
 installed=' '
 while IFS='\t' read -r name version status; do
   [ -n \"$name\" ] || continue
@@ -113,8 +106,7 @@ fi
 if [ -e {GUARD} ]; then {{ IFS= read -r line; IFS= read -r line; }} <{GUARD}; [ \"$line\" = {mark} ] && echo G; fi
 ",
         names = quoted(names),
-        mark = quote::sh(GUARD_MARK),
-    );
+        mark = quote::sh(GUARD_MARK)));
 }
 
 fn accounts(probes: &[Probe], script: &mut String) {
@@ -128,11 +120,10 @@ fn accounts(probes: &[Probe], script: &mut String) {
             })
             .collect();
         if !names.is_empty() {
-            let _ = writeln!(
-                script,
-                "getent {database} {} | while IFS=: read -r name _; do printf '{letter}\\t%s\\n' \"$name\"; done",
+            script.push_str(&format!(
+                "getent {database} {} | while IFS=: read -r name _; do printf '{letter}\\t%s\\n' \"$name\"; done\n",
                 quoted(names)
-            );
+            ));
         }
     }
 }
@@ -143,8 +134,9 @@ fn sysctls(probes: &[Probe], script: &mut String) {
     let files: Vec<String> = keys.flat_map(|key| [sysctl_proc_path(key), sysctl_file_path(key)]).collect();
     if !files.is_empty() {
         let files = quoted(files.iter().map(String::as_str));
-        let _ =
-            writeln!(script, "grep -sH '' -- {files} | while IFS= read -r line; do printf 'Y\\t%s\\n' \"$line\"; done");
+        script.push_str(&format!(
+            "grep -sH '' -- {files} | while IFS= read -r line; do printf 'Y\\t%s\\n' \"$line\"; done\n"
+        ));
     }
 }
 
@@ -157,29 +149,24 @@ fn units(probes: &[Probe], script: &mut String) {
     if names.is_empty() {
         return;
     }
-    let _ = writeln!(
-        script,
-        "systemctl show --timestamp=unix -p LoadState,UnitFileState,ActiveState,NeedDaemonReload,ExecMainStartTimestamp -- {} | while IFS= read -r line; do printf 'U\\t%s\\n' \"$line\"; done",
-        quoted(names.iter().copied())
-    );
+    script.push_str(&format!("systemctl show --timestamp=unix -p LoadState,UnitFileState,ActiveState,NeedDaemonReload,ExecMainStartTimestamp -- {} | while IFS= read -r line; do printf 'U\\t%s\\n' \"$line\"; done\n",
+        quoted(names.iter().copied())));
     for name in names {
-        let _ = writeln!(
-            script,
-            "[ -r {stamp} ] && while IFS= read -r line; do printf 'M\\t%s\\t%s\\n' {name} \"$line\"; done <{stamp}",
+        script.push_str(&format!(
+            "[ -r {stamp} ] && while IFS= read -r line; do printf 'M\\t%s\\t%s\\n' {name} \"$line\"; done <{stamp}\n",
             stamp = quote::sh(&stamp_path(name)),
             name = quote::sh(name)
-        );
+        ));
     }
 }
 
 fn checks(probes: &[Probe], script: &mut String) {
     for (index, probe) in probes.iter().enumerate() {
         if let Probe::Check { command } = probe {
-            let _ = writeln!(
-                script,
-                "if sh -c {} >/dev/null 2>&1 </dev/null; then printf 'K\\t{index}\\n'; fi",
+            script.push_str(&format!(
+                "if sh -c {} >/dev/null 2>&1 </dev/null; then printf 'K\\t{index}\\n'; fi\n",
                 quote::sh(command)
-            );
+            ));
         }
     }
     script.push_str("true\n");
