@@ -8,4 +8,5 @@ pub mod stage;
 pub mod survey;
 
 pub use apply::{Applied, Apply, ApplyError};
+pub use cluster_plan::Started;
 pub use survey::{Scope, Survey, SurveyError, Surveyor};

@@ -16,3 +16,4 @@ mod secrets;
 mod shell;
 mod ssh;
 mod status;
+mod workflow;

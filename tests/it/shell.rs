@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use xnat_provision::engine::shell;
 use xnat_provision::resource::{
-    Action, Observed, PathKind, PathState, Probe, UnitStart, WantedContent, WriteFile, sha256,
+    Action, Observed, PackageWanted, PathKind, PathState, Probe, UnitStart, WantedContent, WriteFile, sha256,
 };
 
 /// As the transport does it: all on standard input.
@@ -145,10 +145,7 @@ fn every_action_is_valid_shell() {
     let actions = [
         Action::MakeDirectory { path: path.clone(), owner: owner.clone(), group: group.clone(), mode: 0o755 },
         Action::SetOwnership { path, owner, group: group.clone(), mode: 0o755 },
-        Action::InstallPackage(xnat_provision::resource::PackageWanted {
-            name: name.clone(),
-            version: Some(odd.clone()),
-        }),
+        Action::InstallPackage(PackageWanted { name: name.clone(), version: Some(odd.clone()) }),
         Action::RemoveInstallGuard,
         Action::AddGroup { name: name.clone() },
         Action::AddUser { name: name.clone(), group, home: odd.clone(), shell: odd.clone() },
@@ -169,4 +166,51 @@ fn every_action_is_valid_shell() {
         // its single quote cannot stand there as it is once the word is quoted
         assert!(!script.contains(&odd), "{action:?} is not quoted:\n{script}");
     }
+}
+
+/// What is run on hosts, to be read whenever it changes.
+#[test]
+fn the_scripts_of_ordinary_actions() {
+    let start = || UnitStart {
+        name: "web.service".to_owned(),
+        files: vec!["/etc/web.cfg".to_owned(), "/etc/web.env".to_owned()],
+        timeout: Duration::from_secs(30),
+    };
+    let wanted = |name: &str, version: Option<&str>| {
+        Action::InstallPackage(PackageWanted { name: name.to_owned(), version: version.map(str::to_owned) })
+    };
+    let word = |word: &str| word.to_owned();
+    let file = WriteFile {
+        path: word("/etc/web.cfg"),
+        content: "port 80\n".into(),
+        owner: word("root"),
+        group: word("web"),
+        mode: 0o640,
+        validate: Some(word("web -t -f \"$1\"")),
+    };
+    let actions = [
+        Action::MakeDirectory { path: word("/etc/web"), owner: word("root"), group: word("web"), mode: 0o750 },
+        Action::WriteFile(file),
+        Action::SetOwnership { path: word("/etc/web.cfg"), owner: word("root"), group: word("web"), mode: 0o640 },
+        wanted("web", Some("2.4*")),
+        wanted("web-data", None),
+        Action::RemoveInstallGuard,
+        Action::AddGroup { name: word("web") },
+        Action::AddUser { name: word("web"), group: word("web"), home: word("/var/lib/web"), shell: word("/bin/sh") },
+        Action::SetSysctl { key: word("vm.swappiness"), value: word("1") },
+        Action::DaemonReload,
+        Action::EnableUnit { name: word("web.service") },
+        Action::StartUnit(start()),
+        Action::RestartUnit(start()),
+        Action::ReloadUnit(start()),
+        Action::StopUnit { name: word("web.service") },
+        Action::DisableUnit { name: word("web.service") },
+        Action::RunCommand { run: word("web-admin init --site='a b'") },
+    ];
+    let script = shell::actions(&actions);
+    let checked = Command::new("sh").args(["-n", "-c", &script]).output().expect("sh runs");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    insta::with_settings!({ snapshot_path => "../fixtures/shell", prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!("actions", script);
+    });
 }

@@ -1,0 +1,205 @@
+//! `apply` over hosts that answer its scripts from memory: what is finished when a host fails or somebody interrupts,
+//! what is not begun, and what the world is told of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use insta::assert_snapshot;
+use xnat_provision::approval::Approved;
+use xnat_provision::cluster::{Answer, ClusterView};
+use xnat_provision::engine::{Cancel, Fleet};
+use xnat_provision::error::{Exit, Fails};
+use xnat_provision::inventory::Inventory;
+use xnat_provision::names::HostName;
+use xnat_provision::plan::{Plan, PlannedStage, diff_resources};
+use xnat_provision::report::{Event, Reporter};
+use xnat_provision::resource::{Group, Observations, Resource};
+use xnat_provision::transport::{Output, Script, Stream, Transport, TransportError};
+use xnat_provision::vault::Secrets;
+use xnat_provision::workflow::stage::Stage;
+use xnat_provision::workflow::{Applied, Apply, ApplyError, Scope, Started, Survey};
+
+/// What happens on a host when it is changed.
+#[derive(Clone)]
+enum Nature {
+    Willing,
+    /// Its disk is full.
+    Full,
+    /// The administrator presses Ctrl-C while it works.
+    Interrupts(Cancel),
+}
+
+/// A host that only knows groups.
+struct Toy {
+    groups: Mutex<BTreeSet<String>>,
+    nature: Nature,
+}
+
+#[async_trait]
+impl Transport for Toy {
+    async fn run(&self, script: Script) -> Result<Output, TransportError> {
+        let mut groups = self.groups.lock().expect("nobody panicked");
+        if script.title == "read the host's state" {
+            let stdout = groups.iter().map(|group| format!("R\t{group}\n")).collect();
+            return Ok(Output { stdout, ..Output::default() });
+        }
+        assert_eq!(script.title, "change the host");
+        match &self.nature {
+            Nature::Willing => {}
+            Nature::Full => {
+                let stderr = "groupadd: cannot lock /etc/group\nNo space left on device\n".to_owned();
+                return Ok(Output { status: 10, stderr, ..Output::default() });
+            }
+            Nature::Interrupts(cancel) => cancel.cancel(),
+        }
+        let added = script.text.lines().filter_map(|line| line.strip_prefix("groupadd --system -- "));
+        let before = groups.len();
+        groups.extend(added.map(|name| name.trim_matches('\'').to_owned()));
+        Ok(Output { stdout: "done\n".repeat(groups.len() - before), ..Output::default() })
+    }
+
+    async fn open(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, TransportError> {
+        panic!("no stage here asks a service, and {host}:{port} was asked");
+    }
+
+    fn round_trips(&self) -> u64 {
+        0
+    }
+
+    async fn close(&self) {}
+}
+
+/// A group on every host in the first stage and one in the last but one.
+fn desired(inventory: &Inventory) -> BTreeMap<HostName, BTreeMap<Stage, Vec<Resource>>> {
+    let group = |name: &str| vec![Resource::Group(Group { name: name.to_owned() })];
+    let stages = BTreeMap::from([(Stage::Prepare, group("first")), (Stage::SiteRoles, group("last"))]);
+    inventory.hosts.iter().map(|host| (host.name.clone(), stages.clone())).collect()
+}
+
+fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Survey {
+    let desired = desired(inventory);
+    let planned = |stage: Stage| PlannedStage {
+        title: stage.title().to_owned(),
+        hosts: desired
+            .iter()
+            .filter_map(|(name, stages)| {
+                Some((name.clone(), diff_resources(stages.get(&stage)?, &Observations::default())))
+            })
+            .collect(),
+        cluster: Vec::new(),
+    };
+    let plan = Plan { stages: Stage::ALL.into_iter().map(planned).collect(), ..Plan::default() };
+    let toy = |name: &HostName| -> Arc<dyn Transport> {
+        let nature = natures.get(name.as_str()).cloned().unwrap_or(Nature::Willing);
+        Arc::new(Toy { groups: Mutex::default(), nature })
+    };
+    let connections = desired.keys().map(|name| (name.clone(), toy(name))).collect();
+    let unknown = || "nobody was asked".to_owned();
+    Survey {
+        fleet: Fleet { connections, unreachable: BTreeMap::new() },
+        unreachable: BTreeMap::new(),
+        facts: BTreeMap::new(),
+        desired,
+        started: Started { etcd: false, postgres: false },
+        view: ClusterView {
+            cluster: inventory.cluster.clone(),
+            unreachable: BTreeMap::new(),
+            etcd: Vec::new(),
+            initialized: Answer::Unknown(unknown()),
+            paused: Answer::Unknown(unknown()),
+            config: Answer::Unknown(unknown()),
+            members: Vec::new(),
+            haproxy: Vec::new(),
+        },
+        plan,
+        warnings: Vec::new(),
+    }
+}
+
+/// Apply, and what was told, host by host: who comes first within a stage is chance.
+async fn apply(cancel: &Cancel, natures: BTreeMap<&str, Nature>) -> (Result<Applied, ApplyError>, String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("inventory/minimal.toml");
+    let inventory = Inventory::load(&path, None).expect("a good example").inventory;
+    let survey = survey(&inventory, &natures);
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(256);
+    let reporter = Reporter::new("test".to_owned(), sender);
+    let (secrets, approved, scope) = (Secrets::placeholder(), Approved::by_operator(), Scope::default());
+    let apply = Apply {
+        inventory: &inventory,
+        secrets: &secrets,
+        survey: &survey,
+        scope: &scope,
+        approved: &approved,
+        reporter: &reporter,
+        cancel,
+    };
+    let result = apply.run().await;
+    drop(reporter);
+    let mut events = Vec::new();
+    while let Some(event) = receiver.recv().await {
+        events.push(event);
+    }
+    events.sort_by_key(|event| event.host.clone());
+    (result, events.iter().map(told).collect())
+}
+
+fn told(event: &Event) -> String {
+    let kind = serde_json::to_value(&event.kind).expect("events are JSON");
+    let name = kind["kind"].as_str().expect("a kind");
+    let fields =
+        kind.as_object().expect("an object").iter().filter(|(name, _)| !["kind", "millis"].contains(&name.as_str()));
+    let host = event.host.as_ref().map_or("-", |host| host.as_str());
+    let stage = event.stage.as_deref().unwrap_or("-");
+    let fields: Vec<String> = fields.map(|(name, value)| format!("{name}={value}")).collect();
+    format!("{host} | {stage} | {name} {}\n", fields.join(" ")).replace(" \n", "\n")
+}
+
+#[tokio::test]
+async fn a_host_that_fails_stops_the_run_after_its_stage_and_no_other_host() {
+    let (result, told) = apply(&Cancel::default(), BTreeMap::from([("db2", Nature::Full)])).await;
+    assert_snapshot!(told, @r#"
+    - | - | stages_planned titles=["Prepare hosts","Apply the site's own roles","Verify as a client"]
+    - | Prepare hosts | stage_started hosts=["db1","db2","db3","web1"]
+    - | Prepare hosts | stage_finished outcome="failed" changed=3
+    db1 | Prepare hosts | step_started title="group first: create"
+    db1 | Prepare hosts | change_applied resource="group first" summary="create"
+    db1 | Prepare hosts | host_finished outcome="ok" changed=1
+    db2 | Prepare hosts | step_started title="group first: create"
+    db2 | Prepare hosts | failed code="xnat::converge::action" message="db2: group first (create) failed with status 10; it said: No space left on device" causes=[] help="free some disk space: `ssh db2 df -h`; then run apply again" output_tail=["groupadd: cannot lock /etc/group","No space left on device"]
+    db2 | Prepare hosts | host_finished outcome="failed" changed=0
+    db3 | Prepare hosts | step_started title="group first: create"
+    db3 | Prepare hosts | change_applied resource="group first" summary="create"
+    db3 | Prepare hosts | host_finished outcome="ok" changed=1
+    web1 | Prepare hosts | step_started title="group first: create"
+    web1 | Prepare hosts | change_applied resource="group first" summary="create"
+    web1 | Prepare hosts | host_finished outcome="ok" changed=1
+    "#);
+    let error = result.expect_err("a host failed");
+    assert_snapshot!(error, @r#"
+    "Prepare hosts" failed on db2; later stages were not begun
+    "#);
+    assert_eq!(error.exit(), Exit::Failed);
+}
+
+#[tokio::test]
+async fn an_interrupted_run_finishes_what_is_under_way_and_says_what_is_left() {
+    let cancel = Cancel::default();
+    let natures = BTreeMap::from([("db1", Nature::Interrupts(cancel.clone()))]);
+    let (result, told) = apply(&cancel, natures).await;
+    assert_snapshot!(told, @r#"
+    - | - | stages_planned titles=["Prepare hosts","Apply the site's own roles","Verify as a client"]
+    - | Prepare hosts | stage_started hosts=["db1","db2","db3","web1"]
+    - | Prepare hosts | stage_finished outcome="interrupted" changed=1
+    db1 | Prepare hosts | step_started title="group first: create"
+    db1 | Prepare hosts | change_applied resource="group first" summary="create"
+    db1 | Prepare hosts | host_finished outcome="ok" changed=1
+    db2 | Prepare hosts | host_finished outcome="interrupted" changed=0
+    db3 | Prepare hosts | host_finished outcome="interrupted" changed=0
+    web1 | Prepare hosts | host_finished outcome="interrupted" changed=0
+    "#);
+    let error = result.expect_err("it was interrupted");
+    assert_snapshot!(error, @"interrupted; done: nothing; still to do: Prepare hosts, Apply the site's own roles, Verify as a client");
+    assert_eq!(error.exit(), Exit::Interrupted);
+}
