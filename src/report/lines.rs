@@ -72,6 +72,8 @@ fn news(kind: &Kind) -> Option<String> {
             format!("{os} {release}, {arch}, {}, {mib} MiB of memory", count(*cpus as usize, "processor"))
         }
         Kind::PlanMade { changes: 0, .. } => "plan: no changes".to_owned(),
+        // of the cluster only: its shared configuration, its database
+        Kind::PlanMade { changes, hosts: 0 } => format!("plan: {} to the cluster", count(*changes, "change")),
         Kind::PlanMade { changes, hosts } => {
             format!("plan: {} on {}", count(*changes, "change"), count(*hosts, "host"))
         }
