@@ -168,8 +168,7 @@ impl Session {
             Err(_) => (Outcome::Failed, 0),
         };
         if let Err(failure) = &result {
-            // An error of the run is an event: it belongs into the journal and into the summary, once.
-            self.reporter.emit(report::failed(failure.diagnostic.as_ref(), Vec::new())).await;
+            self.reporter.emit(ending(failure)).await;
         }
         let millis = millis_since(self.begun);
         self.reporter.emit(Kind::RunFinished { outcome, changed, millis }).await;
@@ -180,6 +179,18 @@ impl Session {
         drop(reporter);
         running.finish().await?;
         result.map(|done| done.exit).map_err(Failure::shown)
+    }
+}
+
+/// An error of the run is an event: it belongs into the journal and into the summary, once. What somebody has asked to
+/// stop has not failed.
+fn ending(failure: &Failure) -> Kind {
+    let error = failure.diagnostic.as_ref();
+    match failure.exit {
+        Exit::Interrupted => {
+            Kind::Warned { message: error.to_string(), help: error.help().map(|help| help.to_string()) }
+        }
+        _ => report::failed(error, Vec::new()),
     }
 }
 

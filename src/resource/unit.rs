@@ -57,6 +57,7 @@ impl Unit {
         let active = matches!(state.active.as_str(), "active" | "reloading");
         if !self.running {
             if active {
+                draft.effect = draft.effect.max(self.interruption());
                 draft.add("stop", Action::StopUnit { name: self.name.clone() });
             }
             return;
@@ -82,11 +83,16 @@ impl Unit {
         if files.is_empty() {
             return;
         }
-        draft.effect = draft.effect.max(match self.restart {
+        draft.effect = draft.effect.max(self.interruption());
+        draft.add(&format!("restart: {} changed", files.join(", ")), Action::RestartUnit(self.start()));
+    }
+
+    /// What it means that the running unit goes down.
+    fn interruption(&self) -> Effect {
+        match self.restart {
             Restart::Now => Effect::Restart,
             Restart::Rolling => Effect::RollingRestart,
-        });
-        draft.add(&format!("restart: {} changed", files.join(", ")), Action::RestartUnit(self.start()));
+        }
     }
 
     fn start(&self) -> UnitStart {
