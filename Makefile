@@ -2,7 +2,7 @@
 # everything they do can be done by hand with the commands they print.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test build lab-tools lab-clean rust nextest
+.PHONY: help demo demo-down test build compiler lab-tools lab-clean rust nextest
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 
@@ -42,14 +42,17 @@ demo-down: ## Remove what `make demo` made
 	$(SUDO) rm -rf .lab
 
 # One run of nextest, so that its summary is the last line. Tests run as root: they boot hosts.
-test: lab-tools build nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
+# It builds the program itself, with the features the tests' libraries ask for: `make build` first would build all twice.
+test: lab-tools compiler nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	$(if $(SUDO),CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER='sudo -E') cargo nextest run --profile full
 
-build: rust
-	$(call install,build-essential)
+build: compiler
 	cargo build
+
+compiler: rust
+	$(call install,build-essential)
 
 rust:
 	@have=$$(rustc --version 2>/dev/null | cut -d' ' -f2); \
@@ -58,7 +61,7 @@ rust:
 		echo "Debian's own is older. Install it with rustup (https://rustup.rs), then run make again:" >&2; \
 		echo "  rustup toolchain install stable" >&2; exit 1; }
 
-nextest: rust
+nextest: compiler
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
 
 # apt's indexes tell which mirror the hosts get their packages from.
