@@ -1,7 +1,9 @@
 //! One command on one channel: its standard input fed, its output read to the last byte, its status.
 
+use std::time::{Duration, Instant};
+
 use russh::client::Msg;
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Sig};
 
 use super::session::Session;
 
@@ -25,6 +27,29 @@ pub(super) enum Cut {
     TooMuch,
 }
 
+/// How long a session that is over here may take to be over at the host too.
+const SESSION_WAIT: Duration = Duration::from_secs(10);
+
+/// OpenSSH says "connect failed" when `MaxSessions` are open. With `MaxSessions 1` that is so until it has noticed the
+/// end of the command before.
+async fn open_session(session: &Session) -> Result<Channel<Msg>, Cut> {
+    let begun = Instant::now();
+    loop {
+        match session.handle.channel_open_session().await {
+            Ok(channel) => return Ok(channel),
+            Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed)) => {
+                if begun.elapsed() > SESSION_WAIT {
+                    let reason = "its SSH server allows no more sessions: raise MaxSessions in sshd_config";
+                    return Err(Cut::Refused(reason.to_owned()));
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(russh::Error::ChannelOpenFailure(why)) => return Err(Cut::Refused(super::open_failure(&why))),
+            Err(_) => return Err(Cut::Lost),
+        }
+    }
+}
+
 /// A command under way. Dropping it closes its channel: that is how a deadline ends it.
 pub(super) struct Exchange {
     incoming: ChannelReadHalf,
@@ -36,10 +61,7 @@ pub(super) struct Exchange {
 
 impl Exchange {
     pub(super) async fn start(session: &Session, command: &str) -> Result<Self, Cut> {
-        let channel = session.handle.channel_open_session().await.map_err(|error| match error {
-            russh::Error::ChannelOpenFailure(why) => Cut::Refused(super::open_failure(&why)),
-            _ => Cut::Lost,
-        })?;
+        let channel = open_session(session).await?;
         channel.exec(true, command).await.map_err(|_| Cut::Lost)?;
         let (incoming, outgoing) = channel.split();
         Ok(Self { incoming, outgoing: Some(outgoing), raw: Raw::default(), status_known: false, ended: false })

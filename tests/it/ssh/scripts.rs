@@ -21,6 +21,15 @@ async fn output_status_and_nothing_in_argv() {
     assert_eq!(server.commands(), ["sh -s"]);
 }
 
+/// As with `MaxSessions 1`, when sshd has not noticed yet that the command before is over.
+#[tokio::test]
+async fn a_server_with_too_many_sessions_is_asked_again() {
+    let bench = Bench::new();
+    let server = Server::start(Setup { busy: 3, ..bench.setup() }).await;
+    let connection = bench.connect(&bench.host(server.port)).await.expect("connected");
+    assert!(connection.run(Script::as_root("try", "true")).await.expect("ran").ok());
+}
+
 #[tokio::test]
 async fn a_signal_is_128_and_its_number() {
     let bench = Bench::new();

@@ -26,6 +26,8 @@ pub struct Setup {
     pub programs: Option<PathBuf>,
     /// Run commands as this user.
     pub uid: Option<u32>,
+    /// How many times to say that too many sessions are open.
+    pub busy: usize,
     pub preferred: russh::Preferred,
 }
 
@@ -127,6 +129,11 @@ impl server::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
+        if let Some(left) = self.setup.busy.checked_sub(1) {
+            self.setup.busy = left;
+            reply.reject(russh::ChannelOpenFailure::ConnectFailed).await;
+            return Ok(());
+        }
         self.channels.insert(channel.id(), channel);
         reply.accept().await;
         Ok(())
