@@ -49,6 +49,14 @@ enum Refusal {
         help("bring back the file {} that the first apply wrote: new passwords would lock the members out of each other", path.display())
     )]
     LostSecrets { path: PathBuf },
+    #[error("the superuser's password in {} is not the one of the cluster; nothing was changed", path.display())]
+    #[diagnostic(
+        code(xnat::apply::other_secrets),
+        help(
+            "bring back the file as the last apply used it; the leader has that password too: `grep -A2 superuser /etc/patroni/xnat/40-secrets.yml`"
+        )
+    )]
+    OtherSecrets { path: PathBuf },
 }
 
 impl Fails for Refusal {
@@ -134,6 +142,9 @@ impl Request<'_> {
 fn refuse(session: &Session, survey: &Survey) -> Result<(), Refusal> {
     if session.secrets.is_placeholder() && survey.started.postgres {
         return Err(Refusal::LostSecrets { path: vault::path(&session.inventory.path) });
+    }
+    if survey.locked_out {
+        return Err(Refusal::OtherSecrets { path: vault::path(&session.inventory.path) });
     }
     let list = survey.plan.interruptions();
     if list.is_empty() { Ok(()) } else { Err(Refusal::Interruption { list }) }

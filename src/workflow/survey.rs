@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::cluster_plan::{self, Known, Started};
 use super::stage::{Stage, by_stage};
 use crate::assets::Assets;
-use crate::cluster::postgres::{self, Inside, objects};
+use crate::cluster::postgres::{self, Inside, SqlError, objects};
 use crate::cluster::{self, ClusterView, Gather, safety};
 use crate::engine::{Cancel, Connector, Dialer, Fleet, Host as _, HostError, for_each_host};
 use crate::error::{Exit, Fails};
@@ -58,6 +58,8 @@ pub struct Survey {
     pub facts: BTreeMap<HostName, Facts>,
     pub desired: Desired,
     pub started: Started,
+    /// PostgreSQL says that the superuser's password is another one.
+    pub locked_out: bool,
     pub view: ClusterView,
     pub plan: Plan,
     pub warnings: Vec<preflight::Refusal>,
@@ -223,8 +225,9 @@ impl Surveyor<'_> {
         let started = Started::of(self.inventory, &facts, &view);
         self.check_cut(started)?;
         self.check_etcd_members(&view)?;
+        let locked_out = inside.values().any(|look| look.as_ref().is_err_and(SqlError::is_wrong_password));
         let inside = match view.leader() {
-            Some(leader) => inside.remove(&leader.host),
+            Some(leader) => inside.remove(&leader.host).and_then(Result::ok),
             None if started.postgres => None,
             None => Some(Inside::after_bootstrap(&objects::desired(self.inventory, self.secrets))),
         };
@@ -235,7 +238,7 @@ impl Surveyor<'_> {
         }
         let event = Kind::PlanMade { changes: plan.count(), hosts: plan.changed_hosts() };
         self.reporter.emit(event).await;
-        Ok(Survey { fleet: Fleet::default(), unreachable, facts, desired, started, view, plan, warnings })
+        Ok(Survey { fleet: Fleet::default(), unreachable, facts, desired, started, locked_out, view, plan, warnings })
     }
 
     /// Facts of every host in scope, or all the reasons why not; hosts out of scope may be away.
@@ -284,7 +287,7 @@ impl Surveyor<'_> {
     }
 
     /// The services, and inside every PostgreSQL: only when all have answered is it known which one leads.
-    async fn ask(&self, fleet: &Fleet) -> (ClusterView, BTreeMap<HostName, Inside>) {
+    async fn ask(&self, fleet: &Fleet) -> (ClusterView, BTreeMap<HostName, Result<Inside, SqlError>>) {
         let unreachable = fleet.reasons();
         let gather = Gather {
             inventory: self.inventory,
@@ -301,7 +304,7 @@ impl Surveyor<'_> {
         let members = self.inventory.with(Component::Postgres).map(|host| host.name.clone()).collect();
         let inside = for_each_host(members, self.inventory.hosts.len(), |name| {
             let (administrator, objects) = (look(&name), &objects);
-            async move { postgres::look(&administrator?, objects).await.ok() }
+            async move { Some(postgres::look(&administrator?, objects).await) }
         });
         // A member that cannot be looked into is in the view with its reason.
         let (view, inside) = futures::join!(cluster::gather(&gather), inside);

@@ -122,6 +122,12 @@ fn a_lost_secrets_file_is_not_replaced(site: &Site) {
     says(&refused.stderr, &["its passwords are not in", "inventory.secrets.toml", "nothing was changed"]);
     assert!(!site.secrets().exists(), "no new passwords are made");
     std::fs::rename(&aside, site.secrets()).expect("renamed");
+    let good = std::fs::read_to_string(site.secrets()).expect("it is there");
+    let right = good.lines().find(|line| line.starts_with("superuser")).expect("there is one");
+    std::fs::write(site.secrets(), good.replace(right, "superuser = \"AnotherPassword\"")).expect("written");
+    let refused = site.run(&["apply", "--yes"]).expect(1);
+    says(&refused.stderr, &["is not the one of the cluster", "nothing was changed"]);
+    std::fs::write(site.secrets(), good).expect("written");
 }
 
 fn refused(site: &Site, status: i32, words: &[&str]) {

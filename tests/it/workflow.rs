@@ -103,6 +103,7 @@ fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Survey {
         facts: BTreeMap::new(),
         desired,
         started: Started { etcd: false, postgres: false },
+        locked_out: false,
         view: ClusterView {
             cluster: inventory.cluster.clone(),
             unreachable: BTreeMap::new(),

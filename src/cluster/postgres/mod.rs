@@ -117,6 +117,11 @@ pub enum SqlError {
 }
 
 impl SqlError {
+    /// Our password is not the one the server has.
+    pub fn is_wrong_password(&self) -> bool {
+        matches!(self, Self::Login { source, .. } if source.code().is_some_and(|code| code.code() == "28P01"))
+    }
+
     /// As an answer: see [`super::http::CallError::into_answer`].
     pub fn into_answer<T>(self) -> Answer<T> {
         match self {
