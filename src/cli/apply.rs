@@ -109,7 +109,7 @@ impl Request<'_> {
         }
         let changes = report::text::count(survey.plan.count(), "change");
         let question = format!("Go on with {changes} to {}?", session.inventory.cluster);
-        let Some(approved) = confirm::approve(self.ask, &question)? else {
+        let Some(approved) = confirm::approve(self.ask, &question, &session.cancel).await? else {
             let (title, why) = ("apply".to_owned(), "not confirmed; nothing was changed".to_owned());
             session.reporter.emit(Kind::StepSkipped { title, why }).await;
             return Ok(Done { exit: Exit::Failed, changed: 0 });

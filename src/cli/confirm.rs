@@ -2,7 +2,10 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use tokio::sync::oneshot;
+
 use crate::approval::Approved;
+use crate::engine::Cancel;
 use crate::error::{Exit, Fails};
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -13,6 +16,9 @@ pub enum ConfirmError {
         help("look at the plan first (`xnat-provision plan`), then run apply with --yes")
     )]
     NoTerminal,
+    #[error("interrupted at the question; nothing was changed")]
+    #[diagnostic(code(xnat::interrupted))]
+    Interrupted,
     #[error("cannot read the answer")]
     #[diagnostic(code(xnat::confirm::io))]
     Io(#[from] io::Error),
@@ -22,6 +28,7 @@ impl Fails for ConfirmError {
     fn exit(&self) -> Exit {
         match self {
             Self::NoTerminal => Exit::Usage,
+            Self::Interrupted => Exit::Interrupted,
             Self::Io(_) => Exit::Failed,
         }
     }
@@ -36,21 +43,54 @@ pub enum Ask {
 }
 
 /// Ask a question; anything but yes is no, and gives no approval.
-pub fn approve(ask: Ask, question: &str) -> Result<Option<Approved>, ConfirmError> {
+pub async fn approve(ask: Ask, question: &str, cancel: &Cancel) -> Result<Option<Approved>, ConfirmError> {
     if ask == Ask::SaidYes {
         return Ok(Some(Approved::by_operator()));
     }
-    let input = io::stdin();
     let mut talk = io::stderr();
-    if !input.is_terminal() || !talk.is_terminal() {
+    if !io::stdin().is_terminal() || !talk.is_terminal() {
         return Err(ConfirmError::NoTerminal);
     }
     write!(talk, "{question} [y/N] ")?;
     talk.flush()?;
-    let mut answer = String::new();
-    input.lock().read_line(&mut answer)?;
+    let read = || {
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).map(|_| answer)
+    };
+    let answer = answer(read, cancel).await?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(Some(Approved::by_operator())),
         _ => Ok(None),
+    }
+}
+
+/// What is read, or that it was interrupted. Reading from a terminal goes on after a Ctrl-C, so a thread of its own
+/// does it, for which nobody waits when the program ends.
+async fn answer<F>(read: F, cancel: &Cancel) -> Result<String, ConfirmError>
+where
+    F: FnOnce() -> io::Result<String> + Send + 'static,
+{
+    let (reader, answer) = oneshot::channel();
+    // the other end is gone only when nobody wants the answer any more
+    std::thread::spawn(move || reader.send(read()).ok());
+    tokio::select! {
+        () = cancel.cancelled() => Err(ConfirmError::Interrupted),
+        answer = answer => Ok(answer.map_err(io::Error::other)??),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConfirmError, answer};
+    use crate::engine::Cancel;
+
+    #[tokio::test]
+    async fn an_interrupt_ends_the_question() {
+        let cancel = Cancel::default();
+        assert_eq!(answer(|| Ok("yes\n".to_owned()), &cancel).await.expect("an answer"), "yes\n");
+        cancel.cancel();
+        let (_open, nothing) = std::sync::mpsc::channel::<String>();
+        let never = move || nothing.recv().map_err(std::io::Error::other);
+        assert!(matches!(answer(never, &cancel).await, Err(ConfirmError::Interrupted)));
     }
 }
