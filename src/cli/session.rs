@@ -136,6 +136,10 @@ impl Session {
             let reporter = self.reporter.for_host(&finding.host);
             reporter.emit(Kind::Warned { message: finding.message.clone(), help: Some(finding.help.clone()) }).await;
         }
+        for warning in &survey.unchangeable {
+            let event = Kind::Warned { message: warning.text.clone(), help: Some(warning.help.clone()) };
+            self.reporter.emit(event).await;
+        }
         for parameter in self.unasked(&survey) {
             let message =
                 format!("all members share {parameter}, which the inventory does not say; it is left as it is");

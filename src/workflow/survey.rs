@@ -60,6 +60,8 @@ pub struct Survey {
     pub started: Started,
     /// PostgreSQL says that the superuser's password is another one.
     pub locked_out: bool,
+    /// What differs inside the database and cannot be changed in place.
+    pub unchangeable: Vec<objects::Warning>,
     pub view: ClusterView,
     pub plan: Plan,
     pub warnings: Vec<preflight::Refusal>,
@@ -231,6 +233,7 @@ impl Surveyor<'_> {
             None if started.postgres => None,
             None => Some(Inside::after_bootstrap(&objects::desired(self.inventory, self.secrets))),
         };
+        let unchangeable = inside.as_ref().map(|inside| inside.difference.warnings.clone()).unwrap_or_default();
         let known = Known { inventory: self.inventory, facts: &facts, view: &view, inside: inside.as_ref(), started };
         let mut plan = self.plan(&desired, &observed, known.changes());
         if inside.is_none() && !plan.is_empty() {
@@ -238,7 +241,18 @@ impl Surveyor<'_> {
         }
         let event = Kind::PlanMade { changes: plan.count(), hosts: plan.changed_hosts() };
         self.reporter.emit(event).await;
-        Ok(Survey { fleet: Fleet::default(), unreachable, facts, desired, started, locked_out, view, plan, warnings })
+        Ok(Survey {
+            fleet: Fleet::default(),
+            unreachable,
+            facts,
+            desired,
+            started,
+            locked_out,
+            unchangeable,
+            view,
+            plan,
+            warnings,
+        })
     }
 
     /// Facts of every host in scope, or all the reasons why not; hosts out of scope may be away.

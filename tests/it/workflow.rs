@@ -104,6 +104,7 @@ fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Survey {
         desired,
         started: Started { etcd: false, postgres: false },
         locked_out: false,
+        unchangeable: Vec::new(),
         view: ClusterView {
             cluster: inventory.cluster.clone(),
             unreachable: BTreeMap::new(),

@@ -64,9 +64,6 @@ impl StageRun<'_> {
             postgres::administrator(&gather, leader).map_err(|reason| ApplyError::NoLeader { reason })?;
         let desired = objects::desired(self.apply.inventory, self.apply.secrets);
         let difference = objects::diff(&desired, &administrator.observe(&desired).await?);
-        for warning in difference.warnings {
-            self.reporter.emit(Kind::Warned { message: warning.text, help: Some(warning.help) }).await;
-        }
         let mut changed = 0;
         for change in difference.changes {
             administrator.perform(self.apply.approved, &change).await?;
