@@ -105,8 +105,7 @@ impl Converge<'_> {
     async fn perform(&self, batch: Vec<Change>) -> Result<(), ConvergeError> {
         // The plan refuses these beforehand; here reality moved since.
         if let Some(change) = batch.iter().find(|change| change.effect == Effect::RollingRestart) {
-            let change = format!("{} ({})", change.resource, change.summary);
-            return Err(ConvergeError::Rolling { host: self.host.name().clone(), change });
+            return Err(ConvergeError::Rolling { host: self.host.name().clone(), change: named(change) });
         }
         let begun = Instant::now();
         self.reporter.emit(Kind::StepStarted { title: describe(&batch) }).await;
@@ -129,8 +128,7 @@ impl Converge<'_> {
     fn failed(&self, change: &Change, failure: ActionFailure) -> ConvergeError {
         let host = self.host.name().clone();
         let help = advice(&host, change, &failure.output);
-        let change = format!("{} ({})", change.resource, change.summary);
-        ConvergeError::Action { host, change, status: failure.status, output: failure.output, help }
+        ConvergeError::Action { host, change: named(change), status: failure.status, output: failure.output, help }
     }
 }
 
@@ -146,6 +144,11 @@ fn first_batch(changes: Vec<Change>) -> Vec<Change> {
         batch.push(change);
     }
     batch
+}
+
+/// A change within a sentence.
+fn named(change: &Change) -> String {
+    format!("{} ({})", change.resource, change.summary)
 }
 
 fn told(change: &Change) -> String {

@@ -62,6 +62,11 @@ impl Secrets {
         secrets
     }
 
+    /// These, unless they only stand in: nobody can be asked with passwords that are not made yet.
+    pub fn real(&self) -> Option<&Self> {
+        (!self.is_placeholder()).then_some(self)
+    }
+
     /// Nothing may be written to a host with these.
     pub fn is_placeholder(&self) -> bool {
         self.each().any(|(_, secret)| secret.expose() == PLACEHOLDER)

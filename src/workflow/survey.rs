@@ -13,7 +13,7 @@ use crate::error::{Exit, Fails};
 use crate::facts::{Facts, preflight};
 use crate::inventory::{Component, Host, Inventory};
 use crate::names::HostName;
-use crate::plan::{ClusterChange, Plan, PlannedStage, diff_resources};
+use crate::plan::{Plan, PlannedStage, diff_resources};
 use crate::report::{Kind, Reporter, text};
 use crate::resource::{Change, Observations, Resource, ResourceId};
 use crate::role::{self, RoleError};
@@ -161,8 +161,8 @@ impl Survey {
 
     /// How to ask this cluster.
     pub fn gather<'a>(&'a self, inventory: &'a Inventory, secrets: &'a Secrets) -> Gather<'a> {
-        let secrets = (!secrets.is_placeholder()).then_some(secrets);
-        Gather { inventory, connections: &self.fleet.connections, unreachable: &self.unreachable, secrets }
+        let (connections, unreachable) = (&self.fleet.connections, &self.unreachable);
+        Gather { inventory, connections, unreachable, secrets: secrets.real() }
     }
 }
 
@@ -230,29 +230,19 @@ impl Surveyor<'_> {
         let locked_out = inside.values().any(|look| look.as_ref().is_err_and(SqlError::is_wrong_password));
         let inside = match view.leader() {
             Some(leader) => inside.remove(&leader.host).and_then(Result::ok),
-            None if started.postgres => None,
-            None => Some(Inside::after_bootstrap(&objects::desired(self.inventory, self.secrets))),
+            None => self.inside_before_the_first_start(started),
         };
         let unchangeable = inside.as_ref().map(|inside| inside.difference.warnings.clone()).unwrap_or_default();
         let known = Known { inventory: self.inventory, facts: &facts, view: &view, inside: inside.as_ref(), started };
-        let mut plan = self.plan(&desired, &observed, known.changes());
-        if inside.is_none() && !plan.is_empty() {
-            plan.add_to(Stage::Database.title(), cluster_plan::unseen_database(self.inventory));
-        }
+        let plan = self.plan(&desired, &observed, known);
         let event = Kind::PlanMade { changes: plan.count(), hosts: plan.changed_hosts() };
         self.reporter.emit(event).await;
-        Ok(Survey {
-            fleet: Fleet::default(),
-            unreachable,
-            facts,
-            desired,
-            started,
-            locked_out,
-            unchangeable,
-            view,
-            plan,
-            warnings,
-        })
+        let fleet = Fleet::default();
+        Ok(Survey { fleet, unreachable, facts, desired, started, locked_out, unchangeable, view, plan, warnings })
+    }
+
+    fn inside_before_the_first_start(&self, started: Started) -> Option<Inside> {
+        (!started.postgres).then(|| Inside::after_bootstrap(&objects::desired(self.inventory, self.secrets)))
     }
 
     /// Facts of every host in scope, or all the reasons why not; hosts out of scope may be away.
@@ -307,8 +297,7 @@ impl Surveyor<'_> {
             inventory: self.inventory,
             connections: &fleet.connections,
             unreachable: &unreachable,
-            // before the first `apply` there are none, and nobody can be asked with them
-            secrets: (!self.secrets.is_placeholder()).then_some(self.secrets),
+            secrets: self.secrets.real(),
         };
         let objects = objects::desired(self.inventory, self.secrets);
         let look = |host: &HostName| {
@@ -348,40 +337,46 @@ impl Surveyor<'_> {
         if new.is_empty() { Ok(()) } else { Err(SurveyError::NewEtcdMembers { new, members }) }
     }
 
-    fn plan(
-        &self,
-        desired: &Desired,
-        observed: &BTreeMap<HostName, Observations>,
-        mut cluster: BTreeMap<Stage, Vec<ClusterChange>>,
-    ) -> Plan {
+    fn plan(&self, desired: &Desired, observed: &BTreeMap<HostName, Observations>, known: Known<'_>) -> Plan {
+        let mut cluster = known.changes();
+        let mut hosts = changes_by_stage(desired, observed);
         let stages = Stage::ALL.into_iter().map(|stage| PlannedStage {
             title: stage.title().to_owned(),
-            hosts: planned_hosts(desired, observed, stage),
+            hosts: hosts.remove(&stage).unwrap_or_default(),
             cluster: cluster.remove(&stage).unwrap_or_default(),
         });
-        Plan {
+        let mut plan = Plan {
             cluster: self.inventory.cluster.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             stages: stages.collect(),
             overridden: self.assets.overridden(),
+        };
+        if known.inside.is_none() && !plan.is_empty() {
+            plan.add_to(Stage::Database.title(), cluster_plan::unseen_database(self.inventory));
         }
+        plan
     }
 }
 
-fn planned_hosts(
+/// Each host is compared once, as one list: a unit of one stage depends on the package of an earlier one.
+fn changes_by_stage(
     desired: &Desired,
     observed: &BTreeMap<HostName, Observations>,
-    stage: Stage,
-) -> BTreeMap<HostName, Vec<Change>> {
-    let of_host = |(name, stages): (&HostName, &BTreeMap<Stage, Vec<Resource>>)| {
-        // Diffed as one list: a unit of this stage depends on the package of an earlier one.
+) -> BTreeMap<Stage, BTreeMap<HostName, Vec<Change>>> {
+    let mut planned: BTreeMap<Stage, BTreeMap<HostName, Vec<Change>>> = BTreeMap::new();
+    for (name, stages) in desired {
         let all: Vec<Resource> = stages.values().flatten().cloned().collect();
-        let here: BTreeSet<ResourceId> = stages.get(&stage).into_iter().flatten().map(Resource::id).collect();
-        let mut changes = diff_resources(&all, &observed[name]);
-        changes.retain(|change| here.contains(&change.resource));
-        (name.clone(), changes)
-    };
-    desired.iter().map(of_host).filter(|(_, changes)| !changes.is_empty()).collect()
+        let changes = diff_resources(&all, &observed[name]);
+        for (stage, resources) in stages {
+            let here: BTreeSet<ResourceId> = resources.iter().map(Resource::id).collect();
+            let of_stage: Vec<Change> =
+                changes.iter().filter(|change| here.contains(&change.resource)).cloned().collect();
+            if !of_stage.is_empty() {
+                planned.entry(*stage).or_default().insert(name.clone(), of_stage);
+            }
+        }
+    }
+    planned
 }
 
 async fn observe(
