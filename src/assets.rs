@@ -6,8 +6,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::digest::sha256;
 use crate::error::{Exit, Fails};
 use crate::names::RoleName;
 
@@ -159,7 +159,7 @@ impl Assets {
         // Only a file that differs can be outdated; without a stamp nobody knows what it was made from.
         let outdated = |stamp: &Stamp| {
             let then = stamp.files.get(name)?;
-            (origin == Origin::Overridden && *then != digest(built_in?)).then(|| stamp.version.clone())
+            (origin == Origin::Overridden && *then != sha256(built_in?)).then(|| stamp.version.clone())
         };
         Listed { name: name.to_owned(), origin, outdated_since: self.stamp.as_ref().and_then(outdated) }
     }
@@ -182,7 +182,7 @@ pub fn export(directory: &Path) -> Result<Vec<PathBuf>, AssetsError> {
     }
     let stamp = Stamp {
         version: VERSION.to_owned(),
-        files: BUILT_IN.iter().map(|(name, text)| ((*name).to_owned(), digest(text))).collect(),
+        files: BUILT_IN.iter().map(|(name, text)| ((*name).to_owned(), sha256(text))).collect(),
     };
     let stamp = toml::to_string(&stamp).map_err(|source| AssetsError::Stamp { source })?;
     let mut written = Vec::new();
@@ -235,13 +235,6 @@ fn read_stamp(path: &Path) -> Result<Option<Stamp>, AssetsError> {
         Err(source) => return Err(AssetsError::Read { path: path.to_owned(), source }),
     };
     toml::from_str(&text).map(Some).map_err(|source| AssetsError::BadStamp { path: path.to_owned(), source })
-}
-
-fn digest(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-        hex.push_str(&format!("{byte:02x}"));
-        hex
-    })
 }
 
 /// Why roles and templates could not be read or exported.

@@ -18,9 +18,10 @@
 //! | [`assets`]    | roles and templates built into the binary, and how a site overrides them         |
 //! | [`vault`]     | generated passwords                                                              |
 //! | [`report`]    | events, and everything that renders them                                         |
-//! | [`names`], [`secret`], [`error`], [`approval`] | leaves anyone may use                                         |
+//! | [`names`], [`secret`], [`error`], [`approval`], [`digest`] | leaves anyone may use                             |
 
 pub mod approval;
+pub mod digest;
 pub mod error;
 pub mod names;
 pub mod secret;

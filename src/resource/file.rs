@@ -1,12 +1,12 @@
 //! Files: content, owner, mode.
 
-use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
 use super::change::{Action, Change, Detail, Effect, WriteFile};
 use super::directory::ownership;
 use super::probe::{Observations, PathKind, PathState, Probe, WantedContent};
 use super::{File, Resource, octal};
+use crate::digest::sha256;
 
 impl File {
     fn probe(&self) -> Probe {
@@ -95,9 +95,4 @@ impl File {
             mode: self.mode,
         }
     }
-}
-
-/// Lower-case hexadecimal, as `sha256sum` prints it.
-pub fn sha256(content: &str) -> String {
-    Sha256::digest(content.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::digest::sha256;
 pub use change::{Action, Change, Detail, Effect, PackageWanted, ResourceId, UnitStart, WriteFile};
-pub use file::sha256;
 pub use package::version_matches;
 pub use probe::{
     Observations, Observed, PackageState, PathKind, PathState, Probe, UnitState, WantedContent, WatchedFile,

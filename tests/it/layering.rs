@@ -9,6 +9,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("error", &[]),
     ("approval", &[]),
+    ("digest", &[]),
     ("report", &[]),
     ("inventory", &[]),
     ("vault", &[]),
@@ -45,10 +46,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Anyone may use these.
-const LEAVES: &[&str] = &["names", "secret", "error", "approval", "report"];
+const LEAVES: &[&str] = &["names", "secret", "error", "approval", "digest", "report"];
 
 /// No network, no runtime.
-const PURE: &[&str] = &["inventory", "facts", "resource", "plan", "role", "names", "secret", "error", "approval"];
+const PURE: &[&str] =
+    &["inventory", "facts", "resource", "plan", "role", "names", "secret", "error", "approval", "digest"];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).expect("src is readable") {
