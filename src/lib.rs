@@ -16,7 +16,8 @@
 //! | [`facts`]     | what a host is: one script out, one typed struct back                            |
 //! | [`inventory`] | what the administrator wants: TOML in, every mistake at once, a checked model out |
 //! | [`assets`]    | roles and templates built into the binary, and how a site overrides them         |
-//! | [`vault`]     | generated passwords                                                              |
+//! | [`vault`]     | the encrypted file of passwords and certificates                                  |
+//! | [`pki`]       | the private certificate authority, and what it signs                              |
 //! | [`report`]    | events, and everything that renders them                                         |
 //! | [`names`], [`secret`], [`error`], [`approval`], [`digest`] | leaves anyone may use                             |
 
@@ -33,6 +34,7 @@ pub mod engine;
 pub mod facts;
 pub mod inventory;
 pub mod lab;
+pub mod pki;
 pub mod plan;
 pub mod report;
 pub mod resource;

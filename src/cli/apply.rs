@@ -114,8 +114,7 @@ impl Request<'_> {
             session.reporter.emit(Kind::StepSkipped { title, why }).await;
             return Ok(Done { exit: Exit::Failed, changed: 0 });
         };
-        if session.secrets.is_placeholder() {
-            session.make_secrets()?;
+        if session.keep_secrets()? {
             survey.expand_again(&session.surveyor(self.scope))?;
         }
         self.carry_out(session, survey, approved).await

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::connect::ConnectArgs;
 use super::{Failure, Globals};
+use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use crate::assets::Assets;
@@ -15,8 +16,10 @@ use crate::engine::{Cancel, Connector};
 use crate::error::{Exit, Fails};
 use crate::inventory::Inventory;
 use crate::names::HostName;
+use crate::pki::{self, issue::Issuing};
 use crate::report::{self, Kind, Outcome, Redactor, Registration, Reporter, Running, Show, millis_since};
 use crate::role;
+use crate::secret::Secret;
 use crate::vault::{self, Secrets};
 use crate::workflow::{Scope, Survey, SurveyError, Surveyor};
 
@@ -54,6 +57,8 @@ impl ScopeArgs {
 pub struct Session {
     pub inventory: Inventory,
     pub secrets: Secrets,
+    /// Certificates were issued that are not in the secrets file yet.
+    issued: bool,
     pub assets: Assets,
     pub connector: Arc<dyn Connector>,
     pub cancel: Cancel,
@@ -78,7 +83,9 @@ impl Session {
         let inventory = loaded.inventory;
         let assets = Assets::new(inventory.assets.as_deref())?;
         let redactor = Redactor::default();
-        let secrets = vault::load(&inventory.path)?.unwrap_or_else(Secrets::placeholder);
+        let mut secrets = vault::load(&inventory.path)?.unwrap_or_else(Secrets::placeholder);
+        let issuing = Issuing { cluster: &inventory.cluster, days: inventory.tls.days, now: Timestamp::now() };
+        let issued = issuing.complete(&mut secrets.pki, &pki::wanted(&inventory))?;
         register(&redactor, &secrets)?;
         let connector = Arc::new(target.connect.connector()?);
         let cancel = Cancel::on_signals().map_err(SignalError)?;
@@ -100,7 +107,18 @@ impl Session {
             reporter.emit(event).await;
         }
         let listener = tokio::spawn(announce(cancel.clone(), reporter.clone()));
-        Ok(Self { inventory, secrets, assets, connector, cancel, reporter, running, listener, begun: Instant::now() })
+        Ok(Self {
+            inventory,
+            secrets,
+            issued,
+            assets,
+            connector,
+            cancel,
+            reporter,
+            running,
+            listener,
+            begun: Instant::now(),
+        })
     }
 
     pub fn surveyor<'a>(&'a self, scope: &'a Scope) -> Surveyor<'a> {
@@ -150,13 +168,19 @@ impl Session {
         Ok(survey)
     }
 
-    /// Passwords for a cluster that has none yet: made, kept in their file, and never shown.
-    pub fn make_secrets(&mut self) -> Result<(), Failure> {
+    /// What was only made for the plan is kept before a host is told of it: passwords for a cluster that has none yet,
+    /// certificates that are new. True when the roles have to be expanded again.
+    pub fn keep_secrets(&mut self) -> Result<bool, Failure> {
+        let (path, cluster) = (&self.inventory.path, &self.inventory.cluster);
         if self.secrets.is_placeholder() {
-            self.secrets = vault::create(&self.inventory.path, &self.inventory.cluster)?;
+            self.secrets = vault::create(path, cluster, std::mem::take(&mut self.secrets.pki))?;
             register(self.reporter.redactor(), &self.secrets)?;
+            return Ok(true);
         }
-        Ok(())
+        if self.issued {
+            vault::save(path, cluster, &self.secrets)?;
+        }
+        Ok(false)
     }
 
     /// Everything said so far is on the screen, which is free for a plan or a question.
@@ -211,6 +235,14 @@ async fn announce(cancel: Cancel, reporter: Reporter) {
 
 /// From now on no secret is shown anywhere.
 fn register(redactor: &Redactor, secrets: &Secrets) -> Result<(), ShortSecret> {
+    // What is shown is shown line by line, so it is the lines of a key that must be recognised.
+    let lines = secrets.pki.keys().flat_map(|key| key.expose().lines()).filter(|line| !line.starts_with("-----"));
+    for line in lines {
+        if redactor.register(&Secret::new(line)) == Registration::TooShort {
+            // the last few characters of a key give nothing away
+            continue;
+        }
+    }
     if secrets.is_placeholder() {
         return Ok(());
     }

@@ -23,6 +23,7 @@ pub struct Inventory {
     pub haproxy: Haproxy,
     pub database: Database,
     pub packages: Packages,
+    pub tls: Tls,
     /// A directory whose files override the built-in roles and templates.
     pub assets: Option<PathBuf>,
 }
@@ -155,6 +156,16 @@ pub struct Database {
     pub encoding: String,
     pub locale: String,
     pub extensions: Vec<String>,
+}
+
+/// Encryption of everything that crosses the network.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tls {
+    pub enabled: bool,
+    /// Names and addresses besides the hosts' own in the certificates clients see.
+    pub names: Vec<String>,
+    /// How long a host's certificate is good.
+    pub days: u32,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -27,6 +27,7 @@ pub struct Inventory {
     pub haproxy: Haproxy,
     pub database: Database,
     pub packages: Packages,
+    pub tls: Tls,
 }
 
 /// The cluster as a whole.
@@ -332,6 +333,25 @@ impl Default for Database {
             locale: "C.UTF-8".into(),
             extensions: Strings::default(),
         }
+    }
+}
+
+/// Encryption of everything that crosses the network.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Whether etcd, Patroni and PostgreSQL speak TLS, verify each other, and refuse whoever does not.
+    pub enabled: bool,
+    /// More names and addresses by which clients reach the database, for its certificates: a DNS name, a virtual address.
+    pub names: Strings,
+    /// How many days a certificate is good; `apply` renews those that end within a month.
+    #[schemars(range(min = 1, max = 825))]
+    pub days: u32,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self { enabled: true, names: Strings::default(), days: 365 }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::model::{
     Check, Component, Database, Escalate, Etcd, Haproxy, Host, Inventory, PackageSource, Packages, Patroni, Postgresql,
-    Repository, Ssh,
+    Repository, Ssh, Tls,
 };
 use super::raw;
 use super::surroundings::Surroundings;
@@ -35,6 +35,7 @@ pub(super) fn inventory(raw: &raw::Inventory, path: &Path, around: &Surroundings
             extensions: raw.database.extensions.0.clone(),
         },
         packages: packages(&raw.packages, around),
+        tls: Tls { enabled: raw.tls.enabled, names: raw.tls.names.0.clone(), days: raw.tls.days },
         assets: around.assets.clone(),
         cluster,
     }

@@ -11,6 +11,7 @@ use super::dynamic::{dynamic_config, scalar};
 use super::error::RoleError;
 use super::expand::Input;
 use crate::inventory::{Check, Component, Database, Host, PackageSource, Synchronous};
+use crate::pki::Purpose;
 
 /// Everything a template can use.
 #[derive(Serialize)]
@@ -25,6 +26,7 @@ pub struct Context<'a> {
     pub database: &'a Database,
     pub packages: PackagesContext<'a>,
     pub secrets: SecretsContext<'a>,
+    pub tls: TlsContext<'a>,
     /// Every host of the inventory.
     pub hosts: Vec<Member<'a>>,
 }
@@ -136,6 +138,25 @@ pub struct RepositoryContext<'a> {
     pub key: &'a str,
 }
 
+/// Certificates. The private keys are secrets; everything else is public.
+#[derive(Serialize)]
+pub struct TlsContext<'a> {
+    pub enabled: bool,
+    /// Every authority to trust, in PEM form.
+    pub trusted: String,
+    /// This host's certificates, as far as its components need them.
+    pub etcd: Option<PairContext<'a>>,
+    pub patroni: Option<PairContext<'a>>,
+    pub postgres: Option<PairContext<'a>>,
+    pub haproxy: Option<PairContext<'a>>,
+}
+
+#[derive(Serialize)]
+pub struct PairContext<'a> {
+    pub certificate: &'a str,
+    pub key: &'a str,
+}
+
 /// The only place where passwords meet text.
 #[derive(Serialize)]
 pub struct SecretsContext<'a> {
@@ -167,8 +188,27 @@ impl<'a> Context<'a> {
                 rest_api: secrets.rest_api.expose(),
                 statistics: secrets.statistics.expose(),
             },
+            tls: TlsContext::new(input),
             hosts: inventory.hosts.iter().map(Member::new).collect(),
         })
+    }
+}
+
+impl<'a> TlsContext<'a> {
+    fn new(input: &Input<'a>) -> Self {
+        let pki = &input.secrets.pki;
+        let pair = |purpose| {
+            let pair = pki.pair(&input.host.name, purpose)?;
+            Some(PairContext { certificate: &pair.certificate, key: pair.key.expose() })
+        };
+        Self {
+            enabled: input.inventory.tls.enabled,
+            trusted: pki.trusted(),
+            etcd: pair(Purpose::Etcd),
+            patroni: pair(Purpose::Patroni),
+            postgres: pair(Purpose::Postgres),
+            haproxy: pair(Purpose::Haproxy),
+        }
     }
 }
 

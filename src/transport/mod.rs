@@ -1,5 +1,5 @@
-//! One connection per host, and two things to do with it: run a script, open a stream to a port as the host sees it.
-//! File bodies travel inside scripts (base64 here-documents, see [`quote`]), so there is no third method and no SFTP.
+//! One connection per host, and three things to do with it: run a script, talk to a script that goes on running, open a
+//! stream to a port as the host sees it. File bodies travel inside scripts (base64 here-documents, see [`quote`]): no SFTP.
 //! This module knows nothing of what the scripts mean.
 
 mod error;
@@ -21,6 +21,10 @@ pub trait Transport: Send + Sync {
     /// Run a script as root (`Script::as_root`) or as the login user. The whole text goes over standard input to
     /// `sh -s`, never into argv, and is wrapped in a function so that a connection cut in mid-script runs nothing.
     async fn run(&self, script: Script) -> Result<Output, TransportError>;
+    /// Run a script whose standard input and output are the stream, which begins with the first byte the script prints.
+    /// The script ends when the stream is dropped (its input ends), or the connection is lost; what it prints to
+    /// standard error is lost. Its deadline is for the beginning only.
+    async fn pipe(&self, script: Script) -> Result<Box<dyn Stream>, TransportError>;
     /// A byte stream to `host:port` as seen from the host (direct-tcpip). Whoever opens one must read from it or drop
     /// it: a stream whose bytes pile up unread holds up the whole connection.
     async fn open(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, TransportError>;

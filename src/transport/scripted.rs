@@ -59,6 +59,12 @@ impl Scripted {
         self
     }
 
+    /// The next script of this title that is talked to has this stream.
+    #[must_use]
+    pub fn piped(self, title: &str, stream: impl Stream) -> Self {
+        self.stream(title, 0, stream)
+    }
+
     /// Every script so far, in order.
     pub fn seen(&self) -> Vec<Script> {
         self.seen.lock().unwrap_or_else(|e| e.into_inner()).clone()
@@ -83,6 +89,15 @@ impl Transport for Scripted {
         match streams.iter().position(|canned| canned.host == host && canned.port == port) {
             Some(index) => Ok(streams.remove(index).stream),
             None => panic!("no stream for {host}:{port}"),
+        }
+    }
+
+    async fn pipe(&self, script: Script) -> Result<Box<dyn Stream>, TransportError> {
+        self.round_trips.fetch_add(1, Ordering::Relaxed);
+        let mut streams = self.streams.lock().unwrap_or_else(|e| e.into_inner());
+        match streams.iter().position(|canned| canned.host == script.title) {
+            Some(index) => Ok(streams.remove(index).stream),
+            None => panic!("no stream for the script {:?}", script.title),
         }
     }
 

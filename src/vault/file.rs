@@ -36,14 +36,36 @@ pub fn read(path: &Path) -> Result<Option<Zeroizing<String>>, VaultError> {
 /// Make the file, of mode 0600 from its first byte. One that is there, even a link, is left alone.
 pub fn create(path: &Path, text: &str) -> Result<(), VaultError> {
     let failed = |source| VaultError::Write { path: path.to_owned(), source };
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // tempfile's files have mode 0600.
-    let mut file = tempfile::Builder::new().prefix(".secrets-").tempfile_in(directory).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    file.persist_noclobber(path).map_err(|error| match error.error.kind() {
+    written(path, text)?.persist_noclobber(path).map_err(|error| match error.error.kind() {
         io::ErrorKind::AlreadyExists => VaultError::Exists { path: path.to_owned() },
         _ => failed(error.error),
     })?;
-    // The name is on the disk, too, before a host is told a password.
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+    sync_directory(path)
+}
+
+/// Put a new text in the place of the old one: at every moment the file is the one or the other. What a link leads to is
+/// replaced, not the link.
+pub fn replace(path: &Path, text: &str) -> Result<(), VaultError> {
+    let failed = |source| VaultError::Write { path: path.to_owned(), source };
+    let path = fs::canonicalize(path).map_err(failed)?;
+    written(&path, text)?.persist(&path).map_err(|error| failed(error.error))?;
+    sync_directory(&path)
+}
+
+/// The whole text in a temporary file of the same directory. tempfile's files have mode 0600.
+fn written(path: &Path, text: &str) -> Result<tempfile::NamedTempFile, VaultError> {
+    let failed = |source| VaultError::Write { path: path.to_owned(), source };
+    let mut file = tempfile::Builder::new().prefix(".secrets-").tempfile_in(directory(path)).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    Ok(file)
+}
+
+/// The name is on the disk, too, before a host is told a password.
+fn sync_directory(path: &Path) -> Result<(), VaultError> {
+    let failed = |source| VaultError::Write { path: path.to_owned(), source };
+    File::open(directory(path)).and_then(|directory| directory.sync_all()).map_err(failed)
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

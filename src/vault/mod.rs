@@ -15,6 +15,7 @@ pub use error::VaultError;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
+use crate::pki::Pki;
 use crate::secret::Secret;
 
 /// Letters and digits only: the same in a URL, YAML, a configuration file, a connection string and a shell.
@@ -43,6 +44,8 @@ pub struct Secrets {
     pub application: Secret,
     /// HAProxy's statistics page, user `stats`.
     pub statistics: Secret,
+    /// The private authority and its certificates; empty without TLS.
+    pub pki: Pki,
 }
 
 impl Secrets {
@@ -74,7 +77,7 @@ impl Secrets {
 
     /// Every secret with its name in the file, for instance to register them with the redactor.
     pub fn each(&self) -> impl Iterator<Item = (&'static str, &Secret)> {
-        let Self { superuser, replication, rewind, rest_api, application, statistics } = self;
+        let Self { superuser, replication, rewind, rest_api, application, statistics, pki: _ } = self;
         Self::names().zip([superuser, replication, rewind, rest_api, application, statistics])
     }
 
@@ -90,6 +93,7 @@ impl Secrets {
             rest_api: secret("rest_api")?,
             application: secret("application")?,
             statistics: secret("statistics")?,
+            pki: Pki::default(),
         })
     }
 }
@@ -106,11 +110,16 @@ pub fn load(inventory: &Path) -> Result<Option<Secrets>, VaultError> {
     parse::parse(&path, &text).map(Some)
 }
 
-/// Make new passwords and the file for them. Fails when there is one, whatever is in it.
-pub fn create(inventory: &Path, cluster: &str) -> Result<Secrets, VaultError> {
-    let secrets = Secrets::try_each(|_| generate())?;
+/// Make new passwords and the file for them and for the certificates. Fails when there is one, whatever is in it.
+pub fn create(inventory: &Path, cluster: &str, pki: Pki) -> Result<Secrets, VaultError> {
+    let secrets = Secrets { pki, ..Secrets::try_each(|_| generate())? };
     file::create(&path(inventory), &parse::write(&secrets, cluster))?;
     Ok(secrets)
+}
+
+/// Write the secrets of an inventory anew, in the place of what is there.
+pub fn save(inventory: &Path, cluster: &str, secrets: &Secrets) -> Result<(), VaultError> {
+    file::replace(&path(inventory), &parse::write(secrets, cluster))
 }
 
 /// A random password that begins with a letter, so that no format takes it for a number.

@@ -10,7 +10,11 @@ use zeroize::Zeroizing;
 
 use super::error::{BadContent, Problem, VaultError};
 use super::{PLACEHOLDER, SHORTEST, Secrets};
+use crate::pki::Pki;
 use crate::secret::Secret;
+
+/// The table with the certificates.
+const PKI: &str = "pki";
 
 /// Read the secrets, or say everything that is wrong with them.
 pub fn parse(path: &Path, text: &str) -> Result<Secrets, VaultError> {
@@ -23,8 +27,9 @@ pub fn parse(path: &Path, text: &str) -> Result<Secrets, VaultError> {
             if problems.is_empty()
                 && missing.is_empty()
                 && let Ok(secrets) = Secrets::try_each(|name| value(name).map(Secret::new).ok_or(()))
+                && let Some(pki) = pki(text)
             {
-                return Ok(secrets);
+                return Ok(Secrets { pki, ..secrets });
             }
             problems
         }
@@ -37,9 +42,19 @@ pub fn parse(path: &Path, text: &str) -> Result<Secrets, VaultError> {
     Err(VaultError::Content(Box::new(BadContent { path: path.to_owned(), missing, problems, masked })))
 }
 
+/// The certificates; none when what stands there is not what [`write`] wrote.
+fn pki(text: &str) -> Option<Pki> {
+    let mut table: toml::Table = text.parse().ok()?;
+    match table.remove(PKI) {
+        None => Some(Pki::default()),
+        Some(toml::Value::Table(table)) => Pki::from_table(table).ok(),
+        Some(_) => None,
+    }
+}
+
 fn problems(table: &DeTable<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (name, value) in table {
+    for (name, value) in table.iter().filter(|(name, _)| name.get_ref() != PKI) {
         // An unknown name is not repeated: it may be a password on the wrong side of the `=`.
         let wrong = if Secrets::names().any(|known| known == name.get_ref()) {
             wrong_value(value.get_ref()).map(|what| (what, value.span()))
@@ -95,6 +110,10 @@ pub fn write(secrets: &Secrets, cluster: &str) -> Zeroizing<String> {
         let value = Zeroizing::new(toml::Value::from(secret.expose()).to_string());
         // Writing into a String cannot fail.
         write!(text, "\n# {used_for}\n{name} = {}\n", value.as_str()).ok();
+    }
+    if let Some(table) = Some(&secrets.pki).filter(|pki| !pki.is_empty()).and_then(|pki| pki.to_table().ok()) {
+        let table = toml::Table::from_iter([(PKI.to_owned(), toml::Value::Table(table))]);
+        write!(text, "\n# The private authority and the certificates it has signed.\n{table}").ok();
     }
     text
 }

@@ -40,7 +40,7 @@ fn good(replace: &str, with: &str) -> String {
 fn what_is_created_is_loaded_again() {
     let (_directory, inventory) = place();
     assert!(load(&inventory).expect("no file is fine").is_none());
-    let made = create(&inventory, "xnat").expect("created");
+    let made = create(&inventory, "xnat", Pki::default()).expect("created");
     let loaded = load(&inventory).expect("loaded").expect("there");
     assert!(made.each().eq(loaded.each()));
     assert!(!loaded.is_placeholder());
@@ -94,12 +94,12 @@ fn the_file_says_what_it_is() {
 #[test]
 fn a_file_that_is_there_is_never_written() {
     let (_directory, inventory) = planted("anything", 0o600);
-    let error = create(&inventory, "xnat").expect_err("refused");
+    let error = create(&inventory, "xnat", Pki::default()).expect_err("refused");
     assert!(matches!(error, VaultError::Exists { .. }));
     assert_eq!(fs::read_to_string(path(&inventory)).expect("read"), "anything");
     let (_directory, inventory) = place();
     symlink("/nonexistent/elsewhere", path(&inventory)).expect("linked");
-    assert!(matches!(create(&inventory, "xnat").expect_err("refused"), VaultError::Exists { .. }));
+    assert!(matches!(create(&inventory, "xnat", Pki::default()).expect_err("refused"), VaultError::Exists { .. }));
     assert!(matches!(load(&inventory).expect_err("refused"), VaultError::Dangling { .. }));
 }
 

@@ -40,6 +40,7 @@ fn secrets() -> Secrets {
         rest_api: secret("rest"),
         application: secret("application"),
         statistics: secret("statistics"),
+        pki: xnat_provision::pki::Pki::default(),
     }
 }
 
@@ -190,6 +191,7 @@ fn nasty() -> (Inventory, Secrets) {
         rest_api: secret(),
         application: secret(),
         statistics: secret(),
+        pki: xnat_provision::pki::Pki::default(),
     };
     (inventory, secrets)
 }
@@ -504,7 +506,7 @@ fn mistakes_in_a_role_are_shown_where_they_are() {
            ·                    ────────────┬────────────
            ·                                ╰── here
            ╰────
-          help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, packages, secrets, hosts
+          help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, packages, secrets, tls, hosts
         "#);
     insta::assert_snapshot!(
         complaint("title = \"x\"\n[[resource]]\nwhen = \"packages.proxxy\"\npackage = { name = \"x\" }\n"), @r#"
@@ -518,7 +520,7 @@ fn mistakes_in_a_role_are_shown_where_they_are() {
            ·                ╰── here
          4 │ package = { name = "x" }
            ╰────
-          help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, packages, secrets, hosts
+          help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, packages, secrets, tls, hosts
         "#);
     insta::assert_snapshot!(
         complaint("title = \"x\"\n[[resource]]\nfile = { path = \"/x\", template = \"etcd/etcd.evn.j2\" }\n"), @r#"
@@ -578,7 +580,7 @@ fn mistakes_in_a_template_are_shown_where_they_are() {
        ·                ───────┬──────
        ·                       ╰── here
        ╰────
-      help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, packages, secrets, hosts
+      help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, packages, secrets, tls, hosts
     "#);
 }
 

@@ -207,7 +207,8 @@ fn fields(events: &[Event]) -> Vec<String> {
 /// The secrets of a new cluster, and one that somebody chose badly.
 fn poisons() -> (tempfile::TempDir, Vec<Secret>, Vec<String>) {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let made = vault::create(&directory.path().join("xnat.toml"), "xnat").expect("made");
+    let made =
+        vault::create(&directory.path().join("xnat.toml"), "xnat", xnat_provision::pki::Pki::default()).expect("made");
     let own = Secret::new(r#"it's "my" own $ecret & päss/word\"#);
     let secrets: Vec<Secret> = made.each().map(|(_, secret)| secret.clone()).chain([own]).collect();
     let values = secrets.iter().map(|secret| secret.expose().to_owned()).collect();
@@ -249,7 +250,7 @@ async fn a_planted_leak_is_seen() {
 fn the_secrets_file_is_not_shown_by_its_errors() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let inventory = directory.path().join("xnat.toml");
-    let made = vault::create(&inventory, "xnat").expect("made");
+    let made = vault::create(&inventory, "xnat", xnat_provision::pki::Pki::default()).expect("made");
     let values: Vec<String> = made.each().map(|(_, secret)| secret.expose().to_owned()).collect();
     let path = vault::path(&inventory);
     let good = fs::read_to_string(&path).expect("read");

@@ -64,6 +64,10 @@ impl Transport for Toy {
         panic!("no stage here asks a service, and {host}:{port} was asked");
     }
 
+    async fn pipe(&self, script: Script) -> Result<Box<dyn Stream>, TransportError> {
+        panic!("nobody talks to a script here, and {:?} was asked for", script.title)
+    }
+
     fn round_trips(&self) -> u64 {
         0
     }

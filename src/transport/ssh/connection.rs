@@ -8,6 +8,7 @@ use russh::ChannelOpenFailure;
 
 use super::auth::Means;
 use super::exec::{Cut, Exchange, MAX_OUTPUT_MIB, Raw};
+use super::pipe::{Begun, Opening, PipeStream};
 use super::prompt::Question;
 use super::session::Session;
 use super::sudo::{self, Attempt, Complaint, Mode};
@@ -143,6 +144,36 @@ impl SshConnection {
         TransportError::NotStarted { at: self.session.at.clone(), title: script.title.clone(), reason }
     }
 
+    /// Begin a script that goes on. How sudo works here is known from the scripts before; a password is not asked for.
+    async fn begin(&self, script: &Script) -> Result<PipeStream, TransportError> {
+        let sudo =
+            script.privilege == Privilege::Root && self.session.at.user != "root" && self.escalate == Escalate::Sudo;
+        let mode = self.sudo_mode().clone();
+        let root = match (script.privilege, self.escalate) {
+            (Privilege::Root, Escalate::None) => RootCheck::Here,
+            _ => RootCheck::Needless,
+        };
+        let wrapped = Wrapped::open_ended(script, root);
+        let (command, password) = match mode {
+            Mode::Password(password) if sudo => {
+                (sudo::WITH_PASSWORD, Some((format!("{}\n", password.expose()), sudo::STARTED)))
+            }
+            _ if sudo => (sudo::WITHOUT_PASSWORD, None),
+            _ => (PLAIN, None),
+        };
+        let opening = Opening { command, password, text: wrapped.text.clone(), mark: &wrapped.begin() };
+        match self.in_time(script, opening.begin(&self.session)).await? {
+            Begun::Running(stream) => Ok(stream),
+            Begun::Ended(raw) => Err(match wrapped.unwrap(raw) {
+                Ending::NotRoot => TransportError::NotRoot { at: self.session.at.clone(), title: script.title.clone() },
+                Ending::Ran(output) => self.not_started(script, &output),
+                Ending::NotStarted(output) => {
+                    self.refused(script, sudo::complaint(output.status, &output.stderr), &output)
+                }
+            }),
+        }
+    }
+
     /// Within the script's deadline; when it passes the future is dropped, and with it the channel.
     async fn in_time<T>(
         &self,
@@ -171,6 +202,12 @@ impl Transport for SshConnection {
             (Privilege::Root, Escalate::None) => self.plain(&script, RootCheck::Here).await,
             (Privilege::Root, Escalate::Sudo) => self.with_sudo(&script).await,
         }
+    }
+
+    async fn pipe(&self, script: Script) -> Result<Box<dyn Stream>, TransportError> {
+        let wave = self.waves.enter();
+        let stream = self.begin(&script).await?;
+        Ok(Box::new(CountedStream::new(stream, wave)))
     }
 
     async fn open(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, TransportError> {

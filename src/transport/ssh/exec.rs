@@ -32,7 +32,7 @@ const SESSION_WAIT: Duration = Duration::from_secs(10);
 
 /// OpenSSH says "connect failed" when `MaxSessions` are open. With `MaxSessions 1` that is so until it has noticed the
 /// end of the command before.
-async fn open_session(session: &Session) -> Result<Channel<Msg>, Cut> {
+pub(super) async fn open_session(session: &Session) -> Result<Channel<Msg>, Cut> {
     let begun = Instant::now();
     loop {
         match session.handle.channel_open_session().await {

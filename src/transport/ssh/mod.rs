@@ -8,6 +8,7 @@ mod connection;
 mod deadline;
 mod exec;
 mod keys;
+mod pipe;
 mod prompt;
 mod session;
 mod sudo;

@@ -11,8 +11,8 @@ pub(super) const WITHOUT_PASSWORD: &str = "env LC_ALL=C sudo -n sh -s";
 
 /// The shell says it has started before it is given anything: a script sent any earlier would be read as more passwords
 /// if the first one were wrong, and the account locked.
-const STARTED: &str = "XNAT-sudo-started";
-const WITH_PASSWORD: &str = "env LC_ALL=C sudo -k -S -p '' sh -c 'echo XNAT-sudo-started; exec sh -s'";
+pub(super) const STARTED: &str = "XNAT-sudo-started";
+pub(super) const WITH_PASSWORD: &str = "env LC_ALL=C sudo -k -S -p '' sh -c 'echo XNAT-sudo-started; exec sh -s'";
 
 /// How sudo is to be used on a host; found out once for each connection.
 #[derive(Clone)]

@@ -48,8 +48,20 @@ impl Wrapped {
         Self { text, mark }
     }
 
+    /// A script that keeps the channel's input and output. The line feed after the last brace makes the shell begin
+    /// without the end of its input; it has read no further than that, so what is sent after the mark is the script's.
+    pub(super) fn open_ended(script: &Script, root: RootCheck) -> Self {
+        let Self { text, mark } = Self::new(script, root);
+        Self { text: format!("{}\n", text.replace("\nxnat_main </dev/null\nexit\n}", "\nxnat_main\nexit\n}")), mark }
+    }
+
+    /// What the script's own output begins after.
+    pub(super) fn begin(&self) -> String {
+        format!("{}\n", self.mark)
+    }
+
     pub(super) fn unwrap(&self, raw: Raw) -> Ending {
-        let begin = format!("{}\n", self.mark);
+        let begin = self.begin();
         let not_root = format!("{}-not-root", self.mark);
         let (stdout, stderr) = (after(&raw.stdout, &begin), after(&raw.stderr, &begin));
         match (stdout, stderr) {

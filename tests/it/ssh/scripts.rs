@@ -175,3 +175,26 @@ async fn round_trips_are_waves() {
     assert_eq!(connection.round_trips(), 3, "streams kept open do not hide what comes after");
     drop(kept);
 }
+
+#[tokio::test]
+async fn a_script_can_be_talked_to_until_its_stream_is_dropped() {
+    let bench = Bench::new();
+    let (server, connection) = connected(&bench).await;
+    let gone = bench.path("gone");
+    let text = format!("echo hello\ncat\necho bye >{}", gone.display());
+    let mut stream = connection.pipe(Script::as_root("talk", text)).await.expect("begun");
+    stream.write_all(b"one\ntwo\n").await.expect("written");
+    let mut said = vec![0; "hello\none\ntwo\n".len()];
+    stream.read_exact(&mut said).await.expect("read");
+    assert_eq!(String::from_utf8_lossy(&said), "hello\none\ntwo\n");
+    assert!(!gone.exists());
+    drop(stream);
+    for _ in 0..500 {
+        if gone.exists() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(gone.exists(), "the script saw its input end");
+    assert_eq!(server.commands(), ["sh -s"]);
+}

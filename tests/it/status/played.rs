@@ -63,6 +63,7 @@ pub fn secrets() -> Secrets {
         rest_api: secret("rest"),
         application: secret("app"),
         statistics: secret("stats"),
+        pki: xnat_provision::pki::Pki::default(),
     }
 }
 
@@ -88,6 +89,10 @@ impl Transport for Played {
             None => Err(TransportError::Open { at, target, reason: "not recorded".into() }),
         }
     }
+    async fn pipe(&self, script: Script) -> Result<Box<dyn Stream>, TransportError> {
+        panic!("nobody talks to a script here, and {:?} was asked for", script.title)
+    }
+
     fn round_trips(&self) -> u64 {
         0
     }
