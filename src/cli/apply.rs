@@ -142,7 +142,7 @@ fn refuse(session: &Session, survey: &Survey) -> Result<(), Refusal> {
     if session.secrets.is_placeholder() && survey.started.postgres {
         return Err(Refusal::LostSecrets { path: vault::path(&session.inventory.path) });
     }
-    if survey.locked_out {
+    if survey.stranger {
         return Err(Refusal::OtherSecrets { path: vault::path(&session.inventory.path) });
     }
     let list = survey.plan.interruptions();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
 use super::answer::{Answer, Seen};
-use super::http::{CallError, Http, Place, Scheme};
+use super::http::{CallError, Http, Place};
 use super::safety;
 use super::view::Gather;
 use crate::inventory::{Component, Host};
@@ -22,6 +22,9 @@ pub struct Member {
     pub cluster_id: String,
     /// The id of the leader it follows; none while there is none.
     pub leader: Option<String>,
+    /// Whether it speaks TLS to clients.
+    #[serde(default)]
+    pub tls: bool,
     pub healthy: bool,
     pub learner: bool,
     pub version: String,
@@ -55,7 +58,7 @@ pub fn client<'a>(gather: &Gather<'a>, host: &'a Host) -> Result<Http<'a>, Strin
     let place =
         Place { service: "etcd", unit: "etcd", host: host.name.clone(), port: gather.inventory.etcd.client_port };
     let transport = gather.transport(&host.name)?;
-    Ok(Http { transport, place, address: &host.address, scheme: Scheme::Plain, login: None })
+    Ok(Http { transport, place, address: &host.address, scheme: gather.scheme()?, login: None })
 }
 
 /// Ask a member everything about itself, in parallel.
@@ -67,6 +70,7 @@ pub async fn ask(http: &Http<'_>) -> Result<Member, CallError> {
         http.get("/health"),
         http.call(Method::POST, "/v3/cluster/member/list", Some(&local)),
     )?;
+    let tls = status.tls;
     let status: wire::Status = http.json(&status)?;
     // /health answers 503 when unhealthy, with the same shape.
     let healthy = serde_json::from_str::<wire::Health>(&health.body).is_ok_and(|h| h.health == "true");
@@ -75,6 +79,7 @@ pub async fn ask(http: &Http<'_>) -> Result<Member, CallError> {
         id: format!("{:x}", status.header.member_id),
         cluster_id: format!("{:x}", status.header.cluster_id),
         leader: (status.leader != 0).then(|| format!("{:x}", status.leader)),
+        tls,
         healthy,
         learner: status.learner,
         version: status.version,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::http::{CallError, Http, Place, Scheme};
+use super::http::{CallError, Http, Place};
 use super::view::Gather;
 use crate::inventory::Host;
 
@@ -64,7 +64,7 @@ pub fn client<'a>(gather: &Gather<'a>, host: &'a Host) -> Result<Http<'a>, Strin
     let secrets = gather.secrets.ok_or("there are no passwords at hand to read HAProxy's statistics with")?;
     let transport = gather.transport(&host.name)?;
     let login = Some((USER, &secrets.statistics));
-    Ok(Http { transport, place, address: &host.address, scheme: Scheme::Plain, login })
+    Ok(Http { transport, place, address: &host.address, scheme: gather.scheme()?, login })
 }
 
 pub async fn ask(http: &Http<'_>) -> Result<Vec<Server>, CallError> {

@@ -11,24 +11,28 @@ use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
+use super::tls::{Greeted, Tls, TlsError};
 use crate::error::{Exit, Fails, one_line};
 use crate::names::HostName;
 use crate::secret::Secret;
 use crate::transport::{Stream, Transport, TransportError};
 
-/// How long one question may take, connection included.
+/// How long connecting, and how long one question may take.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 /// No answer of ours is anywhere near this; it keeps a wrong port from filling the memory.
 const LARGEST_BODY: usize = 4 << 20;
 
-/// How to speak to a service. TLS becomes a second variant that carries the authority to trust.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How to speak to a service.
+#[derive(Clone, Debug)]
 pub enum Scheme {
-    #[default]
     Plain,
+    /// With TLS; and plainly to one that does not know it yet, which a cluster being converted has. The stream ends on
+    /// the host itself, inside the SSH connection, so nobody between us and the service can make it seem so.
+    Tls(Tls),
+    /// It may want to see a certificate, and there is none at hand.
+    NoCertificate,
 }
 
 /// Which service, on which host, at which port. For error texts.
@@ -62,6 +66,8 @@ pub struct Http<'a> {
 /// Status and body, whatever the status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
+    /// Whether it came encrypted.
+    pub tls: bool,
     pub status: u16,
     pub body: String,
 }
@@ -73,18 +79,32 @@ impl Http<'_> {
 
     /// Send one request and read the whole answer. Dropping the future closes the stream.
     pub async fn call(&self, method: Method, path: &str, body: Option<&serde_json::Value>) -> Result<Reply, CallError> {
-        let deadline = Instant::now() + DEADLINE;
         let request = self.request(method, path, body)?;
-        let stream = match timeout_at(deadline, self.transport.open(self.address, self.place.port)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(source)) if refused(&source) => return Err(CallError::Refused { place: self.place.clone() }),
-            Ok(Err(source)) => return Err(CallError::Open { place: self.place.clone(), source: Box::new(source) }),
-            Err(_) => return Err(CallError::NoConnection { place: self.place.clone() }),
+        let stream = self.open().await?;
+        let tls = match &self.scheme {
+            Scheme::Plain => return self.exchange(stream, request).await,
+            Scheme::NoCertificate => return Err(CallError::NoCertificate { place: self.place.clone() }),
+            Scheme::Tls(tls) => tls,
         };
-        let exchange = match self.scheme {
-            Scheme::Plain => exchange(stream, request),
-        };
-        match timeout_at(deadline, exchange).await {
+        match tls.greet(stream, self.address).await {
+            Ok(Greeted::Tls(stream)) => Ok(Reply { tls: true, ..self.exchange(stream, request).await? }),
+            Ok(Greeted::Plain) => self.exchange(self.open().await?, request).await,
+            Err(TlsError::Stranger(source)) => Err(CallError::Stranger { place: self.place.clone(), source }),
+            Err(source) => Err(CallError::Handshake { place: self.place.clone(), source }),
+        }
+    }
+
+    async fn open(&self) -> Result<Box<dyn Stream>, CallError> {
+        match tokio::time::timeout(DEADLINE, self.transport.open(self.address, self.place.port)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(source)) if refused(&source) => Err(CallError::Refused { place: self.place.clone() }),
+            Ok(Err(source)) => Err(CallError::Open { place: self.place.clone(), source: Box::new(source) }),
+            Err(_) => Err(CallError::NoConnection { place: self.place.clone() }),
+        }
+    }
+
+    async fn exchange(&self, stream: impl Stream, request: Request<Full<Bytes>>) -> Result<Reply, CallError> {
+        match tokio::time::timeout(DEADLINE, exchange(stream, request)).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(source)) => Err(CallError::Exchange { place: self.place.clone(), source }),
             Err(_) => Err(CallError::Silent { place: self.place.clone() }),
@@ -136,13 +156,13 @@ pub fn authority(address: &str, port: u16) -> String {
     if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
-async fn exchange(stream: Box<dyn Stream>, request: Request<Full<Bytes>>) -> Result<Reply, ExchangeError> {
+async fn exchange(stream: impl Stream, request: Request<Full<Bytes>>) -> Result<Reply, ExchangeError> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let ask = async move {
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), LARGEST_BODY).collect().await.map_err(ExchangeError::Body)?;
-        Ok(Reply { status, body: String::from_utf8_lossy(&body.to_bytes()).into_owned() })
+        Ok(Reply { tls: false, status, body: String::from_utf8_lossy(&body.to_bytes()).into_owned() })
     };
     // The connection's own error, if any, is the one `ask` gets too.
     let (reply, _) = tokio::join!(ask, connection);
@@ -176,6 +196,15 @@ pub enum CallError {
     #[error("{place} broke off its answer")]
     #[diagnostic(code(xnat::cluster::exchange), help("read its log: `ssh {} journalctl -u {} -n 50`", place.host, place.unit))]
     Exchange { place: Place, source: ExchangeError },
+    #[error("{place} shows a certificate that no authority in our secrets file has signed")]
+    #[diagnostic(code(xnat::cluster::stranger), help("bring back the secrets file that the last apply used"))]
+    Stranger { place: Place, source: std::io::Error },
+    #[error("no TLS connection to {place}")]
+    #[diagnostic(code(xnat::cluster::handshake), help("read its log: `ssh {} journalctl -u {} -n 50`", place.host, place.unit))]
+    Handshake { place: Place, source: TlsError },
+    #[error("there is no certificate at hand to ask {place} with")]
+    #[diagnostic(code(xnat::cluster::no_certificate), help("bring back the secrets file that the last apply used"))]
+    NoCertificate { place: Place },
     #[error("{place} answered {status}: {body}")]
     #[diagnostic(code(xnat::cluster::status), help("read its log: `ssh {} journalctl -u {} -n 50`", place.host, place.unit))]
     Status { place: Place, status: u16, body: String },
@@ -195,6 +224,8 @@ impl CallError {
     pub fn into_answer<T>(self) -> Answer<T> {
         match self {
             Self::Open { .. } | Self::NoConnection { .. } | Self::Request { .. } => Answer::Unknown(one_line(&self)),
+            // It is there, and we are not the ones it talks to.
+            Self::Stranger { .. } | Self::NoCertificate { .. } => Answer::Unknown(one_line(&self)),
             _ => Answer::Down(one_line(&self)),
         }
     }

@@ -14,6 +14,7 @@ pub mod patroni;
 pub mod postgres;
 pub mod safety;
 pub mod table;
+pub mod tls;
 pub mod verify;
 pub mod view;
 

@@ -7,7 +7,7 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::http::{CallError, Http, Place, Scheme};
+use super::http::{CallError, Http, Place};
 use super::view::Gather;
 use crate::approval::Approved;
 use crate::error::one_line;
@@ -143,6 +143,9 @@ pub struct Listed {
 /// `GET /patroni`: what a member says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct About {
+    /// Whether it speaks TLS.
+    #[serde(default)]
+    pub tls: bool,
     pub role: Role,
     pub state: String,
     /// As PostgreSQL counts: 150018 is 15.18.
@@ -191,11 +194,12 @@ pub fn client<'a>(gather: &Gather<'a>, host: &'a Host) -> Result<Http<'a>, Strin
     };
     let login = gather.secrets.map(|secrets| (USER, &secrets.rest_api));
     let transport = gather.transport(&host.name)?;
-    Ok(Http { transport, place, address: &host.address, scheme: Scheme::Plain, login })
+    Ok(Http { transport, place, address: &host.address, scheme: gather.scheme()?, login })
 }
 
 pub async fn about(http: &Http<'_>) -> Result<About, CallError> {
-    http.json(&http.get("/patroni").await?)
+    let reply = http.get("/patroni").await?;
+    Ok(About { tls: reply.tls, ..http.json(&reply)? })
 }
 
 pub async fn cluster(http: &Http<'_>) -> Result<Cluster, CallError> {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use tokio_postgres::{Client, Error};
 
 use super::http::{DEADLINE, Place};
-use super::postgres::{Login, SqlError, connect, identifier, within};
+use super::postgres::{Login, SqlError, Way, connect, identifier, within};
+use super::tls::Tls;
 use super::view::Gather;
 use crate::approval::Approved;
 use crate::error::{Exit, Fails};
@@ -61,7 +62,8 @@ pub async fn through(gather: &Gather<'_>, host: &Host, _approved: &Approved) -> 
     let secrets = gather.secrets.ok_or_else(|| VerifyError::Connection("there are no passwords at hand".to_owned()))?;
     // One table per HAProxy, so that two checked at once do not meet, and one left by a killed run is taken over.
     let table = format!("public.{}", identifier(&format!("xnat_provision_check_{}", host.name)));
-    Check { gather, host, table, secrets }.run().await.map(Evidence)
+    let tls = if gather.inventory.tls.enabled { Tls::of(&secrets.pki).map_err(VerifyError::Connection)? } else { None };
+    Check { gather, host, table, secrets, tls }.run().await.map(Evidence)
 }
 
 struct Check<'a> {
@@ -69,6 +71,8 @@ struct Check<'a> {
     host: &'a Host,
     table: String,
     secrets: &'a Secrets,
+    /// With TLS the server must prove that it is behind this HAProxy's address.
+    tls: Option<Tls>,
 }
 
 /// What a port is to lead to.
@@ -158,10 +162,13 @@ impl Check<'_> {
         let place = Place { service: "HAProxy", unit: "haproxy", host: self.host.name.clone(), port };
         let login = Login {
             host: self.host.name.clone(),
-            address: &self.host.address,
             port,
-            user: &inventory.database.owner,
-            password: &self.secrets.application,
+            way: Way::Network {
+                address: &self.host.address,
+                user: &inventory.database.owner,
+                password: &self.secrets.application,
+                tls: self.tls.clone(),
+            },
             database: &inventory.database.name,
         };
         let transport = self.gather.transport(&self.host.name).map_err(VerifyError::Connection)?;

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::answer::{Answer, Seen};
-use super::postgres::{SUPERUSER, server};
+use super::http::Scheme;
+use super::postgres::server;
+use super::tls::Tls;
 use super::{etcd, haproxy, patroni};
 use crate::inventory::{Component, Host, Inventory};
 use crate::names::HostName;
@@ -22,7 +24,7 @@ pub struct Gather<'a> {
     pub connections: &'a BTreeMap<HostName, Arc<dyn Transport>>,
     /// Why there is no connection to a host.
     pub unreachable: &'a BTreeMap<HostName, String>,
-    /// Without them PostgreSQL and HAProxy are not asked.
+    /// Without them HAProxy is not asked, nor who speaks TLS.
     pub secrets: Option<&'a Secrets>,
 }
 
@@ -35,6 +37,15 @@ impl<'a> Gather<'a> {
                 Some(reason) => format!("{host} cannot be reached: {reason}"),
                 None => format!("there is no connection to {host}"),
             }),
+        }
+    }
+
+    /// How services are spoken to: with TLS as soon as there are certificates, be it that the services have them yet.
+    pub fn scheme(&self) -> Result<Scheme, String> {
+        match self.secrets {
+            Some(secrets) => Ok(Tls::of(&secrets.pki)?.map_or(Scheme::Plain, Scheme::Tls)),
+            None if self.inventory.tls.enabled => Ok(Scheme::NoCertificate),
+            None => Ok(Scheme::Plain),
         }
     }
 }
@@ -176,10 +187,8 @@ async fn ask_member(gather: &Gather<'_>, host: &Host) -> Asked {
         }
     };
     let server = async {
-        // The reason "cannot be reached" goes before "no passwords".
-        let login = gather.transport(&host.name).and_then(|_| server::superuser(gather, host, SUPERUSER));
-        match login {
-            Ok(login) => server::ask(gather, &login).await.into(),
+        match gather.transport(&host.name) {
+            Ok(transport) => server::ask(gather, transport, &server::superuser(gather, host)).await.into(),
             Err(why) => Answer::Unknown(why),
         }
     };

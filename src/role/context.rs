@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::dynamic::{dynamic_config, scalar};
 use super::error::RoleError;
 use super::expand::Input;
-use crate::inventory::{Check, Component, Database, Host, PackageSource, Synchronous};
+use crate::inventory::{Check, Component, Database, Host, Inventory, PackageSource, Synchronous};
 use crate::pki::Purpose;
 
 /// Everything a template can use.
@@ -69,7 +69,7 @@ pub struct FactsContext<'a> {
 
 #[derive(Serialize)]
 pub struct EtcdContext<'a> {
-    /// `http` until there are certificates.
+    /// `https`, or `http` without TLS.
     pub scheme: &'static str,
     pub client_port: u16,
     pub peer_port: u16,
@@ -92,14 +92,14 @@ pub struct PostgresqlContext<'a> {
     pub socket_dir: &'static str,
     pub allow: &'a [String],
     pub hba: &'a [String],
-    /// The first word of our pg_hba.conf lines: `host` until there are certificates, then `hostssl`.
+    /// The first word of our pg_hba.conf lines: `hostssl`, or `host` without TLS.
     pub connection: &'static str,
     pub members: Vec<Member<'a>>,
 }
 
 #[derive(Serialize)]
 pub struct PatroniContext {
-    /// `http` until there are certificates.
+    /// `https`, or `http` without TLS.
     pub scheme: &'static str,
     pub namespace: &'static str,
     pub rest_port: u16,
@@ -108,6 +108,8 @@ pub struct PatroniContext {
     pub dynamic: Value,
     /// The directory Patroni reads its settings from.
     pub directory: &'static str,
+    /// Where Patroni's and PostgreSQL's certificates are.
+    pub tls_directory: &'static str,
 }
 
 #[derive(Serialize)]
@@ -261,12 +263,16 @@ impl<'a> FactsContext<'a> {
     }
 }
 
+fn scheme(inventory: &Inventory) -> &'static str {
+    if inventory.tls.enabled { "https" } else { "http" }
+}
+
 impl<'a> EtcdContext<'a> {
     fn new(input: &Input<'a>) -> Self {
         let etcd = &input.inventory.etcd;
         let (listen_peer, listen_client) = listen(input);
         Self {
-            scheme: "http",
+            scheme: scheme(input.inventory),
             client_port: etcd.client_port,
             peer_port: etcd.peer_port,
             data_dir: &etcd.data_dir,
@@ -279,7 +285,7 @@ impl<'a> EtcdContext<'a> {
     }
 }
 
-/// etcd can only listen on addresses, and knows no passwords yet, so it listens on as few as it can: the host's own
+/// etcd can only listen on addresses, and without TLS it lets everybody in, so it listens on as few as it can: the host's own
 /// address and the loopback. Where the inventory has a name, or an address that is translated on the way, on all.
 fn listen(input: &Input<'_>) -> (Vec<String>, Vec<String>) {
     let host = Member::new(input.host);
@@ -310,7 +316,7 @@ impl<'a> PostgresqlContext<'a> {
             socket_dir: "/var/run/postgresql",
             allow: &postgresql.allow,
             hba: &postgresql.hba,
-            connection: "host",
+            connection: if input.inventory.tls.enabled { "hostssl" } else { "host" },
             members: Member::with(input, Component::Postgres),
         })
     }
@@ -321,12 +327,13 @@ impl PatroniContext {
         let patroni = &input.inventory.patroni;
         refuse_quorum(input)?;
         Ok(Self {
-            scheme: "http",
+            scheme: scheme(input.inventory),
             namespace: "/service/",
             rest_port: patroni.rest_port,
             rest_user: "patroni",
             dynamic: dynamic_config(input.inventory),
             directory: "/etc/patroni/xnat",
+            tls_directory: "/etc/patroni/tls",
         })
     }
 }

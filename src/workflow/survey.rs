@@ -58,8 +58,8 @@ pub struct Survey {
     pub facts: BTreeMap<HostName, Facts>,
     pub desired: Desired,
     pub started: Started,
-    /// PostgreSQL says that the superuser's password is another one.
-    pub locked_out: bool,
+    /// The superuser's password is another one than ours: the secrets belong to another cluster.
+    pub stranger: bool,
     /// What differs inside the database and cannot be changed in place.
     pub unchangeable: Vec<objects::Warning>,
     pub view: ClusterView,
@@ -227,7 +227,7 @@ impl Surveyor<'_> {
         let started = Started::of(self.inventory, &facts, &view);
         self.check_cut(started)?;
         self.check_etcd_members(&view)?;
-        let locked_out = inside.values().any(|look| look.as_ref().is_err_and(SqlError::is_wrong_password));
+        let stranger = inside.values().flatten().any(|inside| inside.stranger);
         let inside = match view.leader() {
             Some(leader) => inside.remove(&leader.host).and_then(Result::ok),
             None => self.inside_before_the_first_start(started),
@@ -238,7 +238,7 @@ impl Surveyor<'_> {
         let event = Kind::PlanMade { changes: plan.count(), hosts: plan.changed_hosts() };
         self.reporter.emit(event).await;
         let fleet = Fleet::default();
-        Ok(Survey { fleet, unreachable, facts, desired, started, locked_out, unchangeable, view, plan, warnings })
+        Ok(Survey { fleet, unreachable, facts, desired, started, stranger, unchangeable, view, plan, warnings })
     }
 
     fn inside_before_the_first_start(&self, started: Started) -> Option<Inside> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use xnat_provision::assets::{self, Assets, Origin};
 use xnat_provision::facts::Facts;
 use xnat_provision::inventory::{Component, Inventory, Scalar, Synchronous};
+use xnat_provision::pki::{self, Pair, Pki};
 use xnat_provision::resource::{Resource, octal};
 use xnat_provision::role::{self, Input, RoleError, RoleResources, expand};
 use xnat_provision::secret::Secret;
@@ -40,7 +41,7 @@ fn secrets() -> Secrets {
         rest_api: secret("rest"),
         application: secret("application"),
         statistics: secret("statistics"),
-        pki: xnat_provision::pki::Pki::default(),
+        pki: Pki::default(),
     }
 }
 
@@ -56,7 +57,22 @@ fn try_expand(
     secrets: &Secrets,
     assets: &Assets,
 ) -> Result<Vec<RoleResources>, RoleError> {
+    let secrets = &with_certificates(inventory, secrets);
     expand(&Input { inventory, host: &inventory.hosts[host], facts: &facts(codename), secrets, assets })
+}
+
+/// Stand-ins for certificates and keys that are always the same.
+pub fn with_certificates(inventory: &Inventory, secrets: &Secrets) -> Secrets {
+    let pair = |what: &str| Pair {
+        certificate: format!("(certificate of {what})\n"),
+        key: Secret::new(format!("({what}-password)\n")),
+    };
+    let mut pki = Pki { authority: Some(pair("the authority")), ..Pki::default() };
+    for wanted in pki::wanted(inventory) {
+        let name = format!("{} of {}", wanted.purpose, wanted.host);
+        pki.hosts.entry(wanted.host).or_default().insert(wanted.purpose, pair(&name));
+    }
+    Secrets { pki, ..secrets.clone() }
 }
 
 /// The content of a file of a host.
@@ -191,7 +207,7 @@ fn nasty() -> (Inventory, Secrets) {
         rest_api: secret(),
         application: secret(),
         statistics: secret(),
-        pki: xnat_provision::pki::Pki::default(),
+        pki: Pki::default(),
     };
     (inventory, secrets)
 }
@@ -302,7 +318,7 @@ fn an_address_of_version_6_is_written_as_each_file_wants_it() {
     assert_eq!(yaml(&roles, "20-member.yml")["postgresql"]["connect_address"], "[fd00::11]:5432");
     assert_eq!(yaml(&roles, "30-settings.yml")["etcd3"]["hosts"][0], "[fd00::11]:2379");
     assert!(content(&roles, "/etc/patroni/xnat/30-settings.yml").contains("replicator fd00::11/128 "));
-    assert!(content(&roles, "/etc/etcd/etcd.env").contains("ETCD_LISTEN_PEER_URLS=\"http://[fd00::11]:2380\""));
+    assert!(content(&roles, "/etc/etcd/etcd.env").contains("ETCD_LISTEN_PEER_URLS=\"https://[fd00::11]:2380\""));
     let haproxy = content(&roles, "/etc/haproxy/haproxy.cfg");
     assert!(haproxy.contains("bind :::5000\n") && haproxy.contains("server db1 [fd00::11]:5432 check"), "{haproxy}");
 }
@@ -319,13 +335,13 @@ fn etcd_listens_on_all_addresses_where_its_own_is_not_the_hosts() {
             inventory: &inventory,
             host: &inventory.hosts[0],
             facts: &facts,
-            secrets: &secrets,
+            secrets: &with_certificates(&inventory, &secrets),
             assets: &assets,
         };
         content(&expand(&input).expect("it expands"), "/etc/etcd/etcd.env")
     };
-    assert!(own(&["127.0.0.1", "10.0.0.11"]).contains("CLIENT_URLS=\"http://10.0.0.11:2379,http://127.0.0.1:2379\""));
-    assert!(own(&["127.0.0.1", "192.168.1.5"]).contains("LISTEN_CLIENT_URLS=\"http://0.0.0.0:2379\""));
+    assert!(own(&["127.0.0.1", "10.0.0.11"]).contains("CLIENT_URLS=\"https://10.0.0.11:2379,https://127.0.0.1:2379\""));
+    assert!(own(&["127.0.0.1", "192.168.1.5"]).contains("LISTEN_CLIENT_URLS=\"https://0.0.0.0:2379\""));
 }
 
 #[test]
@@ -591,4 +607,20 @@ fn a_host_has_only_what_its_components_need() {
         let text = show(&expand_host(&inventory, index, &secrets(), &Assets::default()));
         assert_eq!(text.contains("createcluster.conf"), host.components.contains(&Component::Postgres));
     }
+}
+
+/// An inventory may do without: then nothing is encrypted and nobody is asked for a certificate.
+#[test]
+fn without_tls_there_are_no_certificates_anywhere() {
+    let mut inventory = inventory("colocated");
+    inventory.tls.enabled = false;
+    let roles = expand_host(&inventory, 0, &secrets(), &Assets::default());
+    let resources = roles.iter().flat_map(|role| &role.resources);
+    for resource in resources.filter(|resource| !matches!(resource, Resource::Unit(_))) {
+        let text = format!("{resource:?}");
+        for word in ["https://10", "hostssl", "/tls/", "ssl"] {
+            assert!(!text.contains(word), "{word}: {text}");
+        }
+    }
+    assert_eq!(yaml(&roles, "30-settings.yml")["etcd3"]["protocol"], "http");
 }

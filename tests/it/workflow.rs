@@ -107,7 +107,7 @@ fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Survey {
         facts: BTreeMap::new(),
         desired,
         started: Started { etcd: false, postgres: false },
-        locked_out: false,
+        stranger: false,
         unchangeable: Vec::new(),
         view: ClusterView {
             cluster: inventory.cluster.clone(),

@@ -1,4 +1,5 @@
-//! PostgreSQL through a stream of a host's connection, with tokio-postgres. `server` reads what a member says of
+//! PostgreSQL through a stream of a host's connection, with tokio-postgres: as superuser over its socket (`socket`), as
+//! the application over the network. `server` reads what a member says of
 //! itself, `objects` is what the database should hold, `settings` judges parameter changes. Nothing is ever dropped.
 
 mod inside;
@@ -6,22 +7,26 @@ pub mod objects;
 pub mod scram;
 pub mod server;
 pub mod settings;
+mod socket;
 
 pub use inside::{Inside, administrator, look};
 pub use settings::{config_diff, needs_restart, patch, unasked_parameters};
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::answer::Answer;
 use super::http::{DEADLINE, Place, refused};
+use super::tls::Tls;
 use crate::error::{Exit, Fails, one_line};
 use crate::names::HostName;
 use crate::secret::Secret;
-use crate::transport::{Transport, TransportError};
+use crate::transport::{Stream, Transport, TransportError};
 
 /// The superuser, as Debian and Patroni call it.
 pub const SUPERUSER: &str = "postgres";
@@ -30,12 +35,25 @@ pub const SUPERUSER: &str = "postgres";
 #[derive(Clone)]
 pub struct Login<'a> {
     pub host: HostName,
-    /// The address the host itself is to connect to.
-    pub address: &'a str,
     pub port: u16,
-    pub user: &'a str,
-    pub password: &'a Secret,
+    pub way: Way<'a>,
     pub database: &'a str,
+}
+
+/// How a server is reached, and as whom.
+#[derive(Clone)]
+pub enum Way<'a> {
+    /// As superuser, over the local socket.
+    Socket,
+    /// With a password.
+    Network {
+        /// The address the host itself is to connect to.
+        address: &'a str,
+        user: &'a str,
+        password: &'a Secret,
+        /// None only in a cluster without TLS.
+        tls: Option<Tls>,
+    },
 }
 
 impl Login<'_> {
@@ -46,24 +64,47 @@ impl Login<'_> {
 
 /// Log in. The session ends when the client is dropped.
 pub async fn connect(transport: &dyn Transport, login: &Login<'_>) -> Result<Client, SqlError> {
-    let deadline = Instant::now() + DEADLINE;
     let place = login.place();
-    let stream = match timeout_at(deadline, transport.open(login.address, login.port)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(source)) if refused(&source) => return Err(SqlError::Refused { place }),
-        Ok(Err(source)) => return Err(SqlError::Open { place, source: Box::new(source) }),
-        Err(_) => return Err(SqlError::NoConnection { place }),
-    };
     let mut config = Config::new();
-    config.user(login.user).password(login.password.expose()).dbname(login.database);
-    config.application_name("xnat-provision").ssl_mode(tokio_postgres::config::SslMode::Disable);
-    match timeout_at(deadline, config.connect_raw(stream, NoTls)).await {
+    config.dbname(login.database).application_name("xnat-provision");
+    match &login.way {
+        Way::Socket => {
+            config.user(SUPERUSER).ssl_mode(SslMode::Disable);
+            begin(&config, socket::open(transport, login).await?, NoTls, place).await
+        }
+        Way::Network { address, user, password, tls } => {
+            config.user(*user).password(password.expose());
+            let stream = match timeout(DEADLINE, transport.open(address, login.port)).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(source)) if refused(&source) => return Err(SqlError::Refused { place }),
+                Ok(Err(source)) => return Err(SqlError::Open { place, source: Box::new(source) }),
+                Err(_) => return Err(SqlError::NoConnection { place }),
+            };
+            let Some(tls) = tls else {
+                config.ssl_mode(SslMode::Disable);
+                return begin(&config, stream, NoTls, place).await;
+            };
+            config.ssl_mode(SslMode::Require);
+            let Ok(tls) = MakeTlsConnect::<Box<dyn Stream>>::make_tls_connect(&mut tls.postgres(), address);
+            begin(&config, stream, tls, place).await
+        }
+    }
+}
+
+async fn begin<T>(config: &Config, stream: Box<dyn Stream>, tls: T, place: Place) -> Result<Client, SqlError>
+where
+    T: TlsConnect<Box<dyn Stream>>,
+    T::Stream: Send + 'static,
+{
+    match timeout(DEADLINE, config.connect_raw(stream, tls)).await {
         Ok(Ok((client, connection))) => {
             // It ends with the client; an error of its own reaches the client's next query.
             tokio::spawn(connection);
             Ok(client)
         }
-        Ok(Err(source)) => Err(SqlError::Login { place, user: login.user.to_owned(), source }),
+        Ok(Err(source)) => {
+            Err(SqlError::Login { place, user: config.get_user().unwrap_or_default().to_owned(), source })
+        }
         Err(_) => Err(SqlError::Silent { place }),
     }
 }
@@ -105,6 +146,9 @@ pub enum SqlError {
     #[error("cannot connect to {place} within {} s", DEADLINE.as_secs())]
     #[diagnostic(code(xnat::postgres::no_connection), help("see whether the host answers at all: `ssh {} uptime`", place.host))]
     NoConnection { place: Place },
+    #[error("cannot reach the socket of {place} as the system's user postgres: {said:?}")]
+    #[diagnostic(code(xnat::postgres::relay), help("see whether it works by hand: `ssh {} sudo -u postgres psql -c \"'select 1'\"`", place.host))]
+    Relay { place: Place, said: String },
     #[error("{place} does not answer in time")]
     #[diagnostic(code(xnat::postgres::silent), help("see what it is busy with: `ssh {} sudo -u postgres psql -c \"'select * from pg_stat_activity'\"`", place.host))]
     Silent { place: Place },
@@ -117,9 +161,9 @@ pub enum SqlError {
 }
 
 impl SqlError {
-    /// Our password is not the one the server has.
-    pub fn is_wrong_password(&self) -> bool {
-        matches!(self, Self::Login { source, .. } if source.code().is_some_and(|code| code.code() == "28P01"))
+    /// There is no such database.
+    pub fn is_no_database(&self) -> bool {
+        matches!(self, Self::Login { source, .. } if source.code() == Some(&SqlState::INVALID_CATALOG_NAME))
     }
 
     /// As an answer: see [`super::http::CallError::into_answer`].

@@ -33,6 +33,8 @@ const REWIND_FUNCTIONS: [&str; 4] = [
 /// Everything wanted inside PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Objects {
+    /// The superuser's password. It is Patroni that sets it, once; here it tells whose cluster this is.
+    pub superuser: Secret,
     pub roles: Vec<Role>,
     pub database: Database,
 }
@@ -68,6 +70,8 @@ pub struct Database {
 /// What was found on a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
+    /// What the server stores instead of the superuser's password.
+    pub superuser: Option<Secret>,
     pub roles: BTreeMap<String, RoleState>,
     pub database: Option<DatabaseState>,
 }
@@ -115,6 +119,7 @@ pub fn desired(inventory: &Inventory, secrets: &Secrets) -> Objects {
     let mut rewind = role(REWIND, &secrets.rewind);
     rewind.functions = REWIND_FUNCTIONS.map(String::from).into();
     Objects {
+        superuser: secrets.superuser.clone(),
         roles: vec![replicator, rewind, role(&database.owner, &secrets.application)],
         database: Database {
             name: database.name.clone(),
@@ -134,7 +139,7 @@ pub fn after_bootstrap(objects: &Objects) -> State {
         let state = RoleState { attributes: role.attributes.clone(), verifier, functions: role.functions.clone() };
         (role.name.clone(), state)
     });
-    State { roles: roles.collect(), database: None }
+    State { superuser: Some(scram::verifier(&objects.superuser)), roles: roles.collect(), database: None }
 }
 
 /// One step towards what is wanted, in an order that works.
@@ -164,6 +169,12 @@ pub struct Warning {
 pub struct Difference {
     pub changes: Vec<DatabaseChange>,
     pub warnings: Vec<Warning>,
+}
+
+/// The superuser has a password, and it is not the one we know.
+pub fn is_stranger(desired: &Objects, state: &State) -> bool {
+    let stored = state.superuser.as_ref().map(Secret::expose);
+    stored.is_some_and(scram::is_verifier) && !scram::matches(stored, &desired.superuser)
 }
 
 /// How a server differs from what is wanted.

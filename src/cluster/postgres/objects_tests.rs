@@ -12,6 +12,7 @@ fn objects() -> Objects {
         functions: if name == REWIND { REWIND_FUNCTIONS.map(String::from).into() } else { BTreeSet::new() },
     };
     Objects {
+        superuser: Secret::new("postgres-password"),
         roles: vec![role(REPLICATOR), role(REWIND), role("xnat")],
         database: Database {
             name: "xnat".into(),
@@ -31,6 +32,7 @@ fn as_wanted() -> State {
         (role.name.clone(), state)
     });
     State {
+        superuser: Some(scram::verifier(&objects.superuser)),
         roles: roles.collect(),
         database: Some(DatabaseState {
             owner: "xnat".into(),
@@ -51,6 +53,19 @@ fn changes(state: &State) -> String {
 #[test]
 fn what_is_as_wanted_needs_nothing() {
     assert_eq!(diff(&objects(), &as_wanted()), Difference::default());
+}
+
+#[test]
+fn another_superuser_password_means_another_cluster() {
+    let mut state = as_wanted();
+    assert!(!is_stranger(&objects(), &state));
+    state.superuser = Some(scram::verifier(&Secret::new("another password")));
+    assert!(is_stranger(&objects(), &state));
+    // what cannot be compared tells nothing
+    for stored in [None, Some("md53175bce1d3201d16594cebf9d7eb3f9d")] {
+        state.superuser = stored.map(Secret::new);
+        assert!(!is_stranger(&objects(), &state));
+    }
 }
 
 #[test]

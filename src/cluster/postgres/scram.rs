@@ -27,6 +27,11 @@ pub fn matches(stored: Option<&str>, password: &Secret) -> bool {
     parse(stored).is_some_and(|(iterations, salt)| with_salt(password, &salt, iterations) == stored)
 }
 
+/// Is this a SCRAM verifier at all?
+pub fn is_verifier(stored: &str) -> bool {
+    parse(stored).is_some()
+}
+
 /// `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`
 fn parse(stored: &str) -> Option<(u32, Vec<u8>)> {
     let (iterations, salt) = stored.strip_prefix("SCRAM-SHA-256$")?.split_once('$')?.0.split_once(':')?;

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::super::view::Gather;
-use super::{Login, SUPERUSER, SqlError, connect, within};
+use super::{Login, SUPERUSER, SqlError, Way, connect, within};
 use crate::cluster::http::DEADLINE;
 use crate::inventory::Host;
+use crate::transport::Transport;
 
 /// A running PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +15,9 @@ pub struct Server {
     /// `15.18`
     pub version: String,
     pub in_recovery: bool,
+    /// Whether it speaks TLS.
+    #[serde(default)]
+    pub tls: bool,
     /// The WAL receiver's state, on a replica: `streaming`.
     pub receiver: Option<String>,
     pub standbys: Vec<Standby>,
@@ -34,30 +38,22 @@ pub struct Standby {
 
 const ABOUT: &str = "SELECT current_setting('server_version'), pg_is_in_recovery(),
        (SELECT status FROM pg_stat_wal_receiver LIMIT 1),
-       EXISTS (SELECT FROM pg_database WHERE datname = $1)";
+       EXISTS (SELECT FROM pg_database WHERE datname = $1), current_setting('ssl')::boolean";
 
 const STANDBYS: &str = "SELECT application_name, coalesce(state, ''), coalesce(sync_state, ''),
        pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
                        replay_lsn)::bigint
   FROM pg_stat_replication ORDER BY 1";
 
-/// The superuser on one member, at the loopback address: no other host is let in as superuser.
-pub fn superuser<'a>(gather: &Gather<'a>, host: &'a Host, database: &'a str) -> Result<Login<'a>, String> {
-    let secrets = gather.secrets.ok_or("there are no passwords at hand to log in to PostgreSQL with")?;
-    Ok(Login {
-        host: host.name.clone(),
-        address: "127.0.0.1",
-        port: gather.inventory.postgresql.port,
-        user: SUPERUSER,
-        password: &secrets.superuser,
-        database,
-    })
+/// The superuser on one member.
+pub fn superuser<'a>(gather: &Gather<'a>, host: &'a Host) -> Login<'a> {
+    let port = gather.inventory.postgresql.port;
+    Login { host: host.name.clone(), port, way: Way::Socket, database: SUPERUSER }
 }
 
 /// Log in and look.
-pub async fn ask(gather: &Gather<'_>, login: &Login<'_>) -> Result<Server, SqlError> {
+pub async fn ask(gather: &Gather<'_>, transport: &dyn Transport, login: &Login<'_>) -> Result<Server, SqlError> {
     let place = login.place();
-    let transport = gather.transport(&login.host).map_err(|_| SqlError::NoConnection { place: place.clone() })?;
     let client = connect(transport, login).await?;
     within(DEADLINE, &place, "read its state", look(&client, &gather.inventory.database.name)).await
 }
@@ -72,6 +68,7 @@ async fn look(client: &Client, database: &str) -> Result<Server, tokio_postgres:
         in_recovery: about.try_get(1)?,
         receiver: about.try_get(2)?,
         database: about.try_get(3)?,
+        tls: about.try_get(4)?,
         standbys: standbys
             .iter()
             .map(|row| {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use russh::ChannelOpenFailure;
+use tokio::sync::Semaphore;
 
 use super::auth::Means;
 use super::exec::{Cut, Exchange, MAX_OUTPUT_MIB, Raw};
@@ -20,6 +21,8 @@ use crate::transport::{Output, Privilege, Script, Stream, Transport};
 
 /// How long the host may take to connect a stream: what it connects to is itself or its neighbour.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+/// So many scripts may be talked to at once.
+const PIPES: usize = 4;
 const PLAIN: &str = "sh -s";
 
 /// One SSH connection to one host.
@@ -30,6 +33,8 @@ pub struct SshConnection {
     sudo: Mutex<Mode>,
     means: Arc<Means>,
     waves: Waves,
+    /// Scripts that are talked to: OpenSSH allows ten sessions at once, and others need some too.
+    pipes: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for SshConnection {
@@ -41,7 +46,7 @@ impl std::fmt::Debug for SshConnection {
 impl SshConnection {
     pub(super) fn new(session: Session, escalate: Escalate, means: Arc<Means>) -> Self {
         let sudo = Mutex::new(Mode::WithoutPassword);
-        Self { session, escalate, sudo, means, waves: Waves::default() }
+        Self { session, escalate, sudo, means, waves: Waves::default(), pipes: Arc::new(Semaphore::new(PIPES)) }
     }
 
     /// The host's name in the inventory, who we are logged in as, and the address and port that were reached.
@@ -145,7 +150,7 @@ impl SshConnection {
     }
 
     /// Begin a script that goes on. How sudo works here is known from the scripts before; a password is not asked for.
-    async fn begin(&self, script: &Script) -> Result<PipeStream, TransportError> {
+    async fn begin(&self, script: &Script) -> Result<Box<PipeStream>, TransportError> {
         let sudo =
             script.privilege == Privilege::Root && self.session.at.user != "root" && self.escalate == Escalate::Sudo;
         let mode = self.sudo_mode().clone();
@@ -161,7 +166,8 @@ impl SshConnection {
             _ if sudo => (sudo::WITHOUT_PASSWORD, None),
             _ => (PLAIN, None),
         };
-        let opening = Opening { command, password, text: wrapped.text.clone(), mark: &wrapped.begin() };
+        let permit = self.pipes.clone().acquire_owned().await.expect("nobody closes the semaphore");
+        let opening = Opening { command, password, text: wrapped.text.clone(), mark: &wrapped.begin(), permit };
         match self.in_time(script, opening.begin(&self.session)).await? {
             Begun::Running(stream) => Ok(stream),
             Begun::Ended(raw) => Err(match wrapped.unwrap(raw) {

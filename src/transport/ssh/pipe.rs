@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use russh::ChannelMsg;
 use russh::client::Msg;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::exec::{Cut, Raw, open_session};
 use super::session::Session;
@@ -15,7 +16,7 @@ use super::wrap::find;
 /// How the beginning ended.
 pub(super) enum Begun {
     /// The script runs; what it has printed so far comes first out of the stream.
-    Running(PipeStream),
+    Running(Box<PipeStream>),
     /// The channel was closed before: what was said instead.
     Ended(Raw),
 }
@@ -27,6 +28,8 @@ pub(super) struct Opening<'a> {
     pub password: Option<(String, &'a str)>,
     pub text: String,
     pub mark: &'a str,
+    /// One of so many streams at once; the stream keeps it.
+    pub permit: OwnedSemaphorePermit,
 }
 
 impl Opening<'_> {
@@ -46,7 +49,8 @@ impl Opening<'_> {
         }
         let end = find(&raw.stdout, self.mark.as_bytes()).map_or(0, |start| start + self.mark.len());
         let early = raw.stdout.split_off(end);
-        Ok(Begun::Running(PipeStream { early, taken: 0, inner: channel.into_stream() }))
+        let inner = channel.into_stream();
+        Ok(Begun::Running(Box::new(PipeStream { early, taken: 0, inner, _permit: self.permit })))
     }
 }
 
@@ -75,6 +79,8 @@ pub(super) struct PipeStream {
     early: Vec<u8>,
     taken: usize,
     inner: russh::ChannelStream<Msg>,
+    /// Others have to wait for it.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl AsyncRead for PipeStream {

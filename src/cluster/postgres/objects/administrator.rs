@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, Error};
 
-use super::{Attributes, DatabaseChange, DatabaseState, Objects, RoleState, SchemaState, State};
+use super::{Attributes, Database, DatabaseChange, DatabaseState, Objects, RoleState, SchemaState, State};
 use crate::approval::Approved;
 use crate::cluster::http::DEADLINE;
-use crate::cluster::postgres::{Login, SqlError, connect, within};
+use crate::cluster::postgres::settings::{Settings, settings};
+use crate::cluster::postgres::{Login, SUPERUSER, SqlError, connect, within};
 use crate::secret::Secret;
 use crate::transport::Transport;
 
@@ -18,6 +19,9 @@ pub struct Administrator<'a> {
     /// To the database `postgres`.
     pub login: Login<'a>,
 }
+
+/// Extensions and schema of the application's database.
+type Contents = (BTreeSet<String>, Option<SchemaState>);
 
 /// CREATE DATABASE makes a checkpoint, and an extension may run a long script.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(60);
@@ -48,21 +52,43 @@ const SCHEMA: &str = "SELECT coalesce((SELECT has_schema_privilege(r.oid, n.oid,
 impl Administrator<'_> {
     /// What there is of what is wanted.
     pub async fn observe(&self, desired: &Objects) -> Result<State, SqlError> {
-        let place = self.login.place();
-        let client = connect(self.transport, &self.login).await?;
-        let name = &desired.database.name;
-        let (roles, database) = within(DEADLINE, &place, "read roles and databases", async {
-            futures::try_join!(roles(&client, desired), database(&client, name))
-        })
-        .await?;
-        let mut state = State { roles, database };
-        if let Some(database) = &mut state.database {
-            let inside = connect(self.transport, &Login { database: name, ..self.login.clone() }).await?;
-            let owner = &desired.database.owner;
-            (database.extensions, database.schema) =
-                within(DEADLINE, &place, "read the application's database", contents(&inside, owner)).await?;
+        Ok(self.look(desired).await?.0)
+    }
+
+    /// The same and the server's parameters, in two sessions at once. Neither waits for the other, so a host that allows
+    /// one at a time is enough.
+    pub async fn look(&self, desired: &Objects) -> Result<(State, Settings), SqlError> {
+        let ((mut state, settings), inside) = futures::try_join!(self.outside(desired), self.inside(desired))?;
+        if let (Some(database), Some((extensions, schema))) = (&mut state.database, inside) {
+            (database.extensions, database.schema) = (extensions, schema);
         }
-        Ok(state)
+        Ok((state, settings))
+    }
+
+    async fn outside(&self, desired: &Objects) -> Result<(State, Settings), SqlError> {
+        let client = connect(self.transport, &self.login).await?;
+        let reading = async {
+            let (superuser, roles, database, settings) = futures::try_join!(
+                superuser(&client),
+                roles(&client, desired),
+                database(&client, &desired.database.name),
+                settings(&client)
+            )?;
+            Ok((State { superuser, roles, database }, settings))
+        };
+        within(DEADLINE, &self.login.place(), "read roles, databases and parameters", reading).await
+    }
+
+    /// None while there is no such database.
+    async fn inside(&self, desired: &Objects) -> Result<Option<Contents>, SqlError> {
+        let Database { name, owner, .. } = &desired.database;
+        let client = match connect(self.transport, &Login { database: name, ..self.login.clone() }).await {
+            Ok(client) => client,
+            Err(error) if error.is_no_database() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let reading = contents(&client, owner);
+        within(DEADLINE, &self.login.place(), "read the application's database", reading).await.map(Some)
     }
 
     /// Make one change.
@@ -113,7 +139,12 @@ async fn database(client: &Client, name: &str) -> Result<Option<DatabaseState>, 
     }))
 }
 
-async fn contents(client: &Client, owner: &str) -> Result<(BTreeSet<String>, Option<SchemaState>), Error> {
+async fn superuser(client: &Client) -> Result<Option<Secret>, Error> {
+    let row = client.query_one("SELECT rolpassword FROM pg_authid WHERE rolname = $1", &[&SUPERUSER]).await?;
+    Ok(row.try_get::<_, Option<String>>(0)?.map(Secret::new))
+}
+
+async fn contents(client: &Client, owner: &str) -> Result<Contents, Error> {
     let extensions = client.query("SELECT extname::text FROM pg_extension", &[]).await?;
     let schema = client.query_opt(SCHEMA, &[&owner]).await?;
     let extensions = extensions.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
