@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::confirm::{self, Ask};
 use super::saved::Promise;
 use super::session::{Done, Opening, ScopeArgs, Session, Target};
-use super::{Failure, Globals, out};
+use super::{Failure, Globals, handout, out};
 use crate::approval::Approved;
 use crate::cluster::{self, ClusterView, endpoints, table};
 use crate::error::{Exit, Fails};
@@ -57,6 +57,14 @@ enum Refusal {
         )
     )]
     OtherSecrets { path: PathBuf },
+    #[error("{} shows a certificate of an authority that is not in {}; nothing was changed", hosts.join(", "), path.display())]
+    #[diagnostic(
+        code(xnat::apply::other_authority),
+        help(
+            "bring back the file as the last apply used it: certificates of a new authority would cut the members off from each other"
+        )
+    )]
+    OtherAuthority { hosts: Vec<String>, path: PathBuf },
 }
 
 impl Fails for Refusal {
@@ -101,6 +109,7 @@ impl Request<'_> {
         }
         refuse(session, survey)?;
         if survey.plan.is_empty() {
+            handout::write(&session.inventory, &session.secrets.pki)?;
             let closing = Closing { view: &survey.view, changed: 0, evidence: &[] };
             return closing.tell(session, self.globals).await;
         }
@@ -117,6 +126,7 @@ impl Request<'_> {
         if session.keep_secrets()? {
             survey.expand_again(&session.surveyor(self.scope))?;
         }
+        handout::write(&session.inventory, &session.secrets.pki)?;
         self.carry_out(session, survey, approved).await
     }
 
@@ -145,6 +155,10 @@ fn refuse(session: &Session, survey: &Survey) -> Result<(), Refusal> {
     if survey.stranger {
         return Err(Refusal::OtherSecrets { path: vault::path(&session.inventory.path) });
     }
+    if !survey.view.strangers.is_empty() {
+        let hosts = survey.view.strangers.iter().map(ToString::to_string).collect();
+        return Err(Refusal::OtherAuthority { hosts, path: vault::path(&session.inventory.path) });
+    }
     let list = survey.plan.interruptions();
     if list.is_empty() { Ok(()) } else { Err(Refusal::Interruption { list }) }
 }
@@ -170,7 +184,9 @@ impl Closing<'_> {
                 text.push_str(&format!("\nVerified: {line}"));
             }
             let secrets = vault::path(&session.inventory.path).display().to_string();
-            let lines = endpoints::endpoints(&session.inventory, &secrets).lines(&secrets);
+            let authorities = handout::path(&session.inventory.path).display().to_string();
+            let files = endpoints::Files { secrets: &secrets, authorities: &authorities };
+            let lines = endpoints::endpoints(&session.inventory, files).lines(files);
             text.push_str(&format!("\n\n{}\n", lines.join("\n")));
             out::text(&text)?;
         }

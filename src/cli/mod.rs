@@ -6,6 +6,7 @@ mod assets;
 mod check;
 mod confirm;
 pub mod connect;
+mod handout;
 mod lab;
 mod out;
 mod plan;

@@ -14,6 +14,8 @@ pub struct Endpoints {
     pub jdbc_read_only: Option<String>,
     /// Lines of XNAT's xnat-conf.properties.
     pub properties: Vec<String>,
+    /// Where XNAT's host is to have the file of authorities; none without TLS.
+    pub authorities: Option<String>,
     pub psql: String,
     /// HAProxy's statistics pages.
     pub statistics: Vec<String>,
@@ -23,8 +25,16 @@ pub struct Endpoints {
 /// `socketTimeout` has to be longer than XNAT's longest query.
 const PARAMETERS: &str = "tcpKeepAlive=true&connectTimeout=4&socketTimeout=900";
 
-/// `secrets_file` is where the passwords are, as the administrator would type it.
-pub fn endpoints(inventory: &Inventory, secrets_file: &str) -> Endpoints {
+/// Files on this machine, as the administrator would type them.
+#[derive(Clone, Copy)]
+pub struct Files<'a> {
+    /// The passwords.
+    pub secrets: &'a str,
+    /// Whose certificates to believe.
+    pub authorities: &'a str,
+}
+
+pub fn endpoints(inventory: &Inventory, files: Files<'_>) -> Endpoints {
     let balancers: Vec<&str> = inventory.with(Component::Haproxy).map(|h| h.address.as_str()).collect();
     let members: Vec<&str> = inventory.with(Component::Postgres).map(|h| h.address.as_str()).collect();
     let database = &inventory.database;
@@ -33,32 +43,44 @@ pub fn endpoints(inventory: &Inventory, secrets_file: &str) -> Endpoints {
     } else {
         (&balancers, inventory.haproxy.primary_port, inventory.haproxy.replica_port)
     };
-    // Without HAProxy the driver itself looks for the primary, and soon enough again.
-    let recheck = if balancers.is_empty() { "&hostRecheckSeconds=2" } else { "" };
-    let url = |port, target: &str| {
-        let list: Vec<String> = hosts.iter().map(|host| authority(host, port)).collect();
-        format!(
-            "jdbc:postgresql://{}/{}?targetServerType={target}&{PARAMETERS}{recheck}",
-            list.join(","),
-            database.name
-        )
-    };
+    let url = |port, target: &str| jdbc(inventory, hosts, (port, target));
     let jdbc = url(primary, "primary");
     let names = hosts.join(",");
     let ports = vec![primary.to_string(); hosts.len()].join(",");
+    let verified = format!(" sslmode=verify-full sslrootcert={}", files.authorities);
     Endpoints {
         jdbc_read_only: (members.len() > 1).then(|| url(replica, "preferSecondary")),
-        properties: properties(&jdbc, &database.owner, secrets_file),
+        authorities: authorities(inventory),
+        properties: properties(&jdbc, &database.owner, files.secrets),
         psql: format!(
-            "psql \"host={names} port={ports} dbname={} user={} target_session_attrs=read-write\"",
-            database.name, database.owner
+            "psql \"host={names} port={ports} dbname={} user={} target_session_attrs=read-write{}\"",
+            database.name,
+            database.owner,
+            if inventory.tls.enabled { &verified } else { "" }
         ),
         statistics: balancers
             .iter()
-            .map(|host| format!("http://{}/stats", authority(host, inventory.haproxy.stats_port)))
+            .map(|host| format!("{}://{}/stats", inventory.scheme(), authority(host, inventory.haproxy.stats_port)))
             .collect(),
         jdbc,
     }
+}
+
+fn jdbc(inventory: &Inventory, hosts: &[&str], (port, target): (u16, &str)) -> String {
+    let list: Vec<String> = hosts.iter().map(|host| authority(host, port)).collect();
+    // Without HAProxy the driver itself looks for the primary, and soon enough again.
+    let recheck = if inventory.with(Component::Haproxy).next().is_none() { "&hostRecheckSeconds=2" } else { "" };
+    let verified = authorities(inventory).map(|path| format!("&sslmode=verify-full&sslrootcert={path}"));
+    format!(
+        "jdbc:postgresql://{}/{}?targetServerType={target}&{PARAMETERS}{recheck}{}",
+        list.join(","),
+        inventory.database.name,
+        verified.unwrap_or_default()
+    )
+}
+
+fn authorities(inventory: &Inventory) -> Option<String> {
+    inventory.tls.enabled.then(|| format!("/etc/ssl/certs/{}-ca.pem", inventory.cluster))
 }
 
 fn properties(url: &str, user: &str, secrets_file: &str) -> Vec<String> {
@@ -73,8 +95,11 @@ fn properties(url: &str, user: &str, secrets_file: &str) -> Vec<String> {
 
 impl Endpoints {
     /// The text at the end of `apply`.
-    pub fn lines(&self, secrets_file: &str) -> Vec<String> {
-        let mut lines = vec!["Connect with JDBC:".to_owned(), format!("  {}", self.jdbc)];
+    pub fn lines(&self, files: Files<'_>) -> Vec<String> {
+        let secrets_file = files.secrets;
+        let copy = |path| format!("First copy {} (it is public) to XNAT's host as {path}.", files.authorities);
+        let mut lines: Vec<String> = self.authorities.iter().map(copy).collect();
+        lines.extend(["Connect with JDBC:".to_owned(), format!("  {}", self.jdbc)]);
         if let Some(url) = &self.jdbc_read_only {
             lines.extend(["Only reading, from the replicas:".to_owned(), format!("  {url}")]);
         }

@@ -220,6 +220,11 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// It shows a certificate of an authority that is not ours.
+    pub fn is_stranger(&self) -> bool {
+        matches!(self, Self::Stranger { .. })
+    }
+
     /// As an answer: no connection to the host means that nothing is known of the service.
     pub fn into_answer<T>(self) -> Answer<T> {
         match self {

@@ -1,6 +1,6 @@
 //! One look at the whole cluster: every service of every host asked at once. No judgement here; that is `assess`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::answer::{Answer, Seen};
-use super::http::Scheme;
+use super::http::{CallError, Scheme};
 use super::postgres::server;
 use super::tls::Tls;
 use super::{etcd, haproxy, patroni};
@@ -65,6 +65,9 @@ pub struct ClusterView {
     pub config: Answer<Value>,
     pub members: Vec<Member>,
     pub haproxy: Vec<Seen<Vec<haproxy::Server>>>,
+    /// Hosts with a service that shows a certificate of an authority we do not know: not the cluster of our secrets.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub strangers: BTreeSet<HostName>,
 }
 
 /// A PostgreSQL host: what Patroni's cluster says of it, what its own Patroni says, what its own PostgreSQL says.
@@ -140,7 +143,10 @@ pub async fn gather(gather: &Gather<'_>) -> ClusterView {
     let members = join_all(inventory.with(Component::Postgres).map(|host| ask_member(gather, host)));
     let haproxy = join_all(inventory.with(Component::Haproxy).map(|host| ask_haproxy(gather, host)));
     let (etcd, members, haproxy) = futures::join!(etcd, members, haproxy);
-    let (etcd, initialized): (Vec<_>, Vec<_>) = etcd.into_iter().unzip();
+    let of_etcd = etcd.iter().filter(|asked| asked.stranger).map(|asked| &asked.seen.host);
+    let of_patroni = members.iter().filter(|asked| asked.stranger).map(|asked| &asked.host);
+    let strangers = of_etcd.chain(of_patroni).cloned().collect();
+    let (etcd, initialized): (Vec<_>, Vec<_>) = etcd.into_iter().map(|asked| (asked.seen, asked.initialized)).unzip();
     let cluster = choose(&members);
     ClusterView {
         cluster: inventory.cluster.clone(),
@@ -151,7 +157,15 @@ pub async fn gather(gather: &Gather<'_>) -> ClusterView {
         config: first_known(members.iter().map(|m| m.config.clone()), "no Patroni could be asked"),
         members: merge(members, cluster.known()),
         haproxy,
+        strangers,
     }
+}
+
+/// The answers of one etcd member.
+struct AskedEtcd {
+    seen: Seen<etcd::Member>,
+    initialized: Answer<bool>,
+    stranger: bool,
 }
 
 /// The answers of one PostgreSQL host before they are merged.
@@ -160,19 +174,21 @@ struct Asked {
     cluster: Answer<patroni::Cluster>,
     about: Answer<patroni::About>,
     config: Answer<Value>,
+    stranger: bool,
     server: Answer<server::Server>,
 }
 
-async fn ask_etcd(gather: &Gather<'_>, host: &Host) -> (Seen<etcd::Member>, Answer<bool>) {
-    let (member, initialized) = match etcd::client(gather, host) {
+async fn ask_etcd(gather: &Gather<'_>, host: &Host) -> AskedEtcd {
+    let (answer, initialized, stranger) = match etcd::client(gather, host) {
         Ok(http) => {
             let (member, initialized) =
                 futures::join!(etcd::ask(&http), etcd::initialized(&http, &gather.inventory.cluster));
-            (member.into(), initialized.into())
+            let stranger = member.as_ref().is_err_and(CallError::is_stranger);
+            (member.into(), initialized.into(), stranger)
         }
-        Err(reason) => (Answer::Unknown(reason.clone()), Answer::Unknown(reason)),
+        Err(reason) => (Answer::Unknown(reason.clone()), Answer::Unknown(reason), false),
     };
-    (Seen { host: host.name.clone(), answer: member }, initialized)
+    AskedEtcd { seen: Seen { host: host.name.clone(), answer }, initialized, stranger }
 }
 
 async fn ask_member(gather: &Gather<'_>, host: &Host) -> Asked {
@@ -181,9 +197,10 @@ async fn ask_member(gather: &Gather<'_>, host: &Host) -> Asked {
             Ok(http) => {
                 let (cluster, about, config) =
                     futures::join!(patroni::cluster(&http), patroni::about(&http), patroni::config(&http));
-                (cluster.into(), about.into(), config.into())
+                let stranger = about.as_ref().is_err_and(CallError::is_stranger);
+                (cluster.into(), about.into(), config.into(), stranger)
             }
-            Err(why) => (Answer::Unknown(why.clone()), Answer::Unknown(why.clone()), Answer::Unknown(why)),
+            Err(why) => (Answer::Unknown(why.clone()), Answer::Unknown(why.clone()), Answer::Unknown(why), false),
         }
     };
     let server = async {
@@ -192,8 +209,8 @@ async fn ask_member(gather: &Gather<'_>, host: &Host) -> Asked {
             Err(why) => Answer::Unknown(why),
         }
     };
-    let ((cluster, about, config), server) = futures::join!(rest, server);
-    Asked { host: host.name.clone(), cluster, about, config, server }
+    let ((cluster, about, config, stranger), server) = futures::join!(rest, server);
+    Asked { host: host.name.clone(), cluster, about, config, server, stranger }
 }
 
 async fn ask_haproxy(gather: &Gather<'_>, host: &Host) -> Seen<Vec<haproxy::Server>> {

@@ -220,6 +220,10 @@ impl Inventory {
     pub fn postgresql_data_dir(&self, major: u32) -> String {
         format!("/var/lib/postgresql/{major}/{}", self.cluster)
     }
+    /// How the services' URLs begin.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.enabled { "https" } else { "http" }
+    }
     /// The hosts that have a component, in the order of the file.
     pub fn with(&self, component: Component) -> impl Iterator<Item = &Host> {
         self.hosts.iter().filter(move |h| h.components.contains(&component))

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::dynamic::{dynamic_config, scalar};
 use super::error::RoleError;
 use super::expand::Input;
-use crate::inventory::{Check, Component, Database, Host, Inventory, PackageSource, Synchronous};
+use crate::inventory::{Check, Component, Database, Host, PackageSource, Synchronous};
 use crate::pki::Purpose;
 
 /// Everything a template can use.
@@ -263,16 +263,12 @@ impl<'a> FactsContext<'a> {
     }
 }
 
-fn scheme(inventory: &Inventory) -> &'static str {
-    if inventory.tls.enabled { "https" } else { "http" }
-}
-
 impl<'a> EtcdContext<'a> {
     fn new(input: &Input<'a>) -> Self {
         let etcd = &input.inventory.etcd;
         let (listen_peer, listen_client) = listen(input);
         Self {
-            scheme: scheme(input.inventory),
+            scheme: input.inventory.scheme(),
             client_port: etcd.client_port,
             peer_port: etcd.peer_port,
             data_dir: &etcd.data_dir,
@@ -327,7 +323,7 @@ impl PatroniContext {
         let patroni = &input.inventory.patroni;
         refuse_quorum(input)?;
         Ok(Self {
-            scheme: scheme(input.inventory),
+            scheme: input.inventory.scheme(),
             namespace: "/service/",
             rest_port: patroni.rest_port,
             rest_user: "patroni",

@@ -8,3 +8,4 @@ mod harness;
 mod lab;
 mod poison;
 mod site;
+mod tls;

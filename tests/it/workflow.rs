@@ -118,6 +118,7 @@ fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Survey {
             config: Answer::Unknown(unknown()),
             members: Vec::new(),
             haproxy: Vec::new(),
+            strangers: BTreeSet::new(),
         },
         plan,
         warnings: Vec::new(),

@@ -189,35 +189,38 @@ fn where_to_connect() {
     let lines = |name: &str| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("inventory/{name}.toml"));
         let inventory = Inventory::load(&path, None).expect("a good inventory").inventory;
-        endpoints::endpoints(&inventory, "xnat.secrets.toml").lines("xnat.secrets.toml").join("\n")
+        let files = endpoints::Files { secrets: "xnat.secrets.toml", authorities: "xnat.ca.pem" };
+        endpoints::endpoints(&inventory, files).lines(files).join("\n")
     };
     assert_snapshot!(lines("split"), @r#"
+    First copy xnat.ca.pem (it is public) to XNAT's host as /etc/ssl/certs/xnat-ca.pem.
     Connect with JDBC:
-      jdbc:postgresql://10.0.0.31:5432,10.0.0.32:5432/xnat?targetServerType=primary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900
+      jdbc:postgresql://10.0.0.31:5432,10.0.0.32:5432/xnat?targetServerType=primary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900&sslmode=verify-full&sslrootcert=/etc/ssl/certs/xnat-ca.pem
     Only reading, from the replicas:
-      jdbc:postgresql://10.0.0.31:5433,10.0.0.32:5433/xnat?targetServerType=preferSecondary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900
+      jdbc:postgresql://10.0.0.31:5433,10.0.0.32:5433/xnat?targetServerType=preferSecondary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900&sslmode=verify-full&sslrootcert=/etc/ssl/certs/xnat-ca.pem
     For XNAT, in xnat-conf.properties:
       datasource.driver=org.postgresql.Driver
-      datasource.url=jdbc:postgresql://10.0.0.31:5432,10.0.0.32:5432/xnat?targetServerType=primary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900
+      datasource.url=jdbc:postgresql://10.0.0.31:5432,10.0.0.32:5432/xnat?targetServerType=primary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900&sslmode=verify-full&sslrootcert=/etc/ssl/certs/xnat-ca.pem
       datasource.username=xnat
       datasource.password=<see xnat.secrets.toml, key application>
       datasource.validationQueryTimeout=5
     With psql:
-      psql "host=10.0.0.31,10.0.0.32 port=5432,5432 dbname=xnat user=xnat target_session_attrs=read-write"
-    HAProxy statistics: http://10.0.0.31:7000/stats (user stats, password in xnat.secrets.toml, key statistics)
-    HAProxy statistics: http://10.0.0.32:7000/stats (user stats, password in xnat.secrets.toml, key statistics)
+      psql "host=10.0.0.31,10.0.0.32 port=5432,5432 dbname=xnat user=xnat target_session_attrs=read-write sslmode=verify-full sslrootcert=xnat.ca.pem"
+    HAProxy statistics: https://10.0.0.31:7000/stats (user stats, password in xnat.secrets.toml, key statistics)
+    HAProxy statistics: https://10.0.0.32:7000/stats (user stats, password in xnat.secrets.toml, key statistics)
     "#);
     assert_snapshot!(lines("single"), @r#"
+    First copy xnat.ca.pem (it is public) to XNAT's host as /etc/ssl/certs/xnat-dev-ca.pem.
     Connect with JDBC:
-      jdbc:postgresql://10.0.0.11:5000/xnat?targetServerType=primary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900
+      jdbc:postgresql://10.0.0.11:5000/xnat?targetServerType=primary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900&sslmode=verify-full&sslrootcert=/etc/ssl/certs/xnat-dev-ca.pem
     For XNAT, in xnat-conf.properties:
       datasource.driver=org.postgresql.Driver
-      datasource.url=jdbc:postgresql://10.0.0.11:5000/xnat?targetServerType=primary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900
+      datasource.url=jdbc:postgresql://10.0.0.11:5000/xnat?targetServerType=primary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900&sslmode=verify-full&sslrootcert=/etc/ssl/certs/xnat-dev-ca.pem
       datasource.username=xnat
       datasource.password=<see xnat.secrets.toml, key application>
       datasource.validationQueryTimeout=5
     With psql:
-      psql "host=10.0.0.11 port=5000 dbname=xnat user=xnat target_session_attrs=read-write"
-    HAProxy statistics: http://10.0.0.11:7000/stats (user stats, password in xnat.secrets.toml, key statistics)
+      psql "host=10.0.0.11 port=5000 dbname=xnat user=xnat target_session_attrs=read-write sslmode=verify-full sslrootcert=xnat.ca.pem"
+    HAProxy statistics: https://10.0.0.11:7000/stats (user stats, password in xnat.secrets.toml, key statistics)
     "#);
 }

@@ -27,13 +27,16 @@ fn balancer(host: &HostName, servers: &[Server], view: &ClusterView, inventory: 
         servers.iter().filter(|s| s.section == section && s.up).map(|s| s.name.as_str()).collect()
     };
     let address = |host: &HostName| inventory.host(host).map_or(host.as_str(), |h| &h.address).to_owned();
-    let page = format!("see its page: http://{}/stats", authority(&address(host), inventory.haproxy.stats_port));
+    let scheme = inventory.scheme();
+    let page = format!("see its page: {scheme}://{}/stats", authority(&address(host), inventory.haproxy.stats_port));
     let mut problems = writes(host, &up(PRIMARY), view, &page);
     if let Some(problem) = problems.last_mut().filter(|_| up(PRIMARY).is_empty())
         && let Some(leader) = view.leader()
     {
         let rest = authority(&address(&leader.host), inventory.patroni.rest_port);
-        problem.help = format!("see whether {host} reaches Patroni: `ssh {host} curl -i http://{rest}/primary`");
+        let trust = if inventory.tls.enabled { " --cacert /etc/haproxy/tls/ca.pem" } else { "" };
+        problem.help =
+            format!("see whether {host} reaches Patroni: `ssh {host} curl -i{trust} {scheme}://{rest}/primary`");
     }
     let streaming = view.members.iter().filter(|m| m.follows() && view.streams(m)).count();
     if streaming > 0 && up(REPLICAS).is_empty() {

@@ -1,0 +1,53 @@
+//! The file for clients: the authorities whose certificates the database shows. Public, beside the inventory.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Exit, Fails};
+use crate::inventory::Inventory;
+use crate::pki::Pki;
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("cannot write {}, which clients verify the database with", path.display())]
+#[diagnostic(code(xnat::handout::write), help("see whether there is space and who may write there: `ls -ld {0}; df {0}`", directory(path).display()))]
+pub struct HandoutError {
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+impl Fails for HandoutError {
+    fn exit(&self) -> Exit {
+        Exit::Failed
+    }
+}
+
+/// `xnat.toml` has `xnat.ca.pem`.
+pub fn path(inventory: &Path) -> PathBuf {
+    inventory.with_extension("ca.pem")
+}
+
+/// Write it where it is missing or old.
+pub fn write(inventory: &Inventory, pki: &Pki) -> Result<(), HandoutError> {
+    let path = path(&inventory.path);
+    let text = pki.trusted();
+    if !inventory.tls.enabled || std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    put(&path, &text).map_err(|source| HandoutError { path, source })
+}
+
+/// At every moment the file is the old or the new one.
+fn put(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = tempfile::Builder::new().prefix(".ca-").tempfile_in(directory(path))?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
