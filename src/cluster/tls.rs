@@ -92,3 +92,7 @@ impl Tls {
 fn reason(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

@@ -1,6 +1,8 @@
 //! The superuser comes in over the local socket only, as the system's user `postgres` and without a password. From here
 //! that is a script on the host which hands bytes on between its own input and output and the socket.
 
+use std::time::Duration;
+
 use tokio::io::AsyncReadExt;
 
 use super::{Login, SUPERUSER, SqlError};
@@ -10,6 +12,8 @@ use crate::transport::{Script, Stream, Transport};
 
 /// Where Debian and our settings have it.
 const DIRECTORY: &str = "/var/run/postgresql";
+/// How long the host may take to begin: where it allows one session at a time, others come first.
+const BEGINNING: Duration = Duration::from_secs(15);
 /// Longer than anything the script says before the session begins.
 const LONGEST: usize = 200;
 
@@ -39,7 +43,7 @@ waitpid $child, 0;
 /// A stream to the server's socket.
 pub(super) async fn open(transport: &dyn Transport, login: &Login<'_>) -> Result<Box<dyn Stream>, SqlError> {
     let place = login.place();
-    let script = Script::as_root("talk to PostgreSQL", script(login.port)).timeout(DEADLINE);
+    let script = Script::as_root("talk to PostgreSQL", script(login.port)).timeout(BEGINNING);
     let mut stream = match transport.pipe(script).await {
         Ok(stream) => stream,
         Err(source) => return Err(SqlError::Open { place, source: Box::new(source) }),
