@@ -96,7 +96,7 @@ impl Request<'_> {
     async fn run(self, session: &mut Session) -> Result<Done, Failure> {
         let directory = report::journal::Store::of_user()?.cluster(&session.inventory.cluster);
         let _lock = RunLock::take(&directory, &session.inventory.cluster)?;
-        let mut survey = session.survey(self.scope).await?;
+        let mut survey = session.survey(self.scope, Some(&session.claim())).await?;
         let result = self.run_plan(session, &mut survey).await;
         survey.fleet.close(&session.reporter).await;
         result
@@ -118,7 +118,8 @@ impl Request<'_> {
         }
         let changes = report::text::count(survey.plan.count(), "change");
         let question = format!("Go on with {changes} to {}?", session.inventory.cluster);
-        let Some(approved) = confirm::approve(self.ask, &question, &session.cancel).await? else {
+        let Some(approved) = confirm::approve(self.ask, &question, (&session.cancel, &survey.fleet.standing)).await?
+        else {
             let (title, why) = ("apply".to_owned(), "not confirmed; nothing was changed".to_owned());
             session.reporter.emit(Kind::StepSkipped { title, why }).await;
             return Ok(Done { exit: Exit::Failed, changed: 0 });

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use tokio::sync::oneshot;
 
-use crate::approval::Approved;
+use crate::approval::{Approved, Standing};
 use crate::engine::Cancel;
 use crate::error::{Exit, Fails};
 
@@ -42,10 +42,14 @@ pub enum Ask {
     SaidYes,
 }
 
-/// Ask a question; anything but yes is no, and gives no approval.
-pub async fn approve(ask: Ask, question: &str, cancel: &Cancel) -> Result<Option<Approved>, ConfirmError> {
+/// Ask a question; anything but yes is no, and gives no approval. It is good while the run holds its locks.
+pub async fn approve(
+    ask: Ask,
+    question: &str,
+    (cancel, standing): (&Cancel, &Standing),
+) -> Result<Option<Approved>, ConfirmError> {
     if ask == Ask::SaidYes {
-        return Ok(Some(Approved::by_operator()));
+        return Ok(Some(Approved::by_operator(standing.clone())));
     }
     let mut talk = io::stderr();
     if !io::stdin().is_terminal() || !talk.is_terminal() {
@@ -59,7 +63,7 @@ pub async fn approve(ask: Ask, question: &str, cancel: &Cancel) -> Result<Option
     };
     let answer = answer(read, cancel).await?;
     match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(Some(Approved::by_operator())),
+        "y" | "yes" => Ok(Some(Approved::by_operator(standing.clone()))),
         _ => Ok(None),
     }
 }

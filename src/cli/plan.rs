@@ -33,7 +33,7 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
 }
 
 async fn make(args: &Args, globals: &Globals, session: &mut Session) -> Result<Done, Failure> {
-    let survey = session.survey(&args.scope.scope()).await?;
+    let mut survey = session.survey(&args.scope.scope(), None).await?;
     survey.fleet.close(&session.reporter).await;
     session.settle().await;
     let plan = &survey.plan;

@@ -12,12 +12,12 @@ use tokio::task::JoinHandle;
 
 use crate::assets::Assets;
 use crate::cluster::postgres::unasked_parameters;
-use crate::engine::{Cancel, Connector};
+use crate::engine::{Cancel, Claim, Connector};
 use crate::error::{Exit, Fails};
 use crate::inventory::Inventory;
 use crate::names::HostName;
 use crate::pki::{self, issue::Issuing};
-use crate::report::{self, Kind, Outcome, Redactor, Registration, Reporter, Running, Show, millis_since};
+use crate::report::{self, Kind, Origin, Outcome, Redactor, Registration, Reporter, Running, Show, millis_since};
 use crate::role;
 use crate::secret::Secret;
 use crate::vault::{self, Secrets};
@@ -67,6 +67,9 @@ pub struct Session {
     /// Says at once that Ctrl-C was heard.
     listener: JoinHandle<()>,
     begun: Instant,
+    started: Timestamp,
+    command: &'static str,
+    origin: Origin,
 }
 
 /// What a session is for.
@@ -95,6 +98,7 @@ impl Session {
             store: None,
             redactor,
         });
+        let origin = Origin::of_this_process();
         let started = Kind::RunStarted {
             command: opening.command.to_owned(),
             cluster: inventory.cluster.clone(),
@@ -118,6 +122,9 @@ impl Session {
             running,
             listener,
             begun: Instant::now(),
+            started: Timestamp::now(),
+            command: opening.command,
+            origin,
         })
     }
 
@@ -130,6 +137,7 @@ impl Session {
             reporter: &self.reporter,
             cancel: &self.cancel,
             scope,
+            claim: None,
         }
     }
 
@@ -139,8 +147,21 @@ impl Session {
         actual.map(|actual| unasked_parameters(&desired, actual)).unwrap_or_default()
     }
 
-    pub async fn survey(&self, scope: &Scope) -> Result<Survey, SurveyError> {
-        let survey = match self.surveyor(scope).survey().await {
+    /// What a run that changes hosts tells them of itself.
+    pub fn claim(&self) -> Claim {
+        Claim {
+            run: self.reporter.run_id().to_owned(),
+            who: self.origin.who(),
+            command: self.command.to_owned(),
+            cluster: self.inventory.cluster.clone(),
+            since: self.started,
+        }
+    }
+
+    /// Read everything; with a claim the hosts are locked, for as long as the survey's connections stand.
+    pub async fn survey(&self, scope: &Scope, claim: Option<&Claim>) -> Result<Survey, SurveyError> {
+        let surveyor = Surveyor { claim, ..self.surveyor(scope) };
+        let survey = match surveyor.survey().await {
             Ok(survey) => survey,
             Err(SurveyError::Hosts { problems }) => {
                 for (host, problem) in &problems {

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::answer::Answer;
 use super::tls::{Greeted, Tls, TlsError};
+use crate::approval::Overtaken;
 use crate::error::{Exit, Fails, one_line};
 use crate::names::HostName;
 use crate::secret::Secret;
@@ -217,6 +218,9 @@ pub enum CallError {
     #[error("cannot make a request for {place}")]
     #[diagnostic(code(xnat::cluster::request), help("check the address of {} in the inventory", place.host))]
     Request { place: Place, source: hyper::http::Error },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Overtaken(#[from] Overtaken),
 }
 
 impl CallError {

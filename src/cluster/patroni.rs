@@ -212,12 +212,14 @@ pub async fn config(http: &Http<'_>) -> Result<Value, CallError> {
 }
 
 /// Change the shared configuration: `null` removes a key. Returns the new one.
-pub async fn patch_config(http: &Http<'_>, _approved: &Approved, patch: &Value) -> Result<Value, CallError> {
+pub async fn patch_config(http: &Http<'_>, approved: &Approved, patch: &Value) -> Result<Value, CallError> {
+    approved.still_holds()?;
     http.json(&http.call(Method::PATCH, "/config", Some(patch)).await?)
 }
 
 /// Have a member read its files again. Patroni answers before it has done so.
-pub async fn reload(http: &Http<'_>, _approved: &Approved) -> Result<(), CallError> {
+pub async fn reload(http: &Http<'_>, approved: &Approved) -> Result<(), CallError> {
+    approved.still_holds()?;
     http.accepted(&http.call(Method::POST, "/reload", None).await?)
 }
 

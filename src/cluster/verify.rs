@@ -9,7 +9,7 @@ use super::http::{DEADLINE, Place};
 use super::postgres::{Login, SqlError, Way, connect, identifier, within};
 use super::tls::Tls;
 use super::view::Gather;
-use crate::approval::Approved;
+use crate::approval::{Approved, Overtaken};
 use crate::error::{Exit, Fails};
 use crate::inventory::{Component, Host};
 use crate::vault::Secrets;
@@ -30,6 +30,9 @@ pub enum VerifyError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Sql(#[from] SqlError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Overtaken(#[from] Overtaken),
     #[error("{0}")]
     #[diagnostic(code(xnat::verify::connection), help("see which hosts answer: `xnat-provision status INVENTORY`"))]
     Connection(String),
@@ -51,6 +54,7 @@ impl Fails for VerifyError {
     fn exit(&self) -> Exit {
         match self {
             Self::Sql(error) => error.exit(),
+            Self::Overtaken(error) => error.exit(),
             Self::Connection(_) => Exit::Unreachable,
             Self::WrongServer { .. } | Self::Arrival { .. } => Exit::Unhealthy,
         }
@@ -58,7 +62,8 @@ impl Fails for VerifyError {
 }
 
 /// Write and read through one HAProxy, from its own host. It creates a table and drops it, hence the token.
-pub async fn through(gather: &Gather<'_>, host: &Host, _approved: &Approved) -> Result<Evidence, VerifyError> {
+pub async fn through(gather: &Gather<'_>, host: &Host, approved: &Approved) -> Result<Evidence, VerifyError> {
+    approved.still_holds()?;
     let secrets = gather.secrets.ok_or_else(|| VerifyError::Connection("there are no passwords at hand".to_owned()))?;
     // One table per HAProxy, so that two checked at once do not meet, and one left by a killed run is taken over.
     let table = format!("public.{}", identifier(&format!("xnat_provision_check_{}", host.name)));

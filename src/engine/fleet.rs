@@ -7,8 +7,10 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::fanout::for_each_host;
+use super::hold::{Claim, Hold, HoldError};
 use super::host::HostError;
 use super::remote::RemoteHost;
+use crate::approval::Standing;
 use crate::error::one_line;
 use crate::facts::{self, Facts};
 use crate::inventory::{Host, Inventory};
@@ -63,6 +65,10 @@ impl Dialer<'_> {
 pub struct Fleet {
     pub connections: BTreeMap<HostName, Arc<dyn Transport>>,
     pub unreachable: BTreeMap<HostName, TransportError>,
+    /// The locks this run has.
+    pub holds: BTreeMap<HostName, Hold>,
+    /// Whether it has them still.
+    pub standing: Standing,
 }
 
 impl Fleet {
@@ -89,7 +95,19 @@ impl Fleet {
 
     /// The host as the engine uses it; `None` when it did not answer.
     pub fn host(&self, name: &HostName) -> Option<RemoteHost> {
-        self.connections.get(name).map(|transport| RemoteHost::new(name.clone(), transport.clone()))
+        self.connections.get(name).map(|transport| {
+            let fence = self.holds.get(name).map(|hold| hold.fence.clone());
+            RemoteHost::new(name.clone(), transport.clone(), fence)
+        })
+    }
+
+    /// Take the locks of hosts, all at once. There is an error for each that was not to be had.
+    pub async fn take(&self, hosts: Vec<HostName>, claim: &Claim) -> BTreeMap<HostName, Result<Hold, HoldError>> {
+        let limit = hosts.len();
+        for_each_host(hosts, limit, |name| async move {
+            Hold::take(&name, self.connections[&name].as_ref(), (claim, &self.standing)).await
+        })
+        .await
     }
 
     /// What every host is: one script each, all at once.
@@ -111,8 +129,10 @@ impl Fleet {
         .await
     }
 
-    /// Close every connection; how often each had to wait for its host is part of the record.
-    pub async fn close(&self, reporter: &Reporter) {
+    /// Give the locks back and close every connection; how often each had to wait for its host is part of the record.
+    pub async fn close(&mut self, reporter: &Reporter) {
+        let holds = std::mem::take(&mut self.holds);
+        futures::future::join_all(holds.into_values().map(Hold::end)).await;
         let close = |(name, connection): (&HostName, &Arc<dyn Transport>)| {
             let (reporter, connection) = (reporter.for_host(name), connection.clone());
             async move {

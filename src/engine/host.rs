@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::approval::Approved;
+use crate::approval::{Approved, Overtaken};
 use crate::error::{Exit, Fails};
 use crate::names::HostName;
 use crate::resource::{Action, Observations, Probe};
@@ -56,12 +56,21 @@ pub enum HostError {
         help("does a login script on {host} print something? It must be silent without a terminal")
     )]
     Answer { host: HostName, line: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Overtaken(#[from] Overtaken),
+    /// Never seen by anybody, unless a command forgets to take the locks.
+    #[error("{host}: is not to be changed without its lock, and this run did not take it")]
+    #[diagnostic(code(xnat::lock::missing), help("this is a mistake in xnat-provision; nothing was changed on {host}"))]
+    NotHeld { host: HostName },
 }
 
 impl HostError {
     pub fn host(&self) -> &HostName {
         match self {
             Self::Transport { host, .. } | Self::Observe { host, .. } | Self::Answer { host, .. } => host,
+            Self::NotHeld { host } => host,
+            Self::Overtaken(overtaken) => &overtaken.host,
         }
     }
 }
@@ -70,7 +79,8 @@ impl Fails for HostError {
     fn exit(&self) -> Exit {
         match self {
             Self::Transport { source, .. } => source.exit(),
-            Self::Observe { .. } | Self::Answer { .. } => Exit::Failed,
+            Self::Overtaken(error) => error.exit(),
+            Self::Observe { .. } | Self::Answer { .. } | Self::NotHeld { .. } => Exit::Failed,
         }
     }
 }

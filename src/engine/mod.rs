@@ -1,11 +1,12 @@
 //! Makes it true. `host` is the trait everything goes through, `remote` the one over SSH (the only place where actions
 //! run), `simulated` the one in memory; `converge` brings the resources of a stage on one host to their wanted state;
-//! `fleet` is every host of an inventory; `wait` and `cancel` are how anything waits or stops.
+//! `fleet` is every host of an inventory, `hold` the lock a run has on each; `wait` and `cancel` are how anything waits or stops.
 
 pub mod cancel;
 pub mod converge;
 pub mod fanout;
 pub mod fleet;
+pub mod hold;
 pub mod host;
 pub mod remote;
 pub mod shell;
@@ -16,6 +17,7 @@ pub use cancel::Cancel;
 pub use converge::{Converge, ConvergeError};
 pub use fanout::for_each_host;
 pub use fleet::{Connection, Connector, Dialer, Fleet};
+pub use hold::{Claim, Hold, HoldError};
 pub use host::{Host, HostError, Performed};
 pub use remote::RemoteHost;
 pub use simulated::SimulatedHost;

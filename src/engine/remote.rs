@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::hold::Claim;
 use super::host::{ActionFailure, Host, HostError, Performed};
-use super::shell;
-use crate::approval::Approved;
+use super::shell::{self, Fence};
+use crate::approval::{Approved, Overtaken};
 use crate::names::HostName;
 use crate::resource::{Action, Observations, Probe};
 use crate::transport::{Output, Script, Transport};
@@ -15,11 +16,21 @@ use crate::transport::{Output, Script, Transport};
 pub struct RemoteHost {
     name: HostName,
     transport: Arc<dyn Transport>,
+    /// Without one it can only be looked at.
+    fence: Option<Fence>,
 }
 
 impl RemoteHost {
-    pub fn new(name: HostName, transport: Arc<dyn Transport>) -> Self {
-        Self { name, transport }
+    pub fn new(name: HostName, transport: Arc<dyn Transport>, fence: Option<Fence>) -> Self {
+        Self { name, transport, fence }
+    }
+
+    fn overtaken(&self, output: &Output) -> HostError {
+        let why = match Claim::read(&output.stderr) {
+            Some(claim) => format!("{claim} has taken it over"),
+            None => "its record of who may change it is gone: it was restarted".to_owned(),
+        };
+        Overtaken { host: self.name.clone(), why }.into()
     }
 
     async fn run(&self, script: Script) -> Result<Output, HostError> {
@@ -54,10 +65,15 @@ impl Host for RemoteHost {
         shell::answers(probes, &output.stdout).map_err(|line| HostError::Answer { host: self.name.clone(), line })
     }
 
-    async fn perform(&self, _approved: &Approved, actions: &[Action]) -> Result<Performed, HostError> {
-        let script = Script::as_root("change the host", shell::alone(&shell::actions(actions)));
+    async fn perform(&self, approved: &Approved, actions: &[Action]) -> Result<Performed, HostError> {
+        approved.still_holds()?;
+        let fence = self.fence.as_ref().ok_or_else(|| HostError::NotHeld { host: self.name.clone() })?;
+        let script = Script::as_root("change the host", shell::alone(fence, &shell::actions(actions)));
         let script = script.timeout(shell::deadline(actions));
         let output = self.run(script).await?;
+        if output.stdout.trim_end() == shell::FENCED {
+            return Err(self.overtaken(&output));
+        }
         let done = shell::completed(actions, &output.stdout);
         if done == actions.len() && output.status == 0 {
             return Ok(Performed { done, failure: None });

@@ -95,7 +95,8 @@ impl Host for SimulatedHost {
         Ok(observations)
     }
 
-    async fn perform(&self, _approved: &Approved, actions: &[Action]) -> Result<Performed, HostError> {
+    async fn perform(&self, approved: &Approved, actions: &[Action]) -> Result<Performed, HostError> {
+        approved.still_holds()?;
         let mut history = self.performed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (done, action) in actions.iter().enumerate() {
             if self.fail_at == Some(history.len()) {

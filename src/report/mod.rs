@@ -15,6 +15,7 @@ pub mod journal;
 pub mod json;
 pub mod lines;
 pub mod look;
+mod origin;
 pub mod plain;
 pub mod redact;
 mod region;
@@ -29,6 +30,7 @@ pub use audience::{Finished, Options, Running, Show, start};
 pub use error::ReportError;
 pub use event::{Event, Kind, Outcome, Reporter, millis_since};
 pub use failure::failed;
+pub use origin::Origin;
 pub use redact::{Redactor, Registration};
 
 use human::{Human, Motion};

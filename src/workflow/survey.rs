@@ -8,7 +8,7 @@ use super::stage::{Stage, by_stage};
 use crate::assets::Assets;
 use crate::cluster::postgres::{self, Inside, SqlError, objects};
 use crate::cluster::{self, ClusterView, Gather, safety};
-use crate::engine::{Cancel, Connector, Dialer, Fleet, Host as _, HostError, for_each_host};
+use crate::engine::{Cancel, Claim, Connector, Dialer, Fleet, Hold, HoldError, Host as _, HostError, for_each_host};
 use crate::error::{Exit, Fails};
 use crate::facts::{Facts, preflight};
 use crate::inventory::{Component, Host, Inventory};
@@ -47,6 +47,8 @@ pub struct Surveyor<'a> {
     pub reporter: &'a Reporter,
     pub cancel: &'a Cancel,
     pub scope: &'a Scope,
+    /// A run that is going to change hosts locks them; without one they are only looked at.
+    pub claim: Option<&'a Claim>,
 }
 
 /// Everything known, and what follows from it.
@@ -109,6 +111,9 @@ pub enum HostProblem {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Unfit(#[from] preflight::Refusal),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Lock(#[from] HoldError),
 }
 
 impl HostProblem {
@@ -117,6 +122,7 @@ impl HostProblem {
             Self::Unreachable(error) => error.exit(),
             Self::Host(error) => error.exit(),
             Self::Unfit(_) => Exit::Failed,
+            Self::Lock(error) => error.exit(),
         }
     }
 }
@@ -134,6 +140,8 @@ impl Fails for SurveyError {
         }
     }
 }
+
+type Locks = BTreeMap<HostName, Result<Hold, HoldError>>;
 
 /// The known name nearest to a mistyped one.
 fn closest(name: &str, known: &[String]) -> Option<String> {
@@ -209,19 +217,22 @@ impl Surveyor<'_> {
 
     async fn read(&self, fleet: &mut Fleet) -> Result<Survey, SurveyError> {
         let facts = self.usable_facts(fleet).await?;
+        let locks = self.others(fleet);
         let warnings = self.preflight(&facts)?;
         let desired = self.expand(&facts)?;
         let parallel = self.scope.parallel(self.inventory);
         let names: Vec<HostName> = desired.keys().cloned().collect();
         let here = &*fleet;
         // One wave: what the hosts have, what the services say, and what is inside PostgreSQL.
-        let (observed, (view, mut inside)) = futures::join!(
+        let (observed, (view, mut inside), locks) = futures::join!(
             for_each_host(names, parallel, |name| {
                 let stages = &desired[&name];
                 async move { observe(here, &name, stages).await }
             }),
             self.ask(here),
+            self.lock(here, locks),
         );
+        self.keep(fleet, locks)?;
         let observed = usable(observed)?;
         let unreachable = fleet.reasons();
         let started = Started::of(self.inventory, &facts, &view);
@@ -253,8 +264,12 @@ impl Surveyor<'_> {
                 problems.push((host.name.clone(), error.into()));
             }
         }
+        let first = fleet.connections.keys().next().cloned().into_iter().collect();
+        let (gathered, lock) = futures::join!(fleet.gather_facts(self.reporter), self.lock(fleet, first));
+        // Whoever has the first host does the work; the others need hear nothing else.
+        self.keep(fleet, lock)?;
         let mut facts = BTreeMap::new();
-        for (name, result) in fleet.gather_facts(self.reporter).await {
+        for (name, result) in gathered {
             match result {
                 Ok(found) => _ = facts.insert(name, found),
                 Err(error) if self.scope.includes(&name) => problems.push((name, error.into())),
@@ -263,6 +278,33 @@ impl Surveyor<'_> {
             }
         }
         if problems.is_empty() { Ok(facts) } else { Err(SurveyError::Hosts { problems }) }
+    }
+
+    /// Hosts whose lock is still to be taken: also those out of scope, since what all members share changes with any
+    /// of them, and two runs with different limits would both do that.
+    fn others(&self, fleet: &Fleet) -> Vec<HostName> {
+        fleet.connections.keys().filter(|name| !fleet.holds.contains_key(name)).cloned().collect()
+    }
+
+    async fn lock(&self, fleet: &Fleet, hosts: Vec<HostName>) -> Locks {
+        match self.claim {
+            Some(claim) => fleet.take(hosts, claim).await,
+            None => Locks::new(),
+        }
+    }
+
+    /// Locks that were to be had are kept, also when others were not: closing the fleet gives all of them back.
+    fn keep(&self, fleet: &mut Fleet, locks: Locks) -> Result<(), SurveyError> {
+        let mut problems = Vec::new();
+        for (name, lock) in locks {
+            match lock {
+                Ok(hold) => _ = fleet.holds.insert(name, hold),
+                // it will not be changed, and says so when it is asked for something
+                Err(HoldError::Transport { .. }) if !self.scope.includes(&name) => {}
+                Err(error) => problems.push((name, error.into())),
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(SurveyError::Hosts { problems }) }
     }
 
     fn preflight(&self, facts: &BTreeMap<HostName, Facts>) -> Result<Vec<preflight::Refusal>, SurveyError> {

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use xnat_provision::approval::Approved;
+use xnat_provision::approval::{Approved, Standing};
 use xnat_provision::assets::Assets;
 use xnat_provision::engine::simulated::{Machine, Node};
 use xnat_provision::engine::{Cancel, Converge, Host, SimulatedHost};
@@ -112,7 +112,8 @@ fn machine(stages: &[Vec<Resource>], states: &[Before]) -> Machine {
 
 /// Every stage in turn; how many changes were made.
 async fn apply(host: &SimulatedHost, stages: &[Vec<Resource>]) -> Result<usize, String> {
-    let (reporter, cancel, approved) = (Reporter::muted(), Cancel::default(), Approved::by_operator());
+    let (reporter, cancel, approved) =
+        (Reporter::muted(), Cancel::default(), Approved::by_operator(Standing::default()));
     let mut changed = 0;
     for resources in stages {
         let converge = Converge { host, resources, approved: &approved, reporter: &reporter, cancel: &cancel };

@@ -7,6 +7,7 @@ mod facts;
 mod inventory;
 mod lab;
 mod layering;
+mod lock;
 mod plans;
 mod report;
 mod resources;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use xnat_provision::approval::Approved;
+use xnat_provision::approval::{Approved, Standing};
 use xnat_provision::engine::simulated::{Machine, Node};
 use xnat_provision::engine::{Cancel, Converge, ConvergeError, Host, SimulatedHost};
 use xnat_provision::names::HostName;
@@ -71,7 +71,7 @@ async fn converge(host: &SimulatedHost, resources: &[Resource]) -> (Result<usize
     let (sender, mut receiver) = tokio::sync::mpsc::channel(256);
     let reporter = Reporter::new("test".to_owned(), sender);
     let cancel = Cancel::default();
-    let approved = Approved::by_operator();
+    let approved = Approved::by_operator(Standing::default());
     let result = Converge { host, resources, approved: &approved, reporter: &reporter, cancel: &cancel }.run().await;
     drop(reporter);
     let mut events = Vec::new();

@@ -23,6 +23,7 @@ use tokio_postgres::{Client, Config, NoTls};
 use super::answer::Answer;
 use super::http::{DEADLINE, Place, refused};
 use super::tls::Tls;
+use crate::approval::Overtaken;
 use crate::error::{Exit, Fails, one_line};
 use crate::names::HostName;
 use crate::secret::Secret;
@@ -158,6 +159,9 @@ pub enum SqlError {
     #[error("cannot {what} on {place}")]
     #[diagnostic(code(xnat::postgres::query), help("{}", query_help(source, place)))]
     Query { place: Place, what: String, source: tokio_postgres::Error },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Overtaken(#[from] Overtaken),
 }
 
 impl SqlError {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{GUARD, GUARD_MARK};
+use super::{Fence, GUARD, GUARD_MARK, fenced};
 use crate::resource::{
     Action, PackageWanted, UnitStart, WriteFile, octal, stamp_path, sysctl_file_path, sysctl_proc_path,
 };
@@ -18,13 +18,16 @@ const ALONE_WAIT: Duration = INSTALL_DEADLINE;
 const INSTALL_DEADLINE: Duration = Duration::from_secs(1800);
 
 /// One script at a time changes a host. One whose connection was cut goes on to the end of what it is at: it may still
-/// be installing packages, and takes its guard away when it is done. What it starts does not inherit the lock.
-pub fn alone(script: &str) -> String {
+/// be installing packages, and takes its guard away when it is done. What it starts does not inherit the lock. One that
+/// waited may find that another run has the host by now, and then does nothing.
+pub fn alone(fence: &Fence, script: &str) -> String {
     format!(
         "install -d -m 0755 /run/xnat-provision || exit
 exec 9</run/xnat-provision
 flock -w {seconds} 9 || {{ echo 'waited {seconds} s for another run of xnat-provision on this host' >&2; exit 75; }}
+{fenced}
 {script}",
+        fenced = fenced(fence),
         seconds = ALONE_WAIT.as_secs()
     )
 }

@@ -31,6 +31,8 @@ pub struct SshConnection {
     escalate: Escalate,
     /// How sudo works here, as far as is known.
     sudo: Mutex<Mode>,
+    /// Held by the script that finds it out: others wait for it, so that a wrong password is tried once. True: found.
+    learning: tokio::sync::Mutex<bool>,
     means: Arc<Means>,
     waves: Waves,
     /// Scripts that are talked to: OpenSSH allows ten sessions at once, and others need some too.
@@ -46,7 +48,9 @@ impl std::fmt::Debug for SshConnection {
 impl SshConnection {
     pub(super) fn new(session: Session, escalate: Escalate, means: Arc<Means>) -> Self {
         let sudo = Mutex::new(Mode::WithoutPassword);
-        Self { session, escalate, sudo, means, waves: Waves::default(), pipes: Arc::new(Semaphore::new(PIPES)) }
+        let learning = tokio::sync::Mutex::default();
+        let pipes = Arc::new(Semaphore::new(PIPES));
+        Self { session, escalate, sudo, learning, means, waves: Waves::default(), pipes }
     }
 
     /// The host's name in the inventory, who we are logged in as, and the address and port that were reached.
@@ -71,6 +75,17 @@ impl SshConnection {
     }
 
     async fn with_sudo(&self, script: &Script) -> Result<Output, TransportError> {
+        let mut learning = self.learning.lock().await;
+        if *learning {
+            drop(learning);
+            return self.with_known_sudo(script).await;
+        }
+        let output = self.with_known_sudo(script).await?;
+        *learning = true;
+        Ok(output)
+    }
+
+    async fn with_known_sudo(&self, script: &Script) -> Result<Output, TransportError> {
         let mode = self.sudo_mode().clone();
         let password = match mode {
             Mode::Password(password) => password,
@@ -149,10 +164,13 @@ impl SshConnection {
         TransportError::NotStarted { at: self.session.at.clone(), title: script.title.clone(), reason }
     }
 
-    /// Begin a script that goes on. How sudo works here is known from the scripts before; a password is not asked for.
+    /// Begin a script that goes on. How sudo works here is found out before, by a script that ends.
     async fn begin(&self, script: &Script) -> Result<Box<PipeStream>, TransportError> {
         let sudo =
             script.privilege == Privilege::Root && self.session.at.user != "root" && self.escalate == Escalate::Sudo;
+        if sudo && !*self.learning.lock().await {
+            self.with_sudo(&Script::as_root("become root", ":")).await?;
+        }
         let mode = self.sudo_mode().clone();
         let root = match (script.privilege, self.escalate) {
             (Privilege::Root, Escalate::None) => RootCheck::Here,

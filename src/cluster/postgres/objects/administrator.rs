@@ -92,7 +92,8 @@ impl Administrator<'_> {
     }
 
     /// Make one change.
-    pub async fn perform(&self, _approved: &Approved, change: &DatabaseChange) -> Result<(), SqlError> {
+    pub async fn perform(&self, approved: &Approved, change: &DatabaseChange) -> Result<(), SqlError> {
+        approved.still_holds()?;
         let client = connect(self.transport, &Login { database: change.database(), ..self.login.clone() }).await?;
         within(CHANGE_DEADLINE, &self.login.place(), &change.to_string(), async {
             client.batch_execute(DISCREET).await?;

@@ -1,0 +1,98 @@
+//! The script that holds a host's lock for a run: it takes it or says who has it, says so, and then lives on what the
+//! run sends. When that stays away for longer than the lease, or its input ends, the lock is free again, whatever
+//! became of the machine the run was started on.
+//!
+//! Two files in `/run/xnat-provision`: `lock`, locked with flock by whoever holds it, and `holder`, of which the first
+//! line is "NUMBER RUN" (the fence, see [`fenced`]) and the second says who that is, as JSON. `holder` stays when the lock
+//! is given back: it goes on fencing off a run that lost its lock and does not know.
+
+use crate::approval::LEASE;
+use crate::transport::quote;
+
+/// Which turn at the lock a script belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    pub number: u64,
+    pub run: String,
+}
+
+/// What a script says first when the turn is over, on standard output; on standard error, who has the next.
+pub const FENCED: &str = "fenced";
+const FENCED_STATUS: u32 = 76;
+
+const DIRECTORY: &str = "/run/xnat-provision";
+
+/// Where runs that changed something are remembered on a host: a JSON object in each line.
+pub const HISTORY: &str = "/var/lib/xnat-provision/history";
+/// So many lines are kept.
+const HISTORY_LINES: usize = 400;
+
+/// Take the lock for a run and hold it. Prints "mine NUMBER", or "taken CLAIM" and ends. Then answers each line
+/// "N beat", "N note JSON", "N end" with "N done" or "N failed".
+///
+/// Of two runs that each hold a host the other wants, one must give up soon and the other must not: the older waits
+/// longer (names of runs begin with their time).
+pub fn hold(run: &str, claim: &str) -> String {
+    hold_in(DIRECTORY, HISTORY, (run, claim))
+}
+
+/// For tests: the same in other places.
+pub fn hold_in(directory: &str, history: &str, (run, claim): (&str, &str)) -> String {
+    format!(
+        r#"run={run}
+claim={claim}
+install -d -m 0755 -- {directory} && cd -- {directory} && exec 8>>lock || exit
+number=0 other= theirs=
+look() {{ if [ -r holder ]; then {{ read -r number other; read -r theirs; }} <holder; fi; }}
+waited=0
+until flock -n 8; do
+  look
+  patience=10
+  if [ "$other" \> "$run" ]; then patience=40; fi
+  [ $waited -lt $patience ] || {{ printf 'taken %s\n' "$theirs"; exit; }}
+  waited=$((waited + 1))
+  sleep 0.1
+done
+look
+case $number in ''|*[!0-9]*) number=0;; esac
+number=$((number + 1))
+printf '%s %s\n%s\n' "$number" "$run" "$claim" >holder.new && mv -f -- holder.new holder || exit
+note() {{
+  install -d -m 0755 -- "$(dirname -- {history})" || return
+  {{ if [ -e {history} ]; then tail -n {keep} -- {history}; fi; printf '%s\n' "$1"; }} >{history}.new 2>/dev/null &&
+    mv -f -- {history}.new {history}
+}}
+echo "mine $number"
+while line=$(timeout {lease} sh -c 'IFS= read -r line && printf "%s\n" "$line"' 8>&-); do
+  word=${{line#* }} answer=done
+  case $word in
+    note\ *) note "${{word#note }}" || answer=failed;;
+    end) exec 8>&-;;
+  esac
+  echo "${{line%% *}} $answer"
+  [ "$word" != end ] || exit
+done"#,
+        run = quote::sh(run),
+        claim = quote::sh(claim),
+        directory = quote::sh(directory),
+        history = quote::sh(history),
+        keep = HISTORY_LINES - 1,
+        lease = LEASE.as_secs(),
+    )
+}
+
+/// The lines a script begins with that must not run when the turn of its run is over.
+pub fn fenced(fence: &Fence) -> String {
+    fenced_in(DIRECTORY, fence)
+}
+
+/// For tests: the same in another place.
+pub fn fenced_in(directory: &str, fence: &Fence) -> String {
+    let holder = quote::sh(&format!("{directory}/holder"));
+    let ours = quote::sh(&format!("{} {}", fence.number, fence.run));
+    format!(
+        "holder= theirs=
+if [ -r {holder} ]; then {{ read -r holder; read -r theirs; }} <{holder}; fi
+[ \"$holder\" = {ours} ] || {{ echo {FENCED}; printf '%s\\n' \"$theirs\" >&2; exit {FENCED_STATUS}; }}"
+    )
+}
