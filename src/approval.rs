@@ -53,7 +53,7 @@ struct Locks {
 #[diagnostic(
     code(xnat::lock::lost),
     help(
-        "another run may be at work: see `xnat-provision history --hosts INVENTORY`; then run the same command again, it goes on from here"
+        "another run may be at work: `ssh {host} cat /run/xnat-provision/holder` says which; then run the same command again, it goes on from here"
     )
 )]
 pub struct Overtaken {

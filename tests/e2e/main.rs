@@ -6,6 +6,7 @@ mod cluster;
 mod failures;
 mod harness;
 mod lab;
+mod lock;
 mod poison;
 mod site;
 mod tls;

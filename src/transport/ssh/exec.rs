@@ -39,7 +39,7 @@ pub(super) async fn open_session(session: &Session) -> Result<Channel<Msg>, Cut>
             Ok(channel) => return Ok(channel),
             Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed)) => {
                 if begun.elapsed() > SESSION_WAIT {
-                    let reason = "its SSH server allows no more sessions: raise MaxSessions in sshd_config";
+                    let reason = "its SSH server allows no more sessions: a run holds one for its lock and needs more beside it; raise MaxSessions in sshd_config";
                     return Err(Cut::Refused(reason.to_owned()));
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
