@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use super::confirm::{self, Ask};
 use super::saved::Promise;
-use super::session::{Done, Opening, ScopeArgs, Session, Target};
+use super::session::{Done, Need, Opening, ScopeArgs, Session, Target};
 use super::{Failure, Globals, handout, out};
 use crate::approval::Approved;
 use crate::cluster::{self, ClusterView, endpoints, table};
+use crate::engine::Scrutiny;
 use crate::error::{Exit, Fails};
 use crate::plan::{Depth, render};
 use crate::report::{self, Kind, Show};
@@ -76,7 +77,8 @@ impl Fails for Refusal {
 pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let promise = args.plan.as_deref().map(Promise::read).transpose()?;
     let show = if globals.json { Show::Json } else { Show::detect() };
-    let mut session = Session::open(&args.target, Opening { command: "apply", show, globals }).await?;
+    let opening = Opening { command: "apply", show, globals, secrets: Need::Yes, scrutiny: Scrutiny::NewHostsMeasured };
+    let mut session = Session::open(&args.target, opening).await?;
     let scope = args.scope.scope();
     let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
     let result = Request { promise, ask, globals, scope: &scope }.run(&mut session).await;

@@ -1,30 +1,75 @@
-//! `check`: reads an inventory, says everything that is wrong with it, and what the cluster would be. Touches nothing.
+//! `check`: reads an inventory and says everything that is wrong with it; then looks at the hosts, closely, and says what
+//! stands against making them a cluster. `--fix` mends what can be mended safely, by the way every change goes.
 
-use std::path::PathBuf;
+mod findings;
+mod summary;
 
 use serde_json::{Value, json};
 
+use super::confirm::{self, Ask};
+use super::session::{Done, Need, Opening, Session, Target};
 use super::{Failure, Globals, out};
-use crate::error::Exit;
-use crate::inventory::{Component, Host, Inventory, InventoryErrors, PackageSource, Problem, Problems, Synchronous};
+use crate::engine::{Fleet, Scrutiny};
+use crate::error::{Exit, Fails};
+use crate::facts::preflight::{Severity, catalogue};
+use crate::inventory::{Inventory, InventoryErrors, Problem, Problems};
+use crate::plan::{Depth as Detail, render};
+use crate::report::{self, Kind, Show};
+use crate::workflow::lock::RunLock;
+use crate::workflow::{Checked, Preflight};
+use findings::Report;
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 nothing stands against an apply (warnings and advice do not), 1 something does, 2 a mistake in the inventory, 3 a host could not be reached."
+)]
 pub struct Args {
-    /// The inventory
-    #[arg(value_name = "FILE", default_value = "inventory.toml")]
-    inventory: PathBuf,
+    /// Connect to nothing: the inventory alone, and what the cluster would be
+    #[arg(long, conflicts_with = "fix")]
+    offline: bool,
+    /// Mend what can be mended safely; shows the plan and asks first
+    #[arg(long)]
+    fix: bool,
+    /// With --fix: do not ask
+    #[arg(long, short, requires = "fix")]
+    yes: bool,
+    #[command(flatten)]
+    target: Target,
 }
 
-pub fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
-    let result = Inventory::load(&args.inventory, globals.assets.as_deref());
+/// Mending went wrong; what, is told host by host.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{hosts} of the hosts could not be mended")]
+#[diagnostic(code(xnat::check::fix), help("mend what is said about each; what is mended stays so"))]
+struct NotMended {
+    hosts: usize,
+}
+
+impl Fails for NotMended {
+    fn exit(&self) -> Exit {
+        Exit::Failed
+    }
+}
+
+pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
+    let loaded = Inventory::load(&args.target.inventory, globals.assets.as_deref());
+    let loaded = loaded.map(|loaded| (loaded.inventory, loaded.warnings));
+    // A mistake in the inventory is told before anything is connected to.
+    let (inventory, warnings) = match loaded {
+        Ok(good) => good,
+        bad if globals.json => return report_json(&args, bad),
+        Err(error) => return Err(error.into()),
+    };
+    if !args.offline {
+        return online(&args, globals, &warnings).await;
+    }
     if globals.json {
-        return report_json(&args, result.map(|loaded| (loaded.inventory, loaded.warnings)));
+        return report_json(&args, Ok((inventory, warnings)));
     }
-    let loaded = result?;
-    if !loaded.warnings.all.is_empty() {
-        warn(loaded.warnings);
+    if !warnings.all.is_empty() {
+        warn(warnings);
     }
-    out::text(&summary(&loaded.inventory))?;
+    out::text(&summary::summary(&inventory))?;
     Ok(Exit::Ok)
 }
 
@@ -35,14 +80,17 @@ fn report_json(args: &Args, result: Result<(Inventory, Problems), InventoryError
         // There is no document to make about a file that cannot be read.
         Err(error) => return Err(error.into()),
     };
-    let document = json!({
-        "file": args.inventory,
-        "good": exit == Exit::Ok,
+    out::json(&document(args, &problems, inventory.as_ref()))?;
+    Ok(exit)
+}
+
+fn document(args: &Args, problems: &Problems, inventory: Option<&Inventory>) -> Value {
+    json!({
+        "file": args.target.inventory,
+        "good": inventory.is_some(),
         "problems": problems.all.iter().map(problem_json).collect::<Vec<_>>(),
         "inventory": inventory,
-    });
-    out::json(&document)?;
-    Ok(exit)
+    })
 }
 
 fn problem_json(problem: &Problem) -> Value {
@@ -57,108 +105,110 @@ fn problem_json(problem: &Problem) -> Value {
     })
 }
 
-/// What the cluster would be, in a few lines.
-fn summary(inventory: &Inventory) -> String {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(["host", "address", "roles", "ssh"]);
-    for host in &inventory.hosts {
-        table.add_row([host.name.to_string(), host.address.clone(), roles(host), ssh(host)]);
-    }
-    let table = table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n");
-    let facts = [
-        ("postgresql", postgresql(inventory)),
-        ("failover", failover(inventory)),
-        ("clients", clients(inventory)),
-        (
-            "database",
-            format!("{} owned by {}, {}", inventory.database.name, inventory.database.owner, inventory.database.locale),
-        ),
-        ("packages", packages(inventory)),
-    ];
-    let facts: Vec<String> = facts.iter().map(|(name, fact)| format!(" {name:<11} {fact}")).collect();
-    format!("{} is good: cluster {}\n\n{table}\n\n{}\n", inventory.path.display(), inventory.cluster, facts.join("\n"))
-}
-
-fn roles(host: &Host) -> String {
-    let components = host.components.iter().map(|component| match component {
-        Component::Etcd => "etcd",
-        Component::Postgres => "postgres",
-        Component::Haproxy => "haproxy",
-    });
-    components.chain(host.own_roles.iter().map(|role| role.as_str())).collect::<Vec<_>>().join(", ")
-}
-
-fn ssh(host: &Host) -> String {
-    let user = host.ssh.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-    let port = host.ssh.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let jump = if host.ssh.jump.is_empty() { String::new() } else { format!(" through {}", host.ssh.jump.join(", ")) };
-    let pinned = if host.ssh.fingerprints.is_empty() { "" } else { ", host key pinned" };
-    format!("{user}{}{port}{jump}{pinned}", host.ssh.host)
-}
-
-fn postgresql(inventory: &Inventory) -> String {
-    let version = match inventory.postgresql.version {
-        Some(version) => format!("version {version}"),
-        None => "the distribution's version".to_owned(),
-    };
-    let synchronous = match inventory.patroni.synchronous {
-        Synchronous::Off => "asynchronous replication",
-        Synchronous::On => "synchronous replication",
-        Synchronous::Quorum => "quorum replication",
-    };
-    format!("{version}, port {}, {synchronous}", inventory.postgresql.port)
-}
-
-/// The bounds of a failover: the lease runs out, the others wake up, race (2 s when a peer is silent), HAProxy notices.
-fn failover(inventory: &Inventory) -> String {
-    let (patroni, check) = (&inventory.patroni, &inventory.haproxy.check);
-    if inventory.with(Component::Postgres).count() < 2 {
-        return "none: there is one server".to_owned();
-    }
-    let haproxy = (check.inter_ms + check.rise.saturating_sub(1) * check.fastinter_ms).div_ceil(1000);
-    let tail = 2 + haproxy;
-    let restart = match patroni.primary_start_timeout {
-        0 => patroni.loop_wait,
-        wait => patroni.loop_wait + wait + patroni.loop_wait,
-    };
-    format!(
-        "by design {} to {} s after the leader's host dies, at most {} s after its PostgreSQL crashes",
-        patroni.ttl.saturating_sub(patroni.loop_wait),
-        patroni.ttl + patroni.loop_wait + tail,
-        restart + tail
-    )
-}
-
-fn clients(inventory: &Inventory) -> String {
-    let haproxy = &inventory.haproxy;
-    let entrances: Vec<&str> = inventory.with(Component::Haproxy).map(|host| host.address.as_str()).collect();
-    if entrances.is_empty() {
-        return format!("connect to the servers themselves, port {}", inventory.postgresql.port);
-    }
-    format!(
-        "{}: port {} writes, port {} reads, port {} statistics",
-        entrances.join(", "),
-        haproxy.primary_port,
-        haproxy.replica_port,
-        haproxy.stats_port
-    )
-}
-
-fn packages(inventory: &Inventory) -> String {
-    let source = match &inventory.packages.source {
-        PackageSource::Distribution => "as the hosts are configured".to_owned(),
-        PackageSource::Repositories(all) => {
-            let names: Vec<&str> = all.iter().map(|repository| repository.name.as_str()).collect();
-            format!("as the hosts are configured, and {}", names.join(", "))
-        }
-    };
-    match inventory.packages.pins.len() {
-        0 => source,
-        pins => format!("{source}; {pins} pinned"),
-    }
-}
-
 #[expect(clippy::print_stderr, reason = "warnings are talk beside the summary, which is data")]
 fn warn(warnings: Problems) {
     eprintln!("{:?}", miette::Report::new(warnings));
+}
+
+async fn online(args: &Args, globals: &Globals, warnings: &Problems) -> Result<Exit, Failure> {
+    // What was found is what is asked for, so it alone goes to standard output.
+    let show = if globals.json { Show::Plain } else { Show::detect() };
+    let opening = Opening { command: "check", show, globals, secrets: Need::No, scrutiny: Scrutiny::Everything };
+    let mut session = Session::open(&args.target, opening).await?;
+    let mut fleet = Fleet::default();
+    let result = Request { args, globals, warnings }.run(&mut session, &mut fleet).await;
+    fleet.close(&session.reporter).await;
+    session.finish(result).await
+}
+
+struct Request<'a> {
+    args: &'a Args,
+    globals: &'a Globals,
+    /// What is to be said about the inventory.
+    warnings: &'a Problems,
+}
+
+impl Request<'_> {
+    async fn run(&self, session: &mut Session, fleet: &mut Fleet) -> Result<Done, Failure> {
+        let mut checked = preflight(session).look(fleet).await?;
+        let mut changed = 0;
+        if self.args.fix {
+            match self.fix(session, fleet, &checked).await? {
+                Mended::Nothing => {}
+                Mended::Declined => return Ok(Done { exit: Exit::Failed, changed: 0 }),
+                Mended::Changes(count) => {
+                    changed = count;
+                    checked = preflight(session).look(fleet).await?;
+                }
+            }
+        }
+        for (host, problem) in &checked.unusable {
+            session.reporter.for_host(host).emit(report::failed(problem, Vec::new())).await;
+        }
+        session.settle().await;
+        let report = Report { inventory: &session.inventory, checked: &checked };
+        if self.globals.json {
+            let mut document = document(self.args, self.warnings, Some(&session.inventory));
+            report.add_to(&mut document);
+            out::json(&document)?;
+        } else {
+            out::text(&report.text(out::look()))?;
+        }
+        Ok(Done { exit: exit(&checked), changed })
+    }
+
+    async fn fix(&self, session: &mut Session, fleet: &mut Fleet, checked: &Checked) -> Result<Mended, Failure> {
+        let directory = report::journal::Store::of_user()?.cluster(&session.inventory.cluster);
+        let _lock = RunLock::take(&directory, &session.inventory.cluster)?;
+        let hosts = fleet.connections.keys().cloned().collect();
+        for (name, lock) in fleet.take(hosts, &session.claim()).await {
+            fleet.holds.insert(name, lock?);
+        }
+        let mending = preflight(session).plan(fleet, checked).await?;
+        session.settle().await;
+        if mending.plan.is_empty() {
+            return Ok(Mended::Nothing);
+        }
+        if !self.globals.json {
+            out::text(&render(&mending.plan, out::style(), Detail::Full))?;
+        }
+        let ask = if self.args.yes { Ask::SaidYes } else { Ask::Terminal };
+        let changes = report::text::count(mending.plan.count(), "change");
+        let question = format!("Go on with {changes} to the hosts of {}?", session.inventory.cluster);
+        let Some(approved) = confirm::approve(ask, &question, (&session.cancel, &fleet.standing)).await? else {
+            let (title, why) = ("check --fix".to_owned(), "not confirmed; nothing was changed".to_owned());
+            session.reporter.emit(Kind::StepSkipped { title, why }).await;
+            return Ok(Mended::Declined);
+        };
+        match preflight(session).mend(fleet, &mending, &approved).await {
+            Ok(count) => Ok(Mended::Changes(count)),
+            Err(failures) => Err(NotMended { hosts: failures.len() }.into()),
+        }
+    }
+}
+
+enum Mended {
+    Nothing,
+    Declined,
+    Changes(usize),
+}
+
+fn preflight(session: &Session) -> Preflight<'_> {
+    Preflight {
+        inventory: &session.inventory,
+        connector: session.connector.as_ref(),
+        reporter: &session.reporter,
+        cancel: &session.cancel,
+    }
+}
+
+fn exit(checked: &Checked) -> Exit {
+    let refused = checked.findings.iter().any(|finding| finding.severity == Severity::Refuse);
+    let worst = checked.unusable.values().map(Fails::exit).max().unwrap_or(Exit::Ok);
+    worst.max(if refused { Exit::Failed } else { Exit::Ok })
+}
+
+/// How many checks there are; not every one has something to look at on every host.
+fn checks() -> usize {
+    catalogue::ALL.len()
 }

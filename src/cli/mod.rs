@@ -45,7 +45,7 @@ pub struct Globals {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Check an inventory without connecting to anything
+    /// Check an inventory, then the hosts: what stands against making them a cluster
     Check(check::Args),
     /// Show what apply would change, and change nothing
     Plan(plan::Args),
@@ -66,7 +66,7 @@ pub enum Command {
 /// Run a command line.
 pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
-        Command::Check(args) => check::run(args, &cli.globals),
+        Command::Check(args) => check::run(args, &cli.globals).await,
         Command::Plan(args) => plan::run(args, &cli.globals).await,
         Command::Apply(args) => apply::run(args, &cli.globals).await,
         Command::Status(args) => status::run(args, &cli.globals).await,

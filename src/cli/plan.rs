@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::out;
 use super::saved;
-use super::session::{Done, Opening, ScopeArgs, Session, Target};
+use super::session::{Done, Need, Opening, ScopeArgs, Session, Target};
 use super::{Failure, Globals};
+use crate::engine::Scrutiny;
 use crate::error::Exit;
 use crate::plan::{Depth, render};
 use crate::report::Show;
@@ -27,7 +28,8 @@ pub struct Args {
 pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     // The plan is what is asked for, so it alone goes to standard output.
     let show = if globals.json { Show::Plain } else { Show::detect() };
-    let mut session = Session::open(&args.target, Opening { command: "plan", show, globals }).await?;
+    let opening = Opening { command: "plan", show, globals, secrets: Need::Yes, scrutiny: Scrutiny::NewHosts };
+    let mut session = Session::open(&args.target, opening).await?;
     let result = make(&args, globals, &mut session).await;
     session.finish(result).await
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::assets::Assets;
 use crate::cluster::postgres::unasked_parameters;
-use crate::engine::{Cancel, Claim, Connector};
+use crate::engine::{Cancel, Claim, Connector, Scrutiny};
 use crate::error::{Exit, Fails};
 use crate::inventory::Inventory;
 use crate::names::HostName;
@@ -63,6 +63,7 @@ pub struct Session {
     pub connector: Arc<dyn Connector>,
     pub cancel: Cancel,
     pub reporter: Reporter,
+    scrutiny: Scrutiny,
     running: Running,
     /// Says at once that Ctrl-C was heard.
     listener: JoinHandle<()>,
@@ -77,6 +78,17 @@ pub struct Opening<'a> {
     pub command: &'static str,
     pub show: Show,
     pub globals: &'a Globals,
+    pub secrets: Need,
+    /// How closely hosts are looked at.
+    pub scrutiny: Scrutiny,
+}
+
+/// Whether a command needs the passwords and certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    Yes,
+    /// So that nobody is asked for the passphrase of the secrets file.
+    No,
 }
 
 impl Session {
@@ -86,9 +98,10 @@ impl Session {
         let inventory = loaded.inventory;
         let assets = Assets::new(inventory.assets.as_deref())?;
         let redactor = Redactor::default();
-        let mut secrets = vault::load(&inventory.path)?.unwrap_or_else(Secrets::placeholder);
-        let issuing = Issuing { cluster: &inventory.cluster, days: inventory.tls.days, now: Timestamp::now() };
-        let issued = issuing.complete(&mut secrets.pki, &pki::wanted(&inventory))?;
+        let (secrets, issued) = match opening.secrets {
+            Need::Yes => secrets(&inventory)?,
+            Need::No => (Secrets::placeholder(), false),
+        };
         register(&redactor, &secrets)?;
         let connector = Arc::new(target.connect.connector()?);
         let cancel = Cancel::on_signals().map_err(SignalError)?;
@@ -119,6 +132,7 @@ impl Session {
             connector,
             cancel,
             reporter,
+            scrutiny: opening.scrutiny,
             running,
             listener,
             begun: Instant::now(),
@@ -138,6 +152,7 @@ impl Session {
             cancel: &self.cancel,
             scope,
             claim: None,
+            scrutiny: self.scrutiny,
         }
     }
 
@@ -229,6 +244,14 @@ impl Session {
         running.finish().await?;
         result.map(|done| done.exit).map_err(Failure::shown)
     }
+}
+
+/// The secrets, with the certificates that are missing, and whether there were such.
+fn secrets(inventory: &Inventory) -> Result<(Secrets, bool), Failure> {
+    let mut secrets = vault::load(&inventory.path)?.unwrap_or_else(Secrets::placeholder);
+    let issuing = Issuing { cluster: &inventory.cluster, days: inventory.tls.days, now: Timestamp::now() };
+    let issued = issuing.complete(&mut secrets.pki, &pki::wanted(inventory))?;
+    Ok((secrets, issued))
 }
 
 /// An error of the run is an event: it belongs into the journal and into the summary, once. What somebody has asked to

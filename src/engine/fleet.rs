@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use super::fanout::for_each_host;
 use super::hold::{Claim, Hold, HoldError};
 use super::host::HostError;
 use super::remote::RemoteHost;
+use super::shell::{self, facts::Scrutiny};
 use crate::approval::Standing;
 use crate::error::one_line;
 use crate::facts::{self, Facts};
@@ -111,11 +113,18 @@ impl Fleet {
     }
 
     /// What every host is: one script each, all at once.
-    pub async fn gather_facts(&self, reporter: &Reporter) -> BTreeMap<HostName, Result<Facts, HostError>> {
+    pub async fn gather_facts(
+        &self,
+        inventory: &Inventory,
+        scrutiny: Scrutiny,
+        reporter: &Reporter,
+    ) -> BTreeMap<HostName, Result<Facts, HostError>> {
         let names: Vec<HostName> = self.connections.keys().cloned().collect();
         let limit = names.len();
         for_each_host(names, limit, |name| async move {
-            let facts = gather(&name, self.connections[&name].as_ref()).await?;
+            let host = inventory.host(&name).expect("connections are made to hosts of the inventory");
+            let script = shell::facts::script(inventory, host, scrutiny);
+            let facts = gather(&name, self.connections[&name].as_ref(), script).await?;
             let event = Kind::FactsGathered {
                 os: facts.os.clone(),
                 release: facts.release.clone(),
@@ -144,14 +153,17 @@ impl Fleet {
     }
 }
 
-async fn gather(name: &HostName, transport: &dyn Transport) -> Result<Facts, HostError> {
-    let script = Script::as_root("gather facts", facts::PROBE);
+async fn gather(name: &HostName, transport: &dyn Transport, text: String) -> Result<Facts, HostError> {
+    let script = Script::as_root("gather facts", text);
     let what = script.title.clone();
+    let asked = Timestamp::now().as_duration().as_secs_f64();
     let output =
         transport.run(script).await.map_err(|source| HostError::Transport { host: name.clone(), what, source })?;
     if output.status != 0 {
         let stderr = output.stderr.trim().to_owned();
         return Err(HostError::Observe { host: name.clone(), status: output.status, stderr });
     }
-    facts::parse(&output.stdout).map_err(|error| HostError::Answer { host: name.clone(), line: error.to_string() })
+    let facts = facts::parse(&output.stdout)
+        .map_err(|error| HostError::Answer { host: name.clone(), line: error.to_string() })?;
+    Ok(Facts { asked: Some(asked), ..facts })
 }

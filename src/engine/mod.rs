@@ -20,4 +20,5 @@ pub use fleet::{Connection, Connector, Dialer, Fleet};
 pub use hold::{Claim, Hold, HoldError};
 pub use host::{Host, HostError, Performed};
 pub use remote::RemoteHost;
+pub use shell::facts::Scrutiny;
 pub use simulated::SimulatedHost;

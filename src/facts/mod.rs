@@ -1,17 +1,28 @@
 //! What a host is. One POSIX script (`probe.sh`) goes out, `key=value` lines come back, `parse` makes them one struct.
 //! Pure: no transport here. Facts are never written back into the inventory.
 
+mod examination;
 mod parse;
 pub mod preflight;
+pub mod reach;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use examination::{Disk, Examination, Fsync, PackageFacts, PathFacts, Reach, UnitFacts};
 pub use parse::{FactsError, parse};
 
 /// The probe: run it as root with `sh`, give its standard output to [`parse`].
 pub const PROBE: &str = include_str!("probe.sh");
+/// The closer look, after the probe in the same shell; what it needs beforehand stands at its beginning.
+pub const EXAMINE: &str = include_str!("examine.sh");
+/// For `perl -`: which ports of other hosts can be reached.
+pub const REACH: &str = include_str!("reach.pl");
+/// For `perl -`: how long a synced write takes.
+pub const FSYNC: &str = include_str!("fsync.pl");
+/// A host that has this file was prepared by this program before.
+pub const PREPARED: &str = "/etc/apt/apt.conf.d/52xnat-unattended";
 
 /// Everything known about a host before anything is decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,7 +41,10 @@ pub struct Facts {
     pub cpus: u32,
     pub memory_kib: u64,
     /// The host's clock, seconds since 1970.
-    pub epoch: i64,
+    pub epoch: f64,
+    /// This machine's clock when the host was asked; none in facts that were recorded.
+    #[serde(default)]
+    pub asked: Option<f64>,
     pub uid: u32,
     /// PID 1 is systemd and answers; its version.
     pub systemd: Option<u32>,
@@ -50,6 +64,16 @@ pub struct Facts {
     pub patroni: BTreeMap<String, String>,
     /// The host's own addresses, to see that the inventory means this machine.
     pub addresses: Vec<String>,
+    /// The closer look, where one was taken.
+    #[serde(default)]
+    pub examination: Option<Examination>,
+}
+
+impl Facts {
+    /// By how much the host's clock is ahead of this machine's, in seconds; the way there is part of it.
+    pub fn skew(&self) -> Option<f64> {
+        self.asked.map(|asked| self.epoch - asked)
+    }
 }
 
 /// A TCP socket in state LISTEN.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::examination::examination;
 use super::{Facts, Listener};
 use crate::error::{Exit, Fails};
 
@@ -56,13 +57,13 @@ pub fn parse(output: &str) -> Result<Facts, FactsError> {
 
 /// Key → values in the order they came.
 #[derive(Default)]
-struct Answers<'a>(BTreeMap<&'a str, Vec<&'a str>>);
+pub(super) struct Answers<'a>(BTreeMap<&'a str, Vec<&'a str>>);
 
 impl<'a> Answers<'a> {
-    fn all(&self, key: &str) -> &[&'a str] {
+    pub(super) fn all(&self, key: &str) -> &[&'a str] {
         self.0.get(key).map_or(&[], Vec::as_slice)
     }
-    fn one(&self, key: &str) -> Option<&'a str> {
+    pub(super) fn one(&self, key: &str) -> Option<&'a str> {
         self.all(key).first().copied().filter(|value| !value.is_empty())
     }
     fn text(&self, key: &str) -> String {
@@ -73,7 +74,7 @@ impl<'a> Answers<'a> {
         value.parse().map_err(|_| nonsense(key, value))
     }
     /// Each value split at its first blank.
-    fn pairs(&self, key: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub(super) fn pairs(&self, key: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.all(key)
             .to_vec()
             .into_iter()
@@ -81,7 +82,7 @@ impl<'a> Answers<'a> {
     }
 }
 
-fn nonsense(key: &str, value: &str) -> FactsError {
+pub(super) fn nonsense(key: &str, value: &str) -> FactsError {
     FactsError::Nonsense { key: key.to_owned(), value: value.to_owned() }
 }
 
@@ -98,6 +99,7 @@ fn facts(answers: &Answers<'_>) -> Result<Facts, FactsError> {
         cpus: cpus(answers.one("cpus").unwrap_or("0"))?,
         memory_kib: answers.number("memory_kib")?,
         epoch: answers.number("epoch")?,
+        asked: None,
         uid: answers.number("uid")?,
         systemd: systemd(answers),
         package_manager: answers.one("package_manager").map(str::to_owned),
@@ -108,6 +110,7 @@ fn facts(answers: &Answers<'_>) -> Result<Facts, FactsError> {
         etcd_data: answers.all("etcd_data").iter().map(|path| (*path).to_owned()).collect(),
         patroni: answers.pairs("patroni").map(|(path, scope)| (path.to_owned(), unquote(scope).to_owned())).collect(),
         addresses: answers.all("address").iter().map(|address| (*address).to_owned()).collect(),
+        examination: examination(answers)?,
     })
 }
 

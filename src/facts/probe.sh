@@ -25,7 +25,7 @@ if [ -r /proc/meminfo ]; then
     done </proc/meminfo
 fi
 echo "uid=$(id -u)"
-echo "epoch=$(date +%s)"
+echo "epoch=$(date +%s.%3N)"
 if command -v dpkg >/dev/null 2>&1; then echo "arch=$(dpkg --print-architecture)"; fi
 if command -v apt-get >/dev/null 2>&1; then echo "package_manager=apt"; fi
 for file in /var/lib/dpkg/updates/[0-9]*; do

@@ -1,12 +1,14 @@
 //! Workflows: each is its list of stages. [`survey`] reads the hosts and the cluster and makes the plan; [`apply`] runs
-//! one. `plan` is a survey that stops there; `status` asks the cluster and needs neither facts nor roles.
+//! one. `plan` is a survey that stops there; [`preflight`] looks at hosts closely, for `check`; `status` asks the cluster and needs neither facts nor roles.
 
 pub mod apply;
 mod cluster_plan;
 pub mod lock;
+pub mod preflight;
 pub mod stage;
 pub mod survey;
 
 pub use apply::{Applied, Apply, ApplyError};
 pub use cluster_plan::Started;
-pub use survey::{Scope, Survey, SurveyError, Surveyor};
+pub use preflight::{Checked, Mending, Preflight};
+pub use survey::{HostProblem, Scope, Survey, SurveyError, Surveyor};

@@ -8,9 +8,11 @@ use super::stage::{Stage, by_stage};
 use crate::assets::Assets;
 use crate::cluster::postgres::{self, Inside, SqlError, objects};
 use crate::cluster::{self, ClusterView, Gather, safety};
-use crate::engine::{Cancel, Claim, Connector, Dialer, Fleet, Hold, HoldError, Host as _, HostError, for_each_host};
+use crate::engine::{
+    Cancel, Claim, Connector, Dialer, Fleet, Hold, HoldError, Host as _, HostError, Scrutiny, for_each_host,
+};
 use crate::error::{Exit, Fails};
-use crate::facts::{Facts, preflight};
+use crate::facts::{Facts, preflight, preflight::Severity};
 use crate::inventory::{Component, Host, Inventory};
 use crate::names::HostName;
 use crate::plan::{Plan, PlannedStage, diff_resources};
@@ -49,6 +51,8 @@ pub struct Surveyor<'a> {
     pub scope: &'a Scope,
     /// A run that is going to change hosts locks them; without one they are only looked at.
     pub claim: Option<&'a Claim>,
+    /// How closely hosts are looked at.
+    pub scrutiny: Scrutiny,
 }
 
 /// Everything known, and what follows from it.
@@ -66,7 +70,7 @@ pub struct Survey {
     pub unchangeable: Vec<objects::Warning>,
     pub view: ClusterView,
     pub plan: Plan,
-    pub warnings: Vec<preflight::Refusal>,
+    pub warnings: Vec<preflight::Finding>,
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -110,13 +114,13 @@ pub enum HostProblem {
     Host(#[from] HostError),
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Unfit(#[from] preflight::Refusal),
+    Unfit(#[from] preflight::Finding),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Lock(#[from] HoldError),
 }
 
-impl HostProblem {
+impl Fails for HostProblem {
     fn exit(&self) -> Exit {
         match self {
             Self::Unreachable(error) => error.exit(),
@@ -265,7 +269,8 @@ impl Surveyor<'_> {
             }
         }
         let first = fleet.connections.keys().next().cloned().into_iter().collect();
-        let (gathered, lock) = futures::join!(fleet.gather_facts(self.reporter), self.lock(fleet, first));
+        let (gathered, lock) =
+            futures::join!(fleet.gather_facts(self.inventory, self.scrutiny, self.reporter), self.lock(fleet, first));
         // Whoever has the first host does the work; the others need hear nothing else.
         self.keep(fleet, lock)?;
         let mut facts = BTreeMap::new();
@@ -307,15 +312,11 @@ impl Surveyor<'_> {
         if problems.is_empty() { Ok(()) } else { Err(SurveyError::Hosts { problems }) }
     }
 
-    fn preflight(&self, facts: &BTreeMap<HostName, Facts>) -> Result<Vec<preflight::Refusal>, SurveyError> {
-        let now = jiff::Timestamp::now().as_second();
-        let mut findings = preflight::check_cluster(self.inventory, facts);
-        for host in self.scoped() {
-            findings.extend(preflight::check(self.inventory, host, &facts[&host.name], now));
-        }
-        let in_scope = |finding: &preflight::Refusal| self.scope.includes(&finding.host);
-        let refuses = |finding: &preflight::Refusal| finding.severity == preflight::Severity::Refuse;
-        let (refusals, warnings): (Vec<_>, Vec<_>) = findings.into_iter().filter(in_scope).partition(refuses);
+    fn preflight(&self, facts: &BTreeMap<HostName, Facts>) -> Result<Vec<preflight::Finding>, SurveyError> {
+        let mut findings = preflight::check_all(self.inventory, facts);
+        findings.retain(|finding| self.scope.includes(&finding.host) && finding.severity != Severity::Advise);
+        let (refusals, warnings): (Vec<_>, Vec<_>) =
+            findings.into_iter().partition(|finding| finding.severity == Severity::Refuse);
         if refusals.is_empty() {
             return Ok(warnings);
         }

@@ -114,8 +114,8 @@ impl Site {
     }
 
     pub fn check(&self) -> Value {
-        let checked = self.run(&["check", "--json"]).expect(0);
-        serde_json::from_str(&checked.stdout).expect("check --json prints JSON")
+        let checked = self.run(&["check", "--offline", "--json"]).expect(0);
+        serde_json::from_str(&checked.stdout).expect("check --offline --json prints JSON")
     }
 
     /// A number of the checked inventory, by JSON pointer.

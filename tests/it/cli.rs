@@ -283,7 +283,7 @@ fn no_run_to_show() {
 fn nothing_is_left_in_a_home_by_looking() {
     let bench = Bench::new();
     bench.write("inventory.toml", NOBODY_HOME);
-    bench.run(&["check"]);
+    bench.run(&["check", "--offline"]);
     bench.run(&["schema"]);
     bench.run(&["assets", "list"]);
     let left = std::fs::read_dir(Path::new(bench.home.path())).expect("readable").count();

@@ -8,9 +8,12 @@ use std::path::Path;
 use clap::{CommandFactory as _, Parser as _};
 use serde_json::Value;
 use xnat_provision::cli::Cli;
-use xnat_provision::inventory::{self, Inventory};
+use xnat_provision::facts::preflight::{Severity, catalogue};
+use xnat_provision::facts::reach;
+use xnat_provision::inventory::{self, Component, Inventory};
 
-const DOCUMENTS: [&str; 5] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "tests/README.md"];
+const DOCUMENTS: [&str; 6] =
+    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "CHECKS.md", "tests/README.md"];
 
 /// Directories whose files documents name by their paths from the root.
 const TOP: [&str; 7] = ["src/", "tests/", "roles/", "templates/", "inventory/", ".config/", ".cargo/"];
@@ -27,24 +30,68 @@ fn read(name: &str) -> String {
 
 #[test]
 fn generated_parts_of_the_readme_are_what_the_program_says() {
-    let old = read("README.md");
+    must_say("README.md", &[("commands", commands()), ("inventory", keys()), ("exit codes", exit_codes())]);
+}
+
+#[test]
+fn the_list_of_checks_is_the_catalogue() {
+    must_say("CHECKS.md", &[("checks", checks()), ("ports", ports())]);
+    let there = anchors(&read("CHECKS.md"));
+    let missing: Vec<String> = catalogue::ALL.iter().map(|check| check.anchor()).collect();
+    let missing: Vec<&String> =
+        missing.iter().filter(|anchor| !there.contains(anchor.trim_start_matches("CHECKS.md#"))).collect();
+    assert!(missing.is_empty(), "findings point nowhere: {missing:?}");
+}
+
+fn must_say(document: &str, parts: &[(&str, String)]) {
+    let old = read(document);
     let mut new = old.clone();
-    for (name, text) in [("commands", commands()), ("inventory", keys()), ("exit codes", exit_codes())] {
-        new = with_part(&new, name, &text);
+    for (name, text) in parts {
+        new = with_part(&new, name, text);
     }
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(root().join("README.md"), &new).expect("README.md can be written");
+        std::fs::write(root().join(document), &new).expect("the document can be written");
         return;
     }
     let difference = similar::TextDiff::from_lines(&old, &new).unified_diff().context_radius(1).to_string();
     assert!(old == new, "write it anew with `UPDATE_DOCS=1 cargo it docs`:\n{difference}");
 }
 
+/// A section for each check.
+fn checks() -> String {
+    let mut text = format!("\nThere are {}.\n", catalogue::ALL.len());
+    for check in catalogue::ALL {
+        let severity = match check.severity {
+            Severity::Refuse => "refuses",
+            Severity::Warn => "warns",
+            Severity::Advise => "advises",
+        };
+        let (about, reason, fix) = (check.about, check.reason, check.fix);
+        let _ = write!(text, "\n## {}\n\n`{}`, {severity}. {about}\n\n", check.name(), check.id);
+        let _ = write!(text, "- **Why:** {reason}\n- **What to do:** {fix}\n");
+    }
+    text.push('\n');
+    text
+}
+
+/// Which host needs which port of which other one.
+fn ports() -> String {
+    let mut text = String::from("\n| From | To | Service | Setting, default | What for |\n|---|---|---|---|---|\n");
+    let inventory = Inventory::load(&root().join("inventory/minimal.toml"), None).expect("an example").inventory;
+    for need in &reach::NEEDS {
+        let name = |component: Component| format!("{component:?}").to_lowercase();
+        let (from, to, port) = (name(need.from), name(need.to), need.port(&inventory));
+        let _ = writeln!(text, "| {from} | {to} | {} | `{}`, {port} | {} |", need.service, need.key, need.why);
+    }
+    text.push('\n');
+    text
+}
+
 /// The text with what stands between two marks replaced.
 fn with_part(text: &str, name: &str, part: &str) -> String {
     let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
-    let start = text.find(&begin).unwrap_or_else(|| panic!("README.md has no {begin}")) + begin.len();
-    let length = text[start..].find(&end).unwrap_or_else(|| panic!("README.md has no {end}"));
+    let start = text.find(&begin).unwrap_or_else(|| panic!("the document has no {begin}")) + begin.len();
+    let length = text[start..].find(&end).unwrap_or_else(|| panic!("the document has no {end}"));
     format!("{}{part}{}", &text[..start], &text[start + length..])
 }
 
@@ -250,7 +297,10 @@ fn inventories_that_are_shown_are_good() {
 fn examples_pass_check() {
     for entry in std::fs::read_dir(root().join("inventory")).expect("the examples") {
         let path = entry.expect("an entry").path();
-        let ran = std::process::Command::new(env!("CARGO_BIN_EXE_xnat-provision")).arg("check").arg(&path).output();
+        let ran = std::process::Command::new(env!("CARGO_BIN_EXE_xnat-provision"))
+            .args(["check", "--offline"])
+            .arg(&path)
+            .output();
         let ran = ran.expect("the program runs");
         assert!(ran.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&ran.stderr));
     }

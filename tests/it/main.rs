@@ -9,6 +9,7 @@ mod lab;
 mod layering;
 mod lock;
 mod plans;
+mod preflight;
 mod report;
 mod resources;
 mod roles;

@@ -3,6 +3,7 @@
 
 mod action;
 mod answer;
+pub mod facts;
 mod hold;
 mod probe;
 

@@ -1,72 +1,10 @@
 //! What is there already and is not ours: other people's databases above all.
 
-use super::{Refusal, Subject};
+use super::{Finding, Subject, catalogue};
 use crate::facts::Listener;
 use crate::inventory::Component;
 
-/// A port this host needs, and the process that may hold it.
-struct Need {
-    port: u16,
-    what: &'static str,
-    process: &'static str,
-    key: &'static str,
-}
-
-fn needs(subject: &Subject<'_>) -> Vec<Need> {
-    let need = |what, process, key, port| Need { port, what, process, key };
-    let inventory = subject.inventory;
-    let mut all = Vec::new();
-    for component in &subject.host.components {
-        match component {
-            Component::Etcd => {
-                all.push(need("etcd", "etcd", "etcd.client_port", inventory.etcd.client_port));
-                all.push(need("etcd", "etcd", "etcd.peer_port", inventory.etcd.peer_port));
-            }
-            Component::Postgres => {
-                all.push(need("PostgreSQL", "postgres", "postgresql.port", inventory.postgresql.port));
-                all.push(need("Patroni", "patroni", "patroni.rest_port", inventory.patroni.rest_port));
-            }
-            Component::Haproxy => {
-                let haproxy = &inventory.haproxy;
-                all.push(need("HAProxy", "haproxy", "haproxy.primary_port", haproxy.primary_port));
-                all.push(need("HAProxy", "haproxy", "haproxy.replica_port", haproxy.replica_port));
-                all.push(need("HAProxy", "haproxy", "haproxy.stats_port", haproxy.stats_port));
-            }
-        }
-    }
-    all
-}
-
-/// Somebody else listens where we have to. Programs of our own kind are judged by their data below.
-pub(super) fn ports(subject: &Subject<'_>) -> Vec<Refusal> {
-    let mut found = Vec::new();
-    for need in needs(subject) {
-        let Some(listener) = subject.facts.listening.iter().find(|listener| listener.port == need.port) else {
-            continue;
-        };
-        let process = listener.process.as_deref().unwrap_or("an unknown process");
-        // A Python program is called by its script or by its interpreter, depending on how it was started.
-        let is_patroni = need.process == "patroni" && process.starts_with("python");
-        if process == need.process || is_patroni {
-            continue;
-        }
-        if process == "postgres" {
-            found.push(foreign_postgresql(subject, listener, &format!("{} needs that port", need.what)));
-            continue;
-        }
-        found.push(subject.refuse(
-            "xnat::preflight::port_taken",
-            format!("{process} listens on port {}, which {} needs", need.port, need.what),
-            format!(
-                "stop it (`ss -ltnp 'sport = :{}'` shows it), or choose another {} in the inventory",
-                need.port, need.key
-            ),
-        ));
-    }
-    found
-}
-
-pub(super) fn databases(subject: &Subject<'_>) -> Vec<Refusal> {
+pub(super) fn databases(subject: &Subject<'_>) -> Vec<Finding> {
     // What belongs to a cluster of ours under another name is told once, by `coordination`.
     if !subject.host.components.contains(&Component::Postgres) || renamed(subject).is_some() {
         return Vec::new();
@@ -80,11 +18,11 @@ pub(super) fn databases(subject: &Subject<'_>) -> Vec<Refusal> {
             found.push(foreign_postgresql(subject, listener, "the cluster's PostgreSQL needs that port"));
         }
     }
-    found.dedup_by(|a, b| a.code == b.code);
+    found.dedup_by(|a, b| a.check == b.check);
     let managed = facts.patroni.values().any(|scope| scope == cluster);
     if let Some(directory) = ours.as_ref().filter(|ours| facts.postgres_data.contains_key(*ours) && !managed) {
         found.push(subject.refuse(
-            "xnat::preflight::unmanaged_data",
+            &catalogue::UNMANAGED_DATA,
             format!("{directory} holds a database already, and no Patroni of this cluster looks after it"),
             format!("if it is needed keep it and give the cluster another name; if not, move it away: `mv {directory} {directory}.old`"),
         ));
@@ -94,7 +32,7 @@ pub(super) fn databases(subject: &Subject<'_>) -> Vec<Refusal> {
         let others = facts.postgres_data.iter().filter(|(path, _)| Some(*path) != ours.as_ref());
         found.extend(others.map(|(path, version)| {
             subject.warn(
-                "xnat::preflight::other_database",
+                &catalogue::OTHER_DATABASE,
                 format!("there is another PostgreSQL {version} in {path}; it is left alone"),
                 format!(
                     "if it starts at boot on port {} it will be in the way: {}",
@@ -114,16 +52,16 @@ fn renamed<'a>(subject: &Subject<'a>) -> Option<&'a String> {
 }
 
 /// This cluster's own PostgreSQL, of another major version than the inventory's: nobody is to drop or move that one.
-fn other_version(subject: &Subject<'_>, directory: &str) -> Option<Refusal> {
+fn other_version(subject: &Subject<'_>, directory: &str) -> Option<Finding> {
     let cluster = &subject.inventory.cluster;
     let (version, _) = debian_cluster(directory).filter(|(_, name)| name == cluster)?;
     let managed = subject.facts.patroni.values().any(|scope| scope == cluster);
     let message = format!("the cluster runs PostgreSQL {version}, and the inventory asks for another major version");
     let help = format!("set `version = {version}` under [postgresql]: apply does not upgrade a database");
-    managed.then(|| subject.refuse("xnat::preflight::other_version", message, help))
+    managed.then(|| subject.refuse(&catalogue::OTHER_VERSION, message, help))
 }
 
-fn foreign_postgresql(subject: &Subject<'_>, listener: &Listener, why: &str) -> Refusal {
+pub(super) fn foreign_postgresql(subject: &Subject<'_>, listener: &Listener, why: &str) -> Finding {
     let directory = listener.directory.as_deref().unwrap_or("an unknown directory");
     if let Some(own) = other_version(subject, directory) {
         return own;
@@ -141,7 +79,7 @@ fn foreign_postgresql(subject: &Subject<'_>, listener: &Listener, why: &str) -> 
             listener.port
         ),
     };
-    subject.refuse("xnat::preflight::foreign_postgresql", message, help)
+    subject.refuse(&catalogue::FOREIGN_POSTGRESQL, message, help)
 }
 
 /// postgresql-common's version and cluster name, by the directory.
@@ -158,11 +96,11 @@ fn drop_or_disable(path: &str, version: &str) -> String {
     }
 }
 
-pub(super) fn coordination(subject: &Subject<'_>) -> Vec<Refusal> {
+pub(super) fn coordination(subject: &Subject<'_>) -> Vec<Finding> {
     let (facts, inventory) = (subject.facts, subject.inventory);
     if let Some(name) = renamed(subject) {
         return vec![subject.refuse(
-            "xnat::preflight::renamed",
+            &catalogue::RENAMED,
             format!("it is a member of the cluster \"{name}\", and the inventory's is \"{}\"", inventory.cluster),
             format!("a cluster cannot be renamed: set `name = \"{name}\"` under [cluster], or use another host for another cluster"),
         )];
@@ -171,7 +109,7 @@ pub(super) fn coordination(subject: &Subject<'_>) -> Vec<Refusal> {
     let foreign = facts.patroni.iter().find(|(_, scope)| **scope != inventory.cluster);
     if let Some((path, scope)) = foreign.filter(|_| subject.host.components.contains(&Component::Postgres)) {
         found.push(subject.refuse(
-            "xnat::preflight::foreign_patroni",
+            &catalogue::FOREIGN_PATRONI,
             format!("it is set up for the Patroni cluster \"{scope}\" ({path}), and this is \"{}\"", inventory.cluster),
             format!("use another host; or if that cluster is gone: `systemctl disable --now patroni && mv {path} {path}.old`"),
         ));
@@ -182,7 +120,7 @@ pub(super) fn coordination(subject: &Subject<'_>) -> Vec<Refusal> {
     found
 }
 
-fn etcd(subject: &Subject<'_>) -> Option<Refusal> {
+fn etcd(subject: &Subject<'_>) -> Option<Finding> {
     let (facts, wanted) = (subject.facts, &subject.inventory.etcd);
     let other = facts.etcd_data.iter().find(|path| **path != wanted.data_dir);
     if facts.etcd_data.contains(&wanted.data_dir) {
@@ -203,11 +141,11 @@ fn etcd(subject: &Subject<'_>) -> Option<Refusal> {
             None => "see who uses it with `systemctl status etcd`; use another host or other ports: [etcd] client_port, peer_port".to_owned(),
         };
         let message = format!("another etcd with its data in {place} runs here");
-        return Some(subject.refuse("xnat::preflight::foreign_etcd", message, help));
+        return Some(subject.refuse(&catalogue::FOREIGN_ETCD, message, help));
     }
     let path = other?;
     Some(subject.warn(
-        "xnat::preflight::other_etcd",
+        &catalogue::OTHER_ETCD,
         format!("there is data of another etcd in {path}; it is left alone"),
         format!("if nobody needs it, move it away: `mv {path} {path}.old`"),
     ))
