@@ -125,10 +125,11 @@ fn fixed(site: &Site) {
     }
     assert!(fixed.stdout.ends_with("checks on 4 hosts: all good\n"), "{}", fixed.stdout);
     run(site, "db2", "dpkg-query -W -f '${db:Status-Abbrev}' halfway | grep -q ii");
+    // As needrestart reads it.
     run(
         site,
         "db3",
-        "perl -e 'our %nrconf; do $ARGV[0] or die; keys %{$nrconf{override_rc}} == 1 or die' /etc/needrestart/conf.d/xnat.conf",
+        "perl -e 'our %nrconf; eval do { local(@ARGV, $/) = @ARGV; <> }; die $@ if $@; keys %{$nrconf{override_rc}} == 1 or die' /etc/needrestart/conf.d/xnat.conf",
     );
     let again = site.run(&["check", "--fix", "--yes"]).expect(0);
     assert!(again.stdout.starts_with(char::is_numeric), "nothing is left to do: {}", again.stdout);
