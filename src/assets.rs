@@ -23,6 +23,7 @@ macro_rules! built_in {
 pub const BUILT_IN: &[(&str, &str)] = built_in![
     "roles/base.toml",
     "roles/etcd.toml",
+    "roles/firewall.toml",
     "roles/haproxy.toml",
     "roles/patroni.toml",
     "templates/base/apt-proxy.conf.j2",
@@ -31,6 +32,9 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "templates/etcd/bootstrap.env.j2",
     "templates/etcd/etcd.env.j2",
     "templates/etcd/etcd.service.j2",
+    "templates/firewall/firewall.sh.j2",
+    "templates/firewall/rules.nft.j2",
+    "templates/firewall/xnat-firewall.service.j2",
     "templates/haproxy/haproxy.cfg.j2",
     "templates/haproxy/stats.cfg.j2",
     "templates/haproxy/xnat.conf.j2",

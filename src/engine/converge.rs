@@ -2,16 +2,17 @@
 //! The closing probe is part of every run, so idempotency is checked on every host, every time.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Cancel;
-use super::host::{ActionFailure, Host, HostError};
+use super::host::{ActionFailure, Host, HostError, Performed};
+use super::wait::{Wait, WaitError};
 use crate::approval::Approved;
-use crate::error::{Exit, Fails};
+use crate::error::{Exit, Fails, one_line};
 use crate::names::HostName;
 use crate::plan::diff_resources;
 use crate::report::{Kind, Reporter, millis_since};
-use crate::resource::{Action, Change, Effect, Probe, Resource, ResourceId};
+use crate::resource::{Action, Change, Effect, FIREWALL_TOOL, Observed, Probe, Resource, ResourceId, firewall_settled};
 
 /// Everything one convergence needs.
 pub struct Converge<'a> {
@@ -46,6 +47,17 @@ pub enum ConvergeError {
         )
     )]
     Rolling { host: HostName, change: String },
+    #[error("{host}: the new firewall rules were taken back: nobody could log in under them ({reason})")]
+    #[diagnostic(
+        code(xnat::converge::locked_out),
+        help(
+            "the old rules are loaded again; see `xnat-provision plan` for the new ones: does `admins` under [firewall] have the network you come from?"
+        )
+    )]
+    LockedOut { host: HostName, reason: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Wait(#[from] WaitError),
     #[error("{host}: interrupted before the next change")]
     #[diagnostic(code(xnat::interrupted), help("run the same command again: it goes on where this one stopped"))]
     Cancelled { host: HostName },
@@ -56,6 +68,7 @@ impl Fails for ConvergeError {
         match self {
             Self::Host(error) => error.exit(),
             Self::Cancelled { .. } => Exit::Interrupted,
+            Self::Wait(error) => error.exit(),
             _ => Exit::Failed,
         }
     }
@@ -110,7 +123,7 @@ impl Converge<'_> {
         let begun = Instant::now();
         self.reporter.emit(Kind::StepStarted { title: describe(&batch) }).await;
         let actions: Vec<Action> = batch.iter().flat_map(|change| change.actions.clone()).collect();
-        let performed = self.host.perform(self.approved, &actions).await?;
+        let performed = self.act(&actions).await?;
         let millis = millis_since(begun);
         let mut left = performed.done;
         for change in &batch {
@@ -125,6 +138,50 @@ impl Converge<'_> {
         Ok(())
     }
 
+    /// In order; what must come over a new connection does.
+    async fn act(&self, actions: &[Action]) -> Result<Performed, ConvergeError> {
+        let mut done = 0;
+        for part in actions.chunk_by(|a, b| a.needs_new_connection() == b.needs_new_connection()) {
+            let performed = match part {
+                [Action::ConfirmRules { within, .. }, ..] => self.confirm(part, *within).await?,
+                _ => self.host.perform(self.approved, part).await?,
+            };
+            done += performed.done;
+            if performed.failure.is_some() {
+                return Ok(Performed { done, ..performed });
+            }
+        }
+        Ok(Performed { done, failure: None })
+    }
+
+    /// Firewall rules under which we cannot log in are not kept; the host takes them back, and then it can be said so.
+    async fn confirm(&self, part: &[Action], within: Duration) -> Result<Performed, ConvergeError> {
+        let reason = match self.host.anew().await {
+            Ok(host) => return Ok(host.perform(self.approved, part).await?),
+            Err(error) => one_line(&error),
+        };
+        let host = self.host.name().clone();
+        let wait = Wait {
+            what: format!("{host} to take its new firewall rules back"),
+            deadline: within * 2 + Duration::from_secs(30),
+            interval: Duration::from_secs(2),
+            help: format!("log in at its console and run `{FIREWALL_TOOL} rollback`"),
+        };
+        wait.until(self.reporter, self.cancel, || self.settled()).await?;
+        Err(ConvergeError::LockedOut { host, reason })
+    }
+
+    /// The host can be logged in to, and tries no rules any more.
+    async fn settled(&self) -> Result<(), String> {
+        let host = self.host.anew().await.map_err(|error| one_line(&error))?;
+        let settled = firewall_settled();
+        let seen = host.observe(std::slice::from_ref(&settled)).await.map_err(|error| one_line(&error))?;
+        match seen.get(&settled) {
+            Some(Observed::Check { holds: true }) => Ok(()),
+            _ => Err("the new rules are still loaded".to_owned()),
+        }
+    }
+
     fn failed(&self, change: &Change, failure: ActionFailure) -> ConvergeError {
         let host = self.host.name().clone();
         let help = advice(&host, change, &failure.output);
@@ -137,7 +194,7 @@ impl Converge<'_> {
 fn first_batch(changes: Vec<Change>) -> Vec<Change> {
     let mut batch: Vec<Change> = Vec::new();
     for change in changes {
-        let stale = matches!(change.resource.kind(), "unit" | "command") || !change.after.is_empty();
+        let stale = matches!(change.resource.kind(), "unit" | "command" | "firewall") || !change.after.is_empty();
         if !batch.is_empty() && stale {
             break;
         }

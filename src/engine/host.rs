@@ -15,6 +15,24 @@ pub trait Host: Send + Sync {
     async fn observe(&self, probes: &[Probe]) -> Result<Observations, HostError>;
     /// Do the actions in order, in one round trip; stops at the first that fails.
     async fn perform(&self, approved: &Approved, actions: &[Action]) -> Result<Performed, HostError>;
+    /// The same host over a connection made now: the proof that one can be made.
+    async fn anew(&self) -> Result<Box<dyn Host + '_>, HostError>;
+}
+
+#[async_trait]
+impl<T: Host + ?Sized> Host for &T {
+    fn name(&self) -> &HostName {
+        (**self).name()
+    }
+    async fn observe(&self, probes: &[Probe]) -> Result<Observations, HostError> {
+        (**self).observe(probes).await
+    }
+    async fn perform(&self, approved: &Approved, actions: &[Action]) -> Result<Performed, HostError> {
+        (**self).perform(approved, actions).await
+    }
+    async fn anew(&self) -> Result<Box<dyn Host + '_>, HostError> {
+        (**self).anew().await
+    }
 }
 
 /// How far a list of actions got.

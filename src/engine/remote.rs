@@ -81,4 +81,10 @@ impl Host for RemoteHost {
         let output = ActionFailure { status: output.status, output: output.stderr.trim_end().to_owned() };
         Ok(Performed { done, failure: Some(output) })
     }
+
+    async fn anew(&self) -> Result<Box<dyn Host + '_>, HostError> {
+        let failed = |source| HostError::Transport { host: self.name.clone(), what: "connect anew".to_owned(), source };
+        let transport = self.transport.again().await.map_err(failed)?;
+        Ok(Box::new(Self { name: self.name.clone(), transport, fence: self.fence.clone() }))
+    }
 }

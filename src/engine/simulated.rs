@@ -10,8 +10,8 @@ use super::host::{ActionFailure, Host, HostError, Performed};
 use crate::approval::Approved;
 use crate::names::HostName;
 use crate::resource::{
-    Action, Observations, Observed, PackageState, PathKind, PathState, Probe, UnitStart, UnitState, WatchedFile,
-    WriteFile, sha256,
+    Action, FIREWALL_TOOL, Observations, Observed, PackageState, PathKind, PathState, Probe, UnitStart, UnitState,
+    WatchedFile, WriteFile, sha256,
 };
 
 /// The state of a simulated machine.
@@ -28,6 +28,8 @@ pub struct Machine {
     /// Command → the check it makes true; a command that is not in here makes true what reads like itself.
     pub makes: BTreeMap<String, String>,
     pub guard_left: bool,
+    /// Firewall rules that are being tried.
+    pub trial: Option<String>,
     /// A clock that moves with every action, so that "written before the start" can be told.
     pub now: i64,
 }
@@ -109,6 +111,10 @@ impl Host for SimulatedHost {
         }
         Ok(Performed { done: actions.len(), failure: None })
     }
+
+    async fn anew(&self) -> Result<Box<dyn Host + '_>, HostError> {
+        Ok(Box::new(self))
+    }
 }
 
 impl Machine {
@@ -179,8 +185,18 @@ impl Machine {
             Action::StopUnit { name } => self.record(name).active = false,
             Action::StartUnit(start) | Action::RestartUnit(start) => self.start(start),
             Action::ReloadUnit(start) => self.stamp(start),
+            Action::TryRules(rules) => self.trial = Some(rules.content.to_string()),
+            Action::ConfirmRules { path, .. } => self.confirm(path),
             Action::RunCommand { run } => _ = self.holds.insert(self.makes.get(run).unwrap_or(run).clone()),
         }
+    }
+
+    fn confirm(&mut self, path: &str) {
+        let Some(content) = self.trial.take() else { return };
+        let (owner, group) = ("root".to_owned(), "root".to_owned());
+        let node = Node { kind: PathKind::File, owner, group, mode: 0o644, content, modified: self.now };
+        self.paths.insert(path.to_owned(), node);
+        self.holds.insert(format!("{FIREWALL_TOOL} loaded"));
     }
 
     fn written(&self, file: &WriteFile) -> Node {

@@ -24,6 +24,7 @@ pub struct Inventory {
     pub database: Database,
     pub packages: Packages,
     pub tls: Tls,
+    pub firewall: Firewall,
     /// A directory whose files override the built-in roles and templates.
     pub assets: Option<PathBuf>,
 }
@@ -166,6 +167,17 @@ pub struct Tls {
     pub names: Vec<String>,
     /// How long a host's certificate is good.
     pub days: u32,
+}
+
+/// What the hosts let in.
+#[derive(Clone, Debug, Serialize)]
+pub struct Firewall {
+    pub enabled: bool,
+    /// Networks of administrators and of clients; none is everybody.
+    pub admins: Vec<String>,
+    pub clients: Vec<String>,
+    /// nft rules, verbatim.
+    pub rules: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]

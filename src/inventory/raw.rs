@@ -28,6 +28,7 @@ pub struct Inventory {
     pub database: Database,
     pub packages: Packages,
     pub tls: Tls,
+    pub firewall: Firewall,
 }
 
 /// The cluster as a whole.
@@ -353,6 +354,20 @@ impl Default for Tls {
     fn default() -> Self {
         Self { enabled: true, names: Strings::default(), days: 365 }
     }
+}
+
+/// The hosts' own firewall (nftables): what the cluster needs is open between its hosts, everything else is closed.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Firewall {
+    /// Whether the hosts get a table `inet xnat`; tables of others are left alone, and each of them has its say.
+    pub enabled: bool,
+    /// Networks (CIDR) from which SSH and the statistics page can be reached; everybody unless given. The hosts can in any case.
+    pub admins: Strings,
+    /// Networks (CIDR) from which HAProxy's ports can be reached: the XNAT servers; everybody unless given. The hosts can in any case.
+    pub clients: Strings,
+    /// More nft rules, verbatim, such as `ip saddr 10.0.0.5 tcp dport 9100 accept` for a monitoring agent.
+    pub rules: Strings,
 }
 
 /// Where packages come from.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::model::{
-    Check, Component, Database, Escalate, Etcd, Haproxy, Host, Inventory, PackageSource, Packages, Patroni, Postgresql,
-    Repository, Ssh, Tls,
+    Check, Component, Database, Escalate, Etcd, Firewall, Haproxy, Host, Inventory, PackageSource, Packages, Patroni,
+    Postgresql, Repository, Ssh, Tls,
 };
 use super::raw;
 use super::surroundings::Surroundings;
@@ -36,6 +36,12 @@ pub(super) fn inventory(raw: &raw::Inventory, path: &Path, around: &Surroundings
         },
         packages: packages(&raw.packages, around),
         tls: Tls { enabled: raw.tls.enabled, names: raw.tls.names.0.clone(), days: raw.tls.days },
+        firewall: Firewall {
+            enabled: raw.firewall.enabled,
+            admins: raw.firewall.admins.0.clone(),
+            clients: raw.firewall.clients.0.clone(),
+            rules: raw.firewall.rules.0.clone(),
+        },
         assets: around.assets.clone(),
         cluster,
     }

@@ -129,6 +129,26 @@ pub enum Action {
     RunCommand {
         run: String,
     },
+    /// Load firewall rules for a time.
+    TryRules(TryRules),
+    /// Keep them. Only ever done over a connection that was made after they were loaded.
+    ConfirmRules {
+        path: String,
+        within: Duration,
+    },
+}
+
+impl Action {
+    /// Its being done over a new connection is the point of it.
+    pub fn needs_new_connection(&self) -> bool {
+        matches!(self, Self::ConfirmRules { .. })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TryRules {
+    pub content: Arc<str>,
+    pub within: Duration,
 }
 
 #[derive(Clone, PartialEq, Eq)]

@@ -6,6 +6,7 @@ mod change;
 mod command;
 mod directory;
 mod file;
+mod firewall;
 mod package;
 mod probe;
 mod sysctl;
@@ -16,7 +17,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use crate::digest::sha256;
-pub use change::{Action, Change, Detail, Effect, PackageWanted, ResourceId, UnitStart, WriteFile};
+pub use change::{Action, Change, Detail, Effect, PackageWanted, ResourceId, TryRules, UnitStart, WriteFile};
+pub use firewall::{TOOL as FIREWALL_TOOL, settled as firewall_settled};
 pub use package::version_matches;
 pub use probe::{
     Observations, Observed, PackageState, PathKind, PathState, Probe, UnitState, WantedContent, WatchedFile,
@@ -35,6 +37,7 @@ pub enum Resource {
     Sysctl(Sysctl),
     Unit(Unit),
     Command(Command),
+    Firewall(Firewall),
 }
 
 /// A directory with owner and mode. Parents must exist.
@@ -134,6 +137,15 @@ pub struct Command {
     pub why: String,
 }
 
+/// The host's firewall rules: tried first, and taken back by the host itself unless they are confirmed over a connection
+/// made under them. The file holds what was confirmed last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Firewall {
+    pub path: String,
+    pub content: String,
+    pub confirm_within: Duration,
+}
+
 impl Resource {
     pub fn id(&self) -> ResourceId {
         let (kind, name) = match self {
@@ -146,6 +158,7 @@ impl Resource {
             Self::Unit(it) => ("unit", &it.name),
             // the command itself may be a whole script; why it is run says more
             Self::Command(it) => ("command", &it.why),
+            Self::Firewall(it) => ("firewall", &it.path),
         };
         ResourceId::new(kind, name)
     }
@@ -161,6 +174,7 @@ impl Resource {
             Self::Sysctl(it) => it.probes(),
             Self::Unit(it) => it.probes(),
             Self::Command(it) => it.probes(),
+            Self::Firewall(it) => it.probes(),
         }
     }
 
@@ -175,6 +189,7 @@ impl Resource {
             Self::Sysctl(it) => it.diff(seen),
             Self::Unit(it) => it.diff(seen, pending),
             Self::Command(it) => it.diff(seen),
+            Self::Firewall(it) => it.diff(seen),
         }
     }
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::dynamic::{dynamic_config, scalar};
 use super::error::RoleError;
 use super::expand::Input;
+use super::sources::FirewallContext;
 use crate::inventory::{Check, Component, Database, Host, PackageSource, Synchronous};
 use crate::pki::Purpose;
 
@@ -29,6 +30,7 @@ pub struct Context<'a> {
     pub tls: TlsContext<'a>,
     /// Every host of the inventory.
     pub hosts: Vec<Member<'a>>,
+    pub firewall: FirewallContext<'a>,
 }
 
 /// A host as others see it.
@@ -192,6 +194,7 @@ impl<'a> Context<'a> {
             },
             tls: TlsContext::new(input),
             hosts: inventory.hosts.iter().map(Member::new).collect(),
+            firewall: FirewallContext::new(input),
         })
     }
 }

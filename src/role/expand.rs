@@ -64,7 +64,7 @@ pub fn expand(input: &Input<'_>) -> Result<Vec<RoleResources>, RoleError> {
 pub fn roles(host: &Host) -> Vec<RoleName> {
     let components = [(Component::Etcd, "etcd"), (Component::Postgres, "patroni"), (Component::Haproxy, "haproxy")];
     let wanted = components.into_iter().filter(|(component, _)| host.components.contains(component));
-    let built_in = ["base"].into_iter().chain(wanted.map(|(_, role)| role)).map(RoleName::from);
+    let built_in = ["base", "firewall"].into_iter().chain(wanted.map(|(_, role)| role)).map(RoleName::from);
     built_in.chain(host.own_roles.iter().cloned()).collect()
 }
 
@@ -109,7 +109,7 @@ impl Role<'_> {
         entry.kind().map_err(|count| {
             let reason = format!("a resource is of exactly one kind, and this has {count}");
             let help = "begin each with [[resource]] and give it one of: \
-                        directory, file, package, group, user, sysctl, unit, command";
+                        directory, file, package, group, user, sysctl, unit, command, firewall";
             RoleError::at(Place::new(&self.asset, at), reason, help)
         })
     }
@@ -139,6 +139,11 @@ impl Role<'_> {
                 run: self.text(&command.run)?,
                 unless: self.text(&command.unless)?,
                 why: self.text(&command.why)?,
+            }),
+            Kind::Firewall(firewall) => Resource::Firewall(resource::Firewall {
+                path: self.path(&firewall.path)?,
+                content: self.renderer.template(&self.text(&firewall.template)?, self.place(&firewall.template))?,
+                confirm_within: Duration::from_secs(firewall.confirm_within),
             }),
         })
     }

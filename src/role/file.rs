@@ -35,6 +35,7 @@ pub struct Entry {
     sysctl: Option<Sysctl>,
     unit: Option<Unit>,
     command: Option<Command>,
+    firewall: Option<Firewall>,
 }
 
 /// The one kind an entry has.
@@ -48,6 +49,7 @@ pub enum Kind {
     Sysctl(Sysctl),
     Unit(Unit),
     Command(Command),
+    Firewall(Firewall),
 }
 
 #[derive(Debug, Deserialize)]
@@ -148,6 +150,15 @@ pub struct Command {
     pub why: Text,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Firewall {
+    pub path: Text,
+    pub template: Text,
+    /// Seconds after which the host takes unconfirmed rules back.
+    pub confirm_within: u64,
+}
+
 /// Parse a role file.
 pub fn parse(asset: &Asset<'_>) -> Result<RoleFile, RoleError> {
     toml::from_str(asset.text).map_err(|error| {
@@ -170,6 +181,7 @@ impl Entry {
             self.sysctl.map(Kind::Sysctl),
             self.unit.map(Kind::Unit),
             self.command.map(Kind::Command),
+            self.firewall.map(Kind::Firewall),
         ];
         let mut found: Vec<Kind> = kinds.into_iter().flatten().collect();
         match found.pop() {

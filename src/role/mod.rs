@@ -8,6 +8,7 @@ pub mod expand;
 pub mod file;
 mod filters;
 pub mod render;
+mod sources;
 
 pub use dynamic::dynamic_config;
 pub use error::RoleError;

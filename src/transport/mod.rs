@@ -8,6 +8,7 @@ pub mod quote;
 pub mod scripted;
 pub mod ssh;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,6 +34,8 @@ pub trait Transport: Send + Sync {
     /// its output is in; a stream from its opening until the first bytes come back (or it is dropped), so a wave of
     /// parallel streams counts once, and one kept open for long does not hide what comes after it.
     fn round_trips(&self) -> u64;
+    /// A new connection to the same host, made the same way.
+    async fn again(&self) -> Result<Arc<dyn Transport>, TransportError>;
     /// Say goodbye; errors no longer matter then.
     async fn close(&self);
 }

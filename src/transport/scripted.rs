@@ -1,7 +1,7 @@
 //! A transport for tests: canned answers, matched against what is asked. What nobody expected fails the test.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
@@ -99,6 +99,10 @@ impl Transport for Scripted {
             Some(index) => Ok(streams.remove(index).stream),
             None => panic!("no stream for the script {:?}", script.title),
         }
+    }
+
+    async fn again(&self) -> Result<Arc<dyn Transport>, TransportError> {
+        panic!("nobody connects anew to a host of canned answers")
     }
 
     fn round_trips(&self) -> u64 {

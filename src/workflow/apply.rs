@@ -53,7 +53,7 @@ impl StageRun<'_> {
     /// The steps of every stage. All hosts finish a step before the next one begins.
     async fn run(&mut self) -> Result<(), ApplyError> {
         match self.stage {
-            Stage::Prepare | Stage::Packages => self.converge_hosts().await,
+            Stage::Prepare | Stage::Packages | Stage::Firewall => self.converge_hosts().await,
             Stage::Etcd => {
                 self.converge_etcd_members().await?;
                 self.wait_for_etcd_quorum().await

@@ -10,6 +10,7 @@ use crate::role::RoleResources;
 pub enum Stage {
     Prepare,
     Packages,
+    Firewall,
     Etcd,
     Postgres,
     Database,
@@ -19,9 +20,10 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Prepare,
         Self::Packages,
+        Self::Firewall,
         Self::Etcd,
         Self::Postgres,
         Self::Database,
@@ -34,6 +36,7 @@ impl Stage {
         match self {
             Self::Prepare => "Prepare hosts",
             Self::Packages => "Install packages",
+            Self::Firewall => "Set up the firewall",
             Self::Etcd => "Start etcd",
             Self::Postgres => "Start PostgreSQL under Patroni",
             Self::Database => "Create the application's database",
@@ -48,6 +51,7 @@ impl Stage {
         match (role, resource) {
             ("base", _) => Self::Prepare,
             (_, Resource::Package(_)) => Self::Packages,
+            ("firewall", _) => Self::Firewall,
             ("etcd", _) => Self::Etcd,
             ("patroni", _) => Self::Postgres,
             ("haproxy", _) => Self::Haproxy,

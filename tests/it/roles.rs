@@ -140,12 +140,12 @@ fn every_role_expands_for_every_example_and_release() {
 }
 
 #[test]
-fn roles_come_in_the_order_base_etcd_patroni_haproxy_own() {
+fn roles_come_in_the_order_base_firewall_etcd_patroni_haproxy_own() {
     let inventory = inventory("colocated");
     let mut host = inventory.hosts[0].clone();
     host.own_roles = vec!["monitoring".into()];
     let names: Vec<String> = role::expand::roles(&host).iter().map(ToString::to_string).collect();
-    assert_eq!(names, ["base", "etcd", "patroni", "haproxy", "monitoring"]);
+    assert_eq!(names, ["base", "firewall", "etcd", "patroni", "haproxy", "monitoring"]);
 }
 
 #[test]
@@ -477,7 +477,7 @@ fn mistakes_in_a_role_are_shown_where_they_are() {
     insta::assert_snapshot!(complaint("title = \"x\"\n[[resource]]\nfil = { path = \"/x\" }\n"), @r#"
     xnat::role::mistake
 
-      × SITE/roles/ours.toml:3:1: unknown field `fil`, expected one of `when`, `directory`, `file`, `package`, `group`, `user`, `sysctl`, `unit`, `command`
+      × SITE/roles/ours.toml:3:1: unknown field `fil`, expected one of `when`, `directory`, `file`, `package`, `group`, `user`, `sysctl`, `unit`, `command`, `firewall`
        ╭─[SITE/roles/ours.toml:3:1]
      2 │ [[resource]]
      3 │ fil = { path = "/x" }
@@ -509,7 +509,7 @@ fn mistakes_in_a_role_are_shown_where_they_are() {
        ·       ╰── here
      3 │ when = "true"
        ╰────
-      help: begin each with [[resource]] and give it one of: directory, file, package, group, user, sysctl, unit, command
+      help: begin each with [[resource]] and give it one of: directory, file, package, group, user, sysctl, unit, command, firewall
     "#);
     insta::assert_snapshot!(
         complaint("title = \"x\"\n[[resource]]\npackage = { name = \"{{ postgresq.version }}\" }\n"), @r#"
@@ -522,7 +522,7 @@ fn mistakes_in_a_role_are_shown_where_they_are() {
            ·                    ────────────┬────────────
            ·                                ╰── here
            ╰────
-          help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, packages, secrets, tls, hosts
+          help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, packages, secrets, tls, hosts, firewall
         "#);
     insta::assert_snapshot!(
         complaint("title = \"x\"\n[[resource]]\nwhen = \"packages.proxxy\"\npackage = { name = \"x\" }\n"), @r#"
@@ -536,7 +536,7 @@ fn mistakes_in_a_role_are_shown_where_they_are() {
            ·                ╰── here
          4 │ package = { name = "x" }
            ╰────
-          help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, packages, secrets, tls, hosts
+          help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, packages, secrets, tls, hosts, firewall
         "#);
     insta::assert_snapshot!(
         complaint("title = \"x\"\n[[resource]]\nfile = { path = \"/x\", template = \"etcd/etcd.evn.j2\" }\n"), @r#"
@@ -596,7 +596,7 @@ fn mistakes_in_a_template_are_shown_where_they_are() {
        ·                ───────┬──────
        ·                       ╰── here
        ╰────
-      help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, packages, secrets, tls, hosts
+      help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, packages, secrets, tls, hosts, firewall
     "#);
 }
 

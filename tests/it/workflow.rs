@@ -81,6 +81,10 @@ impl Transport for Toy {
         Ok(Box::new(ours))
     }
 
+    async fn again(&self) -> Result<Arc<dyn Transport>, TransportError> {
+        panic!("nobody connects anew here")
+    }
+
     fn round_trips(&self) -> u64 {
         0
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{Fence, GUARD, GUARD_MARK, fenced};
 use crate::resource::{
-    Action, PackageWanted, UnitStart, WriteFile, octal, stamp_path, sysctl_file_path, sysctl_proc_path,
+    Action, FIREWALL_TOOL, PackageWanted, TryRules, UnitStart, WriteFile, octal, stamp_path, sysctl_file_path,
+    sysctl_proc_path,
 };
 use crate::transport::quote;
 
@@ -111,6 +112,8 @@ fn single(action: &Action) -> String {
         Action::RestartUnit(start) => start_unit("restart", start),
         Action::ReloadUnit(start) => start_unit("reload", start),
         Action::RunCommand { run } => format!("sh -c {} </dev/null", quote::sh(run)),
+        Action::TryRules(rules) => try_rules(rules),
+        Action::ConfirmRules { .. } => format!("{FIREWALL_TOOL} confirm"),
     }
 }
 
@@ -147,6 +150,18 @@ sync -- \"$dir\"",
         group = quote::sh(&file.group),
         mode = octal(file.mode),
         body = quote::heredoc_base64(file.content.as_bytes()),
+    )
+}
+
+/// The timer that takes them back is on the host, so it does not matter what becomes of us.
+fn try_rules(rules: &TryRules) -> String {
+    format!(
+        "temp=$(mktemp /run/xnat-provision/firewall.XXXXXX)
+trap 'rm -f -- \"$temp\"' EXIT
+base64 -d >\"$temp\" {body}
+{FIREWALL_TOOL} try \"$temp\" {seconds}",
+        body = quote::heredoc_base64(rules.content.as_bytes()),
+        seconds = rules.within.as_secs(),
     )
 }
 

@@ -3,6 +3,7 @@
 
 mod components;
 mod database;
+mod firewall;
 mod hosts;
 mod network;
 mod packages;
@@ -56,6 +57,9 @@ const RULES: &[Rule] = &[
     postgresql::parameters,
     network::allowed,
     network::hba,
+    firewall::networks,
+    firewall::addresses,
+    firewall::rules,
     database::names,
     database::encoding_and_locale,
     database::extensions,

@@ -18,7 +18,7 @@ pub(super) fn allowed(context: &Context<'_>) -> Vec<Problem> {
 }
 
 /// What is wrong with a CIDR, and what was probably meant.
-fn network(text: &str) -> Option<Problem> {
+pub(super) fn network(text: &str) -> Option<Problem> {
     let bad = |why: &str| Problem::error("xnat::inventory::bad_cidr", format!("\"{text}\" is not a network: {why}"));
     if let Ok(ip) = text.parse::<IpAddr>() {
         let bits = if ip.is_ipv4() { 32 } else { 128 };

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use russh::ChannelOpenFailure;
 use tokio::sync::Semaphore;
 
+use super::SshConnector;
 use super::auth::Means;
 use super::exec::{Cut, Exchange, MAX_OUTPUT_MIB, Raw};
 use super::pipe::{Begun, Opening, PipeStream};
@@ -15,7 +16,7 @@ use super::session::Session;
 use super::sudo::{self, Attempt, Complaint, Mode};
 use super::waves::{CountedStream, Waves};
 use super::wrap::{Ending, RootCheck, Wrapped};
-use crate::inventory::model::Escalate;
+use crate::inventory::model::{Escalate, Host};
 use crate::transport::error::{Endpoint, TransportError};
 use crate::transport::{Output, Privilege, Script, Stream, Transport};
 
@@ -37,6 +38,8 @@ pub struct SshConnection {
     waves: Waves,
     /// Scripts that are talked to: OpenSSH allows ten sessions at once, and others need some too.
     pipes: Arc<Semaphore>,
+    /// How it was made, to make another.
+    way: (SshConnector, Host),
 }
 
 impl std::fmt::Debug for SshConnection {
@@ -46,11 +49,12 @@ impl std::fmt::Debug for SshConnection {
 }
 
 impl SshConnection {
-    pub(super) fn new(session: Session, escalate: Escalate, means: Arc<Means>) -> Self {
+    pub(super) fn new(session: Session, connector: &SshConnector, host: &Host) -> Self {
         let sudo = Mutex::new(Mode::WithoutPassword);
+        let (escalate, means) = (host.ssh.escalate, connector.0.means.clone());
         let learning = tokio::sync::Mutex::default();
-        let pipes = Arc::new(Semaphore::new(PIPES));
-        Self { session, escalate, sudo, learning, means, waves: Waves::default(), pipes }
+        let (waves, pipes) = (Waves::default(), Arc::new(Semaphore::new(PIPES)));
+        Self { session, escalate, sudo, learning, means, waves, pipes, way: (connector.clone(), host.clone()) }
     }
 
     /// The host's name in the inventory, who we are logged in as, and the address and port that were reached.
@@ -251,6 +255,14 @@ impl Transport for SshConnection {
             Ok(Err(russh::Error::ChannelOpenFailure(why))) => Err(failed(super::open_failure(&why))),
             Ok(Err(_)) => Err(self.session.lost(&format!("open {host}:{port}"))),
         }
+    }
+
+    async fn again(&self) -> Result<Arc<dyn Transport>, TransportError> {
+        let (connector, host) = &self.way;
+        let connection = connector.connect(host).await?;
+        // A password that was typed is not asked for again.
+        *connection.sudo_mode() = self.sudo_mode().clone();
+        Ok(Arc::new(connection))
     }
 
     fn round_trips(&self) -> u64 {

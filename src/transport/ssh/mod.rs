@@ -80,7 +80,7 @@ impl SshConnector {
             Some(hop) => Some(hop.await.map_err(|source| TransportError::Jump { at: target.at.clone(), source })?),
         };
         let session = Session::open(target, through, &self.0.means).await?;
-        Ok(SshConnection::new(session, host.ssh.escalate, self.0.means.clone()))
+        Ok(SshConnection::new(session, self, host))
     }
 
     /// The session at the end of a chain of jump hosts. Hosts with the same chain share it, and those that ask while it

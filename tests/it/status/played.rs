@@ -95,6 +95,10 @@ impl Transport for Played {
         Err(TransportError::Open { at, target: script.title, reason: "not recorded".into() })
     }
 
+    async fn again(&self) -> Result<Arc<dyn Transport>, TransportError> {
+        panic!("nobody connects anew here")
+    }
+
     fn round_trips(&self) -> u64 {
         0
     }
