@@ -225,7 +225,7 @@ fn walk(root: &Path, directory: &Path, into: &mut BTreeMap<String, Overlaid>) ->
             walk(root, &path, into)?;
             continue;
         }
-        let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
+        let text = crate::bounded::read_text(&path).map_err(unreadable(&path))?;
         let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
         into.insert(name, Overlaid { path, text });
     }
@@ -233,7 +233,7 @@ fn walk(root: &Path, directory: &Path, into: &mut BTreeMap<String, Overlaid>) ->
 }
 
 fn read_stamp(path: &Path) -> Result<Option<Stamp>, AssetsError> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match crate::bounded::read_text(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(AssetsError::Read { path: path.to_owned(), source }),

@@ -20,6 +20,8 @@ use miette::NamedSource;
 use serde::Deserialize;
 use toml::de::Deserializer;
 
+use crate::bounded;
+
 pub use model::*;
 pub use problem::{InventoryErrors, Label, Problem, Problems, Severity};
 pub use schema::schema;
@@ -39,8 +41,8 @@ pub struct Loaded {
 impl Inventory {
     /// Read and check an inventory, with `--assets DIR` if that was given: it wins over `assets` in the file.
     pub fn load(path: &Path, assets: Option<&Path>) -> Result<Loaded, InventoryErrors> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| InventoryErrors::Unreadable { path: path.to_owned(), source })?;
+        let text =
+            bounded::read_text(path).map_err(|source| InventoryErrors::Unreadable { path: path.to_owned(), source })?;
         let (inventory, mut problems) = examine(&text, path, assets);
         let source = Arc::new(NamedSource::new(path.display().to_string(), text).with_language("toml"));
         problems.iter_mut().for_each(|problem| problem.attach(&source));

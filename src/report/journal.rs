@@ -16,6 +16,9 @@ use super::json;
 /// So many runs are kept per cluster, the newest.
 pub const KEPT: usize = 50;
 
+/// A journal of a run that waited for days is not that large.
+const LARGEST: u64 = 256 << 20;
+
 const EVENTS: &str = "events.jsonl";
 
 /// Where journals are.
@@ -153,7 +156,8 @@ impl Journal {
 
 impl Recording {
     pub fn read(path: &Path) -> Result<Self, ReportError> {
-        let bytes = fs::read(path).map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
+        let bytes = crate::bounded::read(path, LARGEST)
+            .map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
         let whole = bytes.is_empty() || bytes.ends_with(b"\n");
         let mut lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
         // What comes after the last line feed: nothing, or the beginning of a line that was not finished.

@@ -9,6 +9,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("error", &[]),
     ("approval", &[]),
+    ("bounded", &[]),
     ("digest", &[]),
     ("report", &[]),
     ("inventory", &[]),
@@ -48,7 +49,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Anyone may use these.
-const LEAVES: &[&str] = &["names", "secret", "error", "approval", "digest", "report"];
+const LEAVES: &[&str] = &["names", "secret", "error", "approval", "bounded", "digest", "report"];
 
 /// No network, no runtime.
 const PURE: &[&str] =
