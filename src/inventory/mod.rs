@@ -21,6 +21,7 @@ use serde::Deserialize;
 use toml::de::Deserializer;
 
 use crate::bounded;
+use crate::report::text;
 
 pub use model::*;
 pub use problem::{InventoryErrors, Label, Problem, Problems, Severity};
@@ -44,7 +45,8 @@ impl Inventory {
         let text =
             bounded::read_text(path).map_err(|source| InventoryErrors::Unreadable { path: path.to_owned(), source })?;
         let (inventory, mut problems) = examine(&text, path, assets);
-        let source = Arc::new(NamedSource::new(path.display().to_string(), text).with_language("toml"));
+        let source =
+            Arc::new(NamedSource::new(path.display().to_string(), text::in_place(&text)).with_language("toml"));
         problems.iter_mut().for_each(|problem| problem.attach(&source));
         problem::sort(&mut problems);
         let problems = Problems { path: path.to_owned(), all: problems };

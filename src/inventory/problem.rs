@@ -9,6 +9,7 @@ use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use serde::Serialize;
 
 use crate::error::{Exit, Fails};
+use crate::report::text;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -46,6 +47,8 @@ impl Problem {
         Self::new(Severity::Warning, code, message.into())
     }
     fn new(severity: Severity, code: &'static str, message: String) -> Self {
+        // Values are quoted as they were written, and somebody may have written an escape sequence.
+        let message = text::printable(&message).into_owned();
         Self { severity, code, message, help: None, labels: Vec::new(), source: None }
     }
     #[must_use]
@@ -55,7 +58,7 @@ impl Problem {
     }
     #[must_use]
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(text::printable(&help.into()).into_owned());
         self
     }
     /// The text it is about; without one nothing can be shown of the places.

@@ -65,6 +65,15 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(lines.collect::<Vec<_>>().join("\n"))
 }
 
+/// A text whose places are pointed at: what would steer a terminal is replaced byte for byte, so the places stay right.
+pub fn in_place(text: &str) -> String {
+    let shown = |c: char| match steers(c) {
+        true => "?".repeat(c.len_utf8()),
+        false => c.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
 /// Control characters, and the invisible ones that turn the direction of writing around.
 fn steers(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -93,6 +102,7 @@ mod tests {
         assert_eq!(printable("10 %\r50 %\r100 %\r"), "100 %");
         assert_eq!(printable("windows\r\nlines\r"), "windows\nlines");
         assert_eq!(printable("a\u{202e}b\u{8}c"), "abc");
+        assert_eq!(in_place("a\u{202e}b\u{8}c\n"), "a???b?c\n");
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Place {
         let before = asset.text.get(..at.start).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        let text = Arc::new(NamedSource::new(name.clone(), asset.text.to_owned()));
+        let text = Arc::new(NamedSource::new(name.clone(), crate::report::text::in_place(asset.text)));
         Self { name: format!("{name}:{line}:{column}"), text, at: at.into() }
     }
 }

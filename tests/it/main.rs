@@ -4,6 +4,7 @@ mod cli;
 mod convergence;
 mod docs;
 mod facts;
+mod hostile;
 mod inventory;
 mod lab;
 mod layering;
