@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::harness::Ran;
 use crate::site::Site;
 
@@ -182,9 +184,13 @@ impl<'a> Wire<'a> {
     fn a_failover_works(&self) {
         let old = self.leader();
         self.site.lab.command(&["fault", &old, "kill"]).expect(0);
-        let led = |status: &Ran| status.stdout.lines().any(|line| line.contains(" leader ") && !line.contains(&old));
-        let look = || self.site.run(&["status"]);
-        assert!((0..200).map(|_| look()).any(|status| led(&status)), "nobody took over: {:?}", look());
+        let look = || self.site.run(&["status", "--json"]).stdout;
+        let led = |status: String| {
+            let status: Value = serde_json::from_str(&status).expect("status --json prints JSON");
+            let members = status["view"]["members"].as_array().expect("members").clone();
+            members.iter().any(|member| member["listed"]["role"] == "leader" && member["host"] != old.as_str())
+        };
+        assert!((0..200).any(|_| led(look())), "nobody took over: {}", look());
         self.site.lab.command(&["fault", &old, "start"]).expect(0);
         assert_ne!(self.leader(), old);
     }

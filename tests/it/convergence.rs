@@ -39,7 +39,7 @@ fn everything() -> Vec<(String, Vec<Vec<Resource>>)> {
         let inventory = Inventory::load(&path, None).expect(example).inventory;
         for facts_name in FACTS {
             let facts = recorded(facts_name);
-            let secrets = crate::roles::with_certificates(&inventory, &secrets);
+            let secrets = crate::certificates::stand_ins(&inventory, &secrets);
             for host in &inventory.hosts {
                 let input = Input { inventory: &inventory, host, facts: &facts, secrets: &secrets, assets: &assets };
                 let stages = by_stage(role::expand(&input).expect("expands"));

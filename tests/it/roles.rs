@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use xnat_provision::assets::{self, Assets, Origin};
 use xnat_provision::facts::Facts;
 use xnat_provision::inventory::{Component, Inventory, Scalar, Synchronous};
-use xnat_provision::pki::{self, Pair, Pki};
+use xnat_provision::pki::Pki;
 use xnat_provision::resource::{Resource, octal};
 use xnat_provision::role::{self, Input, RoleError, RoleResources, expand};
 use xnat_provision::secret::Secret;
 use xnat_provision::vault::Secrets;
+
+use crate::certificates;
 
 const EXAMPLES: [&str; 4] = ["minimal", "colocated", "split", "single"];
 const RELEASES: [&str; 2] = ["bookworm", "trixie"];
@@ -57,22 +59,8 @@ fn try_expand(
     secrets: &Secrets,
     assets: &Assets,
 ) -> Result<Vec<RoleResources>, RoleError> {
-    let secrets = &with_certificates(inventory, secrets);
+    let secrets = &certificates::stand_ins(inventory, secrets);
     expand(&Input { inventory, host: &inventory.hosts[host], facts: &facts(codename), secrets, assets })
-}
-
-/// Stand-ins for certificates and keys that are always the same.
-pub fn with_certificates(inventory: &Inventory, secrets: &Secrets) -> Secrets {
-    let pair = |what: &str| Pair {
-        certificate: format!("(certificate of {what})\n"),
-        key: Secret::new(format!("({what}-password)\n")),
-    };
-    let mut pki = Pki { authority: Some(pair("the authority")), ..Pki::default() };
-    for wanted in pki::wanted(inventory) {
-        let name = format!("{} of {}", wanted.purpose, wanted.host);
-        pki.hosts.entry(wanted.host).or_default().insert(wanted.purpose, pair(&name));
-    }
-    Secrets { pki, ..secrets.clone() }
 }
 
 /// The content of a file of a host.
@@ -335,7 +323,7 @@ fn etcd_listens_on_all_addresses_where_its_own_is_not_the_hosts() {
             inventory: &inventory,
             host: &inventory.hosts[0],
             facts: &facts,
-            secrets: &with_certificates(&inventory, &secrets),
+            secrets: &certificates::stand_ins(&inventory, &secrets),
             assets: &assets,
         };
         content(&expand(&input).expect("it expands"), "/etc/etcd/etcd.env")
