@@ -12,7 +12,6 @@ use crate::engine::Scrutiny;
 use crate::error::{Exit, Fails};
 use crate::plan::{Depth, render};
 use crate::report::{self, Kind, Show};
-use crate::vault;
 use crate::workflow::lock::RunLock;
 use crate::workflow::{Apply, Scope, Survey};
 
@@ -152,15 +151,17 @@ impl Request<'_> {
 
 /// What stands against running the plan, found before anything is asked.
 fn refuse(session: &Session, survey: &Survey) -> Result<(), Refusal> {
-    if session.secrets.is_placeholder() && survey.started.postgres {
-        return Err(Refusal::LostSecrets { path: vault::path(&session.inventory.path) });
+    // Passwords that are kept elsewhere do not bring back the authority that the members trust.
+    let needed = session.secrets.is_placeholder() || session.inventory.tls.enabled;
+    if needed && !session.vault.exists() && survey.started.postgres {
+        return Err(Refusal::LostSecrets { path: session.vault.path() });
     }
     if survey.stranger {
-        return Err(Refusal::OtherSecrets { path: vault::path(&session.inventory.path) });
+        return Err(Refusal::OtherSecrets { path: session.vault.path() });
     }
     if !survey.view.strangers.is_empty() {
         let hosts = survey.view.strangers.iter().map(ToString::to_string).collect();
-        return Err(Refusal::OtherAuthority { hosts, path: vault::path(&session.inventory.path) });
+        return Err(Refusal::OtherAuthority { hosts, path: session.vault.path() });
     }
     let list = survey.plan.interruptions();
     if list.is_empty() { Ok(()) } else { Err(Refusal::Interruption { list }) }
@@ -186,7 +187,7 @@ impl Closing<'_> {
             for line in self.evidence {
                 text.push_str(&format!("\nVerified: {line}"));
             }
-            let secrets = vault::path(&session.inventory.path).display().to_string();
+            let secrets = session.vault.path().display().to_string();
             let authorities = handout::path(&session.inventory.path).display().to_string();
             let files = endpoints::Files { secrets: &secrets, authorities: &authorities };
             let lines = endpoints::endpoints(&session.inventory, files).lines(files);

@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Exit, Fails};
+use crate::report::{Redactor, Registration};
 use crate::secret::Secret;
 use crate::transport::ssh::{Environment, NewHostKeys, Options, Prompt, SshConnector};
+use crate::vault::Means;
 
 /// Where the sudo password is taken from when it is not asked for.
 const BECOME_VARIABLE: &str = "XNAT_SUDO_PASSWORD";
@@ -38,29 +40,53 @@ impl Fails for NoTerminal {
 
 impl ConnectArgs {
     /// One connector for the whole run.
-    pub fn connector(&self) -> Result<SshConnector, NoTerminal> {
-        let prompt = Arc::new(Terminal::default());
+    pub fn connector(&self, terminal: &Arc<Terminal>) -> Result<SshConnector, NoTerminal> {
         let become_password = match self.ask_become_password {
-            true => Some(prompt.ask("sudo password on the hosts").ok_or(NoTerminal)?),
-            false => std::env::var(BECOME_VARIABLE).ok().filter(|value| !value.is_empty()).map(Secret::new),
+            true => Some(Prompt::ask(terminal.as_ref(), "sudo password on the hosts").ok_or(NoTerminal)?),
+            false => terminal.variable(BECOME_VARIABLE).map(|value| terminal.masked(Secret::new(value))),
         };
+        let prompt = Arc::clone(terminal) as Arc<dyn Prompt>;
         let new_host_keys = if self.accept_new_host_keys { NewHostKeys::Accept } else { NewHostKeys::Refuse };
         let environment = Environment::of_this_process();
         Ok(SshConnector::new(Options { environment, new_host_keys, prompt, become_password }))
     }
 }
 
-/// Asks on the terminal itself, whatever standard input and output are connected to.
+/// The person at the terminal itself, whatever standard input and output are connected to. What is typed is kept out of
+/// all output from then on.
 #[derive(Debug, Default)]
-struct Terminal {
+pub struct Terminal {
     /// One question at a time.
     asking: Mutex<()>,
+    pub redactor: Redactor,
+}
+
+impl Terminal {
+    pub fn new(redactor: &Redactor) -> Arc<Self> {
+        Arc::new(Self { asking: Mutex::default(), redactor: redactor.clone() })
+    }
+
+    /// The secret, which is known to the redactor now. One that is too short to be masked could be guessed anyway.
+    fn masked(&self, secret: Secret) -> Secret {
+        match self.redactor.register(&secret) {
+            Registration::Masked | Registration::TooShort => secret,
+        }
+    }
 }
 
 impl Prompt for Terminal {
     fn ask(&self, question: &str) -> Option<Secret> {
         let _turn = self.asking.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // An error means there is no terminal, or that the answer was end of file.
-        rpassword::prompt_password(format!("{question}: ")).ok().map(Secret::new)
+        rpassword::prompt_password(format!("{question}: ")).ok().map(|answer| self.masked(Secret::new(answer)))
+    }
+}
+
+impl Means for Terminal {
+    fn ask(&self, question: &str) -> Option<Secret> {
+        Prompt::ask(self, question)
+    }
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
     }
 }

@@ -6,6 +6,7 @@ mod assets;
 mod check;
 mod confirm;
 pub mod connect;
+mod edit;
 mod handout;
 mod lab;
 mod out;
@@ -15,6 +16,7 @@ mod saved;
 mod schema;
 mod session;
 mod status;
+mod vault;
 
 use std::path::PathBuf;
 
@@ -53,6 +55,8 @@ pub enum Command {
     Apply(apply::Args),
     /// Who is leader, are the replicas there, does HAProxy agree
     Status(status::Args),
+    /// The passwords and certificates of a cluster: show, change, encrypt otherwise
+    Vault(vault::Args),
     /// Print the JSON Schema of the inventory, for editors
     Schema(schema::Args),
     /// List or export the built-in roles and templates
@@ -70,6 +74,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::run(args, &cli.globals).await,
         Command::Apply(args) => apply::run(args, &cli.globals).await,
         Command::Status(args) => status::run(args, &cli.globals).await,
+        Command::Vault(args) => vault::run(args, &cli.globals).await,
         Command::Schema(args) => schema::run(args),
         Command::Assets(args) => assets::run(args, &cli.globals),
         Command::Report(args) => report::run(args, &cli.globals).await,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::connect::ConnectArgs;
+use super::connect::{ConnectArgs, Terminal};
 use super::{Failure, Globals};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
@@ -17,10 +17,9 @@ use crate::error::{Exit, Fails};
 use crate::inventory::Inventory;
 use crate::names::HostName;
 use crate::pki::{self, issue::Issuing};
-use crate::report::{self, Kind, Origin, Outcome, Redactor, Registration, Reporter, Running, Show, millis_since};
+use crate::report::{self, Kind, Origin, Outcome, Redactor, Reporter, Running, Show, millis_since};
 use crate::role;
-use crate::secret::Secret;
-use crate::vault::{self, Secrets};
+use crate::vault::{Secrets, Vault};
 use crate::workflow::{Scope, Survey, SurveyError, Surveyor};
 
 /// Which inventory, and how to reach its hosts.
@@ -57,7 +56,8 @@ impl ScopeArgs {
 pub struct Session {
     pub inventory: Inventory,
     pub secrets: Secrets,
-    /// Certificates were issued that are not in the secrets file yet.
+    pub vault: Vault,
+    /// Certificates were issued that are not in the vault yet.
     issued: bool,
     pub assets: Assets,
     pub connector: Arc<dyn Connector>,
@@ -87,7 +87,7 @@ pub struct Opening<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     Yes,
-    /// So that nobody is asked for the passphrase of the secrets file.
+    /// So that nobody is asked for the passphrase of the vault.
     No,
 }
 
@@ -98,12 +98,13 @@ impl Session {
         let inventory = loaded.inventory;
         let assets = Assets::new(inventory.assets.as_deref())?;
         let redactor = Redactor::default();
+        let terminal = Terminal::new(&redactor);
+        let mut vault = Vault::of(&inventory, terminal.clone(), &redactor);
         let (secrets, issued) = match opening.secrets {
-            Need::Yes => secrets(&inventory)?,
+            Need::Yes => secrets(&inventory, &mut vault)?,
             Need::No => (Secrets::placeholder(), false),
         };
-        register(&redactor, &secrets)?;
-        let connector = Arc::new(target.connect.connector()?);
+        let connector = Arc::new(target.connect.connector(&terminal)?);
         let cancel = Cancel::on_signals().map_err(SignalError)?;
         let (reporter, running) = report::start(report::Options {
             cluster: inventory.cluster.clone(),
@@ -127,6 +128,7 @@ impl Session {
         Ok(Self {
             inventory,
             secrets,
+            vault,
             issued,
             assets,
             connector,
@@ -207,16 +209,13 @@ impl Session {
     /// What was only made for the plan is kept before a host is told of it: passwords for a cluster that has none yet,
     /// certificates that are new. True when the roles have to be expanded again.
     pub fn keep_secrets(&mut self) -> Result<bool, Failure> {
-        let (path, cluster) = (&self.inventory.path, &self.inventory.cluster);
-        if self.secrets.is_placeholder() {
-            self.secrets = vault::create(path, cluster, std::mem::take(&mut self.secrets.pki))?;
-            register(self.reporter.redactor(), &self.secrets)?;
-            return Ok(true);
+        let incomplete = self.secrets.is_placeholder();
+        self.secrets.generate_missing()?;
+        if incomplete || self.issued {
+            self.vault.keep(&self.secrets)?;
+            self.issued = false;
         }
-        if self.issued {
-            vault::save(path, cluster, &self.secrets)?;
-        }
-        Ok(false)
+        Ok(incomplete)
     }
 
     /// Everything said so far is on the screen, which is free for a plan or a question.
@@ -247,10 +246,11 @@ impl Session {
 }
 
 /// The secrets, with the certificates that are missing, and whether there were such.
-fn secrets(inventory: &Inventory) -> Result<(Secrets, bool), Failure> {
-    let mut secrets = vault::load(&inventory.path)?.unwrap_or_else(Secrets::placeholder);
+fn secrets(inventory: &Inventory, vault: &mut Vault) -> Result<(Secrets, bool), Failure> {
+    let mut secrets = vault.open()?;
     let issuing = Issuing { cluster: &inventory.cluster, days: inventory.tls.days, now: Timestamp::now() };
     let issued = issuing.complete(&mut secrets.pki, &pki::wanted(inventory))?;
+    vault.mask(&secrets);
     Ok((secrets, issued))
 }
 
@@ -275,40 +275,6 @@ pub struct Done {
 async fn announce(cancel: Cancel, reporter: Reporter) {
     cancel.cancelled().await;
     reporter.emit(Kind::Interrupted).await;
-}
-
-/// From now on no secret is shown anywhere.
-fn register(redactor: &Redactor, secrets: &Secrets) -> Result<(), ShortSecret> {
-    // What is shown is shown line by line, so it is the lines of a key that must be recognised.
-    let lines = secrets.pki.keys().flat_map(|key| key.expose().lines()).filter(|line| !line.starts_with("-----"));
-    for line in lines {
-        if redactor.register(&Secret::new(line)) == Registration::TooShort {
-            // the last few characters of a key give nothing away
-            continue;
-        }
-    }
-    if secrets.is_placeholder() {
-        return Ok(());
-    }
-    for (name, secret) in secrets.each() {
-        if redactor.register(secret) == Registration::TooShort {
-            return Err(ShortSecret { name });
-        }
-    }
-    Ok(())
-}
-
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("the password {name} is too short to be kept out of logs")]
-#[diagnostic(code(xnat::vault::short), help("give it at least 12 characters in the secrets file"))]
-struct ShortSecret {
-    name: &'static str,
-}
-
-impl Fails for ShortSecret {
-    fn exit(&self) -> Exit {
-        Exit::Usage
-    }
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::connect::ConnectArgs;
+use super::connect::{ConnectArgs, Terminal};
 use super::out::{self, OutputError, Reader};
 use super::{Failure, Globals};
 use crate::cluster::table::render;
@@ -15,9 +15,9 @@ use crate::cluster::{ClusterView, Gather, Health, assess, gather};
 use crate::engine::{Dialer, Fleet};
 use crate::error::{Exit, Fails};
 use crate::inventory::Inventory;
-use crate::report::Reporter;
+use crate::report::{Redactor, Reporter};
 use crate::transport::ssh::SshConnector;
-use crate::vault::{self, Secrets};
+use crate::vault::{Secrets, Vault};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -46,9 +46,10 @@ impl Fails for NoSignals {
 
 pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let inventory = Inventory::load(&args.inventory, globals.assets.as_deref())?.inventory;
-    let secrets = vault::load(&args.inventory)?;
+    let terminal = Terminal::new(&Redactor::default());
+    let secrets = Vault::of(&inventory, terminal.clone(), &terminal.redactor).open()?;
     let mut watcher = Watcher {
-        connector: args.connect.connector()?,
+        connector: args.connect.connector(&terminal)?,
         inventory,
         secrets,
         fleet: Fleet::default(),
@@ -98,7 +99,7 @@ fn document(view: &ClusterView, health: &Health, form: Form) -> Result<String, O
 struct Watcher {
     connector: SshConnector,
     inventory: Inventory,
-    secrets: Option<Secrets>,
+    secrets: Secrets,
     fleet: Fleet,
     reporter: Reporter,
 }
@@ -112,7 +113,7 @@ impl Watcher {
             inventory: &self.inventory,
             connections: &self.fleet.connections,
             unreachable: &self.fleet.reasons(),
-            secrets: self.secrets.as_ref(),
+            secrets: self.secrets.real(),
         })
         .await;
         // A connection over which nothing could be asked is lost; the next look makes a new one.

@@ -197,14 +197,14 @@ pub enum CallError {
     #[error("{place} broke off its answer")]
     #[diagnostic(code(xnat::cluster::exchange), help("read its log: `ssh {} journalctl -u {} -n 50`", place.host, place.unit))]
     Exchange { place: Place, source: ExchangeError },
-    #[error("{place} shows a certificate that no authority in our secrets file has signed")]
-    #[diagnostic(code(xnat::cluster::stranger), help("bring back the secrets file that the last apply used"))]
+    #[error("{place} shows a certificate that no authority in our vault has signed")]
+    #[diagnostic(code(xnat::cluster::stranger), help("bring back the vault that the last apply used"))]
     Stranger { place: Place, source: std::io::Error },
     #[error("no TLS connection to {place}")]
     #[diagnostic(code(xnat::cluster::handshake), help("read its log: `ssh {} journalctl -u {} -n 50`", place.host, place.unit))]
     Handshake { place: Place, source: TlsError },
     #[error("there is no certificate at hand to ask {place} with")]
-    #[diagnostic(code(xnat::cluster::no_certificate), help("bring back the secrets file that the last apply used"))]
+    #[diagnostic(code(xnat::cluster::no_certificate), help("bring back the vault that the last apply used"))]
     NoCertificate { place: Place },
     #[error("{place} answered {status}: {body}")]
     #[diagnostic(code(xnat::cluster::status), help("read its log: `ssh {} journalctl -u {} -n 50`", place.host, place.unit))]

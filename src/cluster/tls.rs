@@ -44,7 +44,7 @@ impl Tls {
     pub fn of(pki: &Pki) -> Result<Option<Self>, String> {
         let Some(operator) = &pki.operator else { return Ok(None) };
         let trusted = pki.trusted();
-        let fail = |error: &dyn std::fmt::Display| format!("a certificate in the secrets file cannot be used: {error}");
+        let fail = |error: &dyn std::fmt::Display| format!("a certificate in the vault cannot be used: {error}");
         let parse = |pem: &str| CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
         let mut roots = RootCertStore::empty();
         for authority in parse(&trusted).map_err(|error| fail(&error))? {

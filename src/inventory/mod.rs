@@ -8,6 +8,7 @@ mod problem;
 mod raw;
 mod resolve;
 mod schema;
+mod secrecy;
 mod shape;
 mod suggest;
 mod surroundings;

@@ -25,6 +25,9 @@ pub struct Inventory {
     pub packages: Packages,
     pub tls: Tls,
     pub firewall: Firewall,
+    pub vault: Vault,
+    /// Passwords that are kept elsewhere, by name.
+    pub secrets: BTreeMap<String, Reference>,
     /// A directory whose files override the built-in roles and templates.
     pub assets: Option<PathBuf>,
 }
@@ -178,6 +181,35 @@ pub struct Firewall {
     pub clients: Vec<String>,
     /// nft rules, verbatim.
     pub rules: Vec<String>,
+}
+
+/// The file of secrets beside the inventory, and what opens it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Vault {
+    pub encryption: Encryption,
+    /// Files with age identities; with none it has a passphrase.
+    pub identity: Vec<PathBuf>,
+    /// age recipients who can open it besides.
+    pub recipients: Vec<String>,
+    pub passphrase_command: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Encryption {
+    #[default]
+    Age,
+    /// Plain text, readable by its owner only.
+    None,
+}
+
+/// Where a password is that the site keeps itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reference {
+    Env(String),
+    File(PathBuf),
+    Command(String),
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::model::{Escalate, Scalar, Synchronous};
+pub use super::secrecy::{Reference, Secrets, Vault};
 use super::values::{Period, Size, Strings};
 
 /// Inventory of xnat-provision: the hosts of one highly available PostgreSQL cluster and what runs on them.
@@ -29,6 +30,8 @@ pub struct Inventory {
     pub packages: Packages,
     pub tls: Tls,
     pub firewall: Firewall,
+    pub vault: Vault,
+    pub secrets: Secrets,
 }
 
 /// The cluster as a whole.

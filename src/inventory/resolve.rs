@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::model::{
     Check, Component, Database, Escalate, Etcd, Firewall, Haproxy, Host, Inventory, PackageSource, Packages, Patroni,
-    Postgresql, Repository, Ssh, Tls,
+    Postgresql, Reference, Repository, Ssh, Tls, Vault,
 };
 use super::raw;
 use super::surroundings::Surroundings;
@@ -42,6 +42,12 @@ pub(super) fn inventory(raw: &raw::Inventory, path: &Path, around: &Surroundings
             clients: raw.firewall.clients.0.clone(),
             rules: raw.firewall.rules.0.clone(),
         },
+        vault: vault(&raw.vault, around),
+        secrets: raw
+            .secrets
+            .each()
+            .filter_map(|(name, one)| Some((name.to_owned(), reference(one, around)?)))
+            .collect(),
         assets: around.assets.clone(),
         cluster,
     }
@@ -166,4 +172,20 @@ fn repository(raw: &raw::Repository, key: Option<&String>) -> Repository {
         components,
         key: key.cloned().unwrap_or_default(),
     }
+}
+
+fn vault(raw: &raw::Vault, around: &Surroundings) -> Vault {
+    Vault {
+        encryption: raw.encryption,
+        identity: raw.identity.0.iter().map(|file| around.resolve(file)).collect(),
+        recipients: raw.recipients.0.clone(),
+        passphrase_command: raw.passphrase_command.clone(),
+    }
+}
+
+/// None when it says nothing, which a rule complains of.
+fn reference(raw: &raw::Reference, around: &Surroundings) -> Option<Reference> {
+    let env = raw.env.clone().map(Reference::Env);
+    let file = || raw.file.as_ref().map(|file| Reference::File(around.resolve(file)));
+    env.or_else(file).or_else(|| raw.command.clone().map(Reference::Command))
 }

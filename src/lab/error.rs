@@ -53,6 +53,8 @@ pub enum LabError {
     NotOurs { path: PathBuf },
     #[error("{} is still mounted on after unmounting, so nothing below it is removed", path.display())]
     Mounted { path: PathBuf },
+    #[error("cannot make what opens the vaults of the lab")]
+    Vault(#[source] crate::vault::VaultError),
 }
 
 /// The last lines of what a program printed, set apart from the message.
@@ -102,6 +104,7 @@ impl miette::Diagnostic for LabError {
             Self::Inventory { .. } => "inventory",
             Self::NotOurs { .. } => "not-ours",
             Self::Mounted { .. } => "mounted",
+            Self::Vault(_) => "vault",
         };
         Some(Box::new(format!("xnat::lab::{what}")))
     }
@@ -146,6 +149,7 @@ impl LabError {
             Self::Inventory { path, .. } => format!("see what is wrong with it: `xnat-provision check {}`", path.display()),
             Self::NotOurs { path } => format!("write the lab's inventory elsewhere with `--write FILE`, or remove that file: `rm {}`", path.display()),
             Self::Mounted { path } => format!("see what holds it, then run `lab down` again: `findmnt -R {}`", path.display()),
+            Self::Vault(error) => miette::Diagnostic::help(error)?.to_string(),
             Self::Tool { .. } | Self::Io { .. } => return None,
         })
     }

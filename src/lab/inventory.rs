@@ -31,6 +31,15 @@ pub(super) struct Written {
     pub fingerprint: String,
 }
 
+/// Files in the lab's directory that the inventory names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keys<'a> {
+    /// Opens the hosts.
+    pub ssh: &'a Path,
+    /// Opens the vault, so that no passphrase is asked for.
+    pub vault: &'a Path,
+}
+
 /// Where the hosts of a lab come from.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
@@ -76,12 +85,12 @@ impl Source {
     }
 
     /// The text of the lab's inventory.
-    pub fn render(&self, lab: &str, identity: &Path, hosts: &[Written]) -> String {
+    pub fn render(&self, lab: &str, keys: &Keys<'_>, hosts: &[Written]) -> String {
         let body = match self {
-            Self::Count(_) => fresh(lab, identity, hosts),
+            Self::Count(_) => fresh(lab, keys, hosts),
             Self::File { path, document } => {
                 let mut document = document.as_ref().clone();
-                rewrite(&mut document, identity, hosts);
+                rewrite(&mut document, keys, hosts);
                 anchor(&mut document, path);
                 document.to_string()
             }
@@ -109,10 +118,11 @@ fn default_name(count: usize, index: usize) -> String {
     }
 }
 
-fn fresh(lab: &str, identity: &Path, hosts: &[Written]) -> String {
+fn fresh(lab: &str, keys: &Keys<'_>, hosts: &[Written]) -> String {
     let mut text = format!(
-        "[cluster]\nname = \"{lab}\"\n\n[ssh]\nuser = \"root\"\nidentity = {}\nbecome = \"none\"\n",
-        value(identity.display().to_string())
+        "[cluster]\nname = \"{lab}\"\n\n[ssh]\nuser = \"root\"\nidentity = {}\nbecome = \"none\"\n\n[vault]\nidentity = {}\n",
+        value(keys.ssh.display().to_string()),
+        value(keys.vault.display().to_string())
     );
     for (index, host) in hosts.iter().enumerate() {
         let roles: Vec<String> = roles(hosts.len(), index).iter().map(|role| format!("{role:?}")).collect();
@@ -130,26 +140,31 @@ fn fresh(lab: &str, identity: &Path, hosts: &[Written]) -> String {
     text
 }
 
-fn rewrite(document: &mut DocumentMut, identity: &Path, hosts: &[Written]) {
-    let mut ssh = Table::new();
-    ssh.insert("user", value("root"));
-    ssh.insert("identity", value(identity.display().to_string()));
-    ssh.insert("become", value("none"));
-    // In the old table's place, so that the file keeps its order.
-    match document.get_mut("ssh").and_then(Item::as_table_mut) {
-        Some(old) => {
-            old.clear();
-            old.extend(ssh);
-        }
-        None => {
-            document.insert("ssh", Item::Table(ssh));
-        }
-    }
+fn rewrite(document: &mut DocumentMut, keys: &Keys<'_>, hosts: &[Written]) {
+    let text = |path: &Path| value(path.display().to_string());
+    replace(document, "ssh", [("user", value("root")), ("identity", text(keys.ssh)), ("become", value("none"))]);
+    // Throwaway hosts get passwords of their own: not those of the site, and nobody is asked for its passphrase.
+    replace(document, "vault", [("identity", text(keys.vault))]);
+    document.remove("secrets");
     let Some(tables) = document.get_mut("host").and_then(Item::as_array_of_tables_mut) else { return };
     for (table, host) in tables.iter_mut().zip(hosts) {
         table.remove("ssh");
         set(table, "address", host.address.to_string());
         set(table, "fingerprint", host.fingerprint.clone());
+    }
+}
+
+/// Another table in the place of an old one, so that the file keeps its order.
+fn replace<const N: usize>(document: &mut DocumentMut, name: &str, entries: [(&str, Item); N]) {
+    let table = Table::from_iter(entries.map(|(key, item)| (toml_edit::Key::new(key), item)));
+    match document.get_mut(name).and_then(Item::as_table_mut) {
+        Some(old) => {
+            old.clear();
+            old.extend(table);
+        }
+        None => {
+            document.insert(name, Item::Table(table));
+        }
     }
 }
 
@@ -180,6 +195,10 @@ fn anchor(document: &mut DocumentMut, path: &Path) {
 mod tests {
     use super::*;
 
+    fn keys() -> Keys<'static> {
+        Keys { ssh: Path::new("/lab/id_ed25519"), vault: Path::new("/lab/vault-identity.txt") }
+    }
+
     fn hosts(names: &[String]) -> Vec<Written> {
         let host = |(index, name): (usize, &String)| Written {
             name: name.clone(),
@@ -193,7 +212,7 @@ mod tests {
     fn four_hosts_are_three_databases_and_a_load_balancer() {
         let source = Source::Count(4);
         let names = source.names().expect("named");
-        insta::assert_snapshot!(source.render("lab", Path::new("/lab/id_ed25519"), &hosts(&names)), @r#"
+        insta::assert_snapshot!(source.render("lab", &keys(), &hosts(&names)), @r#"
         # Made by `xnat-provision lab up`: throwaway hosts on this machine. Removed by `xnat-provision lab down --name lab`.
 
         [cluster]
@@ -235,7 +254,7 @@ mod tests {
         let source = Source::Count(3);
         let names = source.names().expect("named");
         assert_eq!(names, ["db1", "db2", "db3"]);
-        let text = source.render("lab", Path::new("/lab/id_ed25519"), &hosts(&names));
+        let text = source.render("lab", &keys(), &hosts(&names));
         assert_eq!(text.matches(r#"roles = ["etcd", "postgres", "haproxy"]"#).count(), 3);
         assert!(text.contains("primary_port = 5000"), "{text}");
     }
@@ -248,7 +267,7 @@ mod tests {
         fs::write(&path, text).expect("written");
         let source = Source::read(&path).expect("read");
         let names = source.names().expect("named");
-        let written = source.render("lab", Path::new("/lab/id_ed25519"), &hosts(&names));
+        let written = source.render("lab", &keys(), &hosts(&names));
         let base = dir.path().canonicalize().expect("there").display().to_string();
         written.replace(&base, "SITE")
     }

@@ -17,6 +17,11 @@ pub(super) fn known_hosts(directory: &Path) -> PathBuf {
     directory.join("known_hosts")
 }
 
+/// What opens the vaults of inventories of this lab.
+pub(super) fn vault_identity(directory: &Path) -> PathBuf {
+    directory.join("vault-identity.txt")
+}
+
 /// Make an ed25519 pair; the public key's line.
 pub(super) fn make_pair(path: &Path, comment: &str) -> Result<String, LabError> {
     let mut keygen = command("ssh-keygen");

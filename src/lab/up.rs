@@ -7,7 +7,7 @@ use rustix::fs::Mode;
 
 use super::down::tear_down;
 use super::error::{LabError, OnPath};
-use super::inventory::{Source, Written};
+use super::inventory::{Keys, Source, Written};
 use super::machine::{Machine, Outfit};
 use super::mirror::Mirror;
 use super::place::{Lock, Place, lock_directory, write_whole};
@@ -106,6 +106,8 @@ fn make(request: &Request, place: &Place, plan: &Plan, say: Say) -> Result<LabSt
     let mut state = take_network(request, plan, &mirror)?;
     let identity = keys::identity(directory);
     let public_key = keys::make_pair(&identity, &format!("lab {}", request.name))?;
+    let vault_identity = keys::vault_identity(directory);
+    crate::vault::make_identity(&vault_identity).map_err(LabError::Vault)?;
     let password: String = rand::random::<[u8; 12]>().iter().map(|byte| format!("{byte:02x}")).collect();
     write_whole(&directory.join("operator-password"), &format!("{password}\n"), 0o600)?;
     let outfit = Outfit {
@@ -129,7 +131,7 @@ fn make(request: &Request, place: &Place, plan: &Plan, say: Say) -> Result<LabSt
         wait::until_ready(&machine, machine.boot()?)
     })?;
     let written = written(&state, directory)?;
-    let text = plan.source.render(&request.name, &identity, &written);
+    let text = plan.source.render(&request.name, &Keys { ssh: &identity, vault: &vault_identity }, &written);
     write_whole(&state.inventory, &text, 0o644)?;
     state.phase = Phase::Ready;
     state.save(directory)?;

@@ -1,6 +1,7 @@
-//! The text of the secrets file, both ways. The errors of the TOML parser quote the text, so they are not passed on;
-//! only their place is.
+//! The text in the vault, both ways. The errors of the TOML parser quote the text, so they are not passed on; only their
+//! place is.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -9,37 +10,64 @@ use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
 use super::error::{BadContent, Problem, VaultError};
-use super::{PLACEHOLDER, SHORTEST, Secrets};
+use super::secrets::{PLACEHOLDER, SHORTEST, Secrets, unusable};
 use crate::pki::Pki;
 use crate::secret::Secret;
 
 /// The table with the certificates.
 const PKI: &str = "pki";
+/// Who can open the vault.
+const RECIPIENTS: &str = "recipients";
 
-/// Read the secrets, or say everything that is wrong with them.
-pub fn parse(path: &Path, text: &str) -> Result<Secrets, VaultError> {
+/// What is in a vault.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// Placeholders for those that are kept elsewhere.
+    pub secrets: Secrets,
+    /// For whom it was encrypted: kept in it, so that whoever writes it locks out nobody.
+    pub recipients: Vec<String>,
+}
+
+/// Read the content, or say everything that is wrong with it. Passwords kept `elsewhere` need not be there.
+pub fn parse(path: &Path, text: &str, elsewhere: &BTreeSet<&str>) -> Result<Content, VaultError> {
     let mut missing = Vec::new();
-    let problems = match DeTable::parse(text) {
+    let mut problems = Vec::new();
+    match DeTable::parse(text) {
         Ok(table) => {
-            let problems = problems(table.get_ref());
-            missing.extend(Secrets::names().filter(|name| !table.get_ref().contains_key(*name)));
-            let value = |name: &str| table.get_ref().get(name).and_then(|value| value.get_ref().as_str());
-            if problems.is_empty()
-                && missing.is_empty()
-                && let Ok(secrets) = Secrets::try_each(|name| value(name).map(Secret::new).ok_or(()))
-                && let Some(pki) = pki(text)
-            {
-                return Ok(Secrets { pki, ..secrets });
+            let table = table.get_ref();
+            problems = self::problems(table, elsewhere);
+            missing.extend(Secrets::names().filter(|name| !table.contains_key(*name) && !elsewhere.contains(name)));
+            if problems.is_empty() && missing.is_empty() {
+                match content(table, text, elsewhere) {
+                    Some(content) => return Ok(content),
+                    None => problems.push(Problem { what: SPOILT.to_owned(), span: place_of(table, PKI) }),
+                }
             }
-            problems
         }
         Err(error) => {
             let span = error.span().unwrap_or(0..0);
-            vec![Problem { what: "this is not TOML: is a quote missing?".to_owned(), span }]
+            problems.push(Problem { what: "this is not TOML: is a quote missing?".to_owned(), span });
         }
-    };
+    }
     let masked = NamedSource::new(path.display().to_string(), mask(text));
     Err(VaultError::Content(Box::new(BadContent { path: path.to_owned(), missing, problems, masked })))
+}
+
+const SPOILT: &str = "the certificates in this table are not as this program wrote them";
+
+fn place_of(table: &DeTable<'_>, name: &str) -> std::ops::Range<usize> {
+    table.get_key_value(name).map_or(0..0, |(key, _)| key.span())
+}
+
+fn content(table: &DeTable<'_>, text: &str, elsewhere: &BTreeSet<&str>) -> Option<Content> {
+    let value = |name: &str| match elsewhere.contains(name) {
+        true => Some(PLACEHOLDER),
+        false => table.get(name).and_then(|value| value.get_ref().as_str()),
+    };
+    let secrets = Secrets::try_each(|name| value(name).map(Secret::new).ok_or(())).ok()?;
+    let recipients = table.get(RECIPIENTS).and_then(|value| value.get_ref().as_array()).into_iter().flatten();
+    let recipients = recipients.filter_map(|one| one.get_ref().as_str().map(str::to_owned)).collect();
+    Some(Content { secrets: Secrets { pki: pki(text)?, ..secrets }, recipients })
 }
 
 /// The certificates; none when what stands there is not what [`write`] wrote.
@@ -52,14 +80,19 @@ fn pki(text: &str) -> Option<Pki> {
     }
 }
 
-fn problems(table: &DeTable<'_>) -> Vec<Problem> {
+fn problems(table: &DeTable<'_>, elsewhere: &BTreeSet<&str>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (name, value) in table.iter().filter(|(name, _)| name.get_ref() != PKI) {
-        // An unknown name is not repeated: it may be a password on the wrong side of the `=`.
-        let wrong = if Secrets::names().any(|known| known == name.get_ref()) {
-            wrong_value(value.get_ref()).map(|what| (what, value.span()))
-        } else {
-            Some(("this name is not known".to_owned(), name.span()))
+    for (name, value) in table.iter() {
+        let known = name.get_ref().as_ref();
+        let wrong = match known {
+            PKI => None,
+            RECIPIENTS => wrong_recipients(value.get_ref()).map(|what| (what, value.span())),
+            _ if elsewhere.contains(known) => None,
+            _ if Secrets::names().any(|name| name == known) => {
+                wrong_value(value.get_ref()).map(|what| (what, value.span()))
+            }
+            // An unknown name is not repeated: it may be a password on the wrong side of the `=`.
+            _ => Some(("this name is not known".to_owned(), name.span())),
         };
         problems.extend(wrong.map(|(what, span)| Problem { what, span }));
     }
@@ -68,15 +101,18 @@ fn problems(table: &DeTable<'_>) -> Vec<Problem> {
 }
 
 fn wrong_value(value: &DeValue<'_>) -> Option<String> {
-    let Some(text) = value.as_str() else { return Some("this must be a text in quotes".to_owned()) };
-    if text == PLACEHOLDER {
-        return Some("this is the text that stands for a password, not a password".to_owned());
+    match value.as_str() {
+        Some(text) => unusable(text),
+        None => Some("this must be a text in quotes".to_owned()),
     }
-    if text.chars().any(char::is_control) {
-        return Some("this has a control character in it, such as a line break".to_owned());
-    }
-    let length = text.chars().count();
-    (length < SHORTEST).then(|| format!("this has {length} characters; {SHORTEST} is the least"))
+}
+
+fn wrong_recipients(value: &DeValue<'_>) -> Option<String> {
+    let is_recipient = |one: &toml::Spanned<DeValue<'_>>| {
+        one.get_ref().as_str().is_some_and(|text| text.parse::<age::x25519::Recipient>().is_ok())
+    };
+    let good = value.as_array().is_some_and(|all| all.iter().all(is_recipient));
+    (!good).then(|| "this must be a list of age recipients".to_owned())
 }
 
 /// The text with everything but known names and the shape of lines made unreadable. Keeps every byte's place, so that
@@ -98,22 +134,33 @@ fn mask(text: &str) -> String {
     masked
 }
 
-/// The text of a new file.
-pub fn write(secrets: &Secrets, cluster: &str) -> Zeroizing<String> {
+/// The text to keep, without passwords that are kept `elsewhere`.
+pub fn write(content: &Content, cluster: &str, elsewhere: &BTreeSet<&str>) -> Result<Zeroizing<String>, VaultError> {
     let mut text = Zeroizing::new(format!(
-        "# The passwords of the PostgreSQL cluster \"{cluster}\", made by xnat-provision.\n\
-         # Who can read this file is master of the database: keep it at mode 0600, out of version control, and in your\n\
-         # backup - without it nobody can change the cluster any more. xnat-provision never writes to it again.\n\
-         # A password of your own: put it between the quotes before the first apply; at least {SHORTEST} characters.\n"
+        "# The passwords and certificates of the PostgreSQL cluster \"{cluster}\", made by xnat-provision.\n\
+         # Who can read this is master of the database: keep it in your backup - without it nobody can change the cluster\n\
+         # any more - and out of every other place. Change it with `xnat-provision vault set` or `vault edit`.\n\
+         # A password has at least {SHORTEST} characters.\n"
     ));
-    for ((name, secret), (_, used_for)) in secrets.each().zip(Secrets::USES) {
+    let kept = content.secrets.each().zip(Secrets::USES).filter(|((name, _), _)| !elsewhere.contains(name));
+    for ((name, secret), (_, used_for)) in kept {
         let value = Zeroizing::new(toml::Value::from(secret.expose()).to_string());
         // Writing into a String cannot fail.
         write!(text, "\n# {used_for}\n{name} = {}\n", value.as_str()).ok();
     }
-    if let Some(table) = Some(&secrets.pki).filter(|pki| !pki.is_empty()).and_then(|pki| pki.to_table().ok()) {
+    if !content.recipients.is_empty() {
+        let list = toml::Value::from(content.recipients.clone());
+        write!(
+            text,
+            "\n# Who can open it; `xnat-provision vault rekey` makes this list anew.\n{RECIPIENTS} = {list}\n"
+        )
+        .ok();
+    }
+    let pki = &content.secrets.pki;
+    if !pki.is_empty() {
+        let table = pki.to_table().map_err(|error| VaultError::Encryption { reason: error.to_string() })?;
         let table = toml::Table::from_iter([(PKI.to_owned(), toml::Value::Table(table))]);
         write!(text, "\n# The private authority and the certificates it has signed.\n{table}").ok();
     }
-    text
+    Ok(text)
 }

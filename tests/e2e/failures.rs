@@ -120,15 +120,14 @@ fn killed_at_once(site: &Site) {
 }
 
 fn a_lost_secrets_file_is_not_replaced(site: &Site) {
-    let aside = site.file("aside.toml");
+    let aside = site.file("aside");
     std::fs::rename(site.secrets(), &aside).expect("renamed");
     let refused = site.run(&["apply", "--yes"]).expect(1);
-    says(&refused.stderr, &["its passwords are not in", "inventory.secrets.toml", "nothing was changed"]);
+    says(&refused.stderr, &["its passwords are not in", "inventory.vault", "nothing was changed"]);
     assert!(!site.secrets().exists(), "no new passwords are made");
     std::fs::rename(&aside, site.secrets()).expect("renamed");
-    let good = std::fs::read_to_string(site.secrets()).expect("it is there");
-    let right = good.lines().find(|line| line.starts_with("superuser")).expect("there is one");
-    std::fs::write(site.secrets(), good.replace(right, "superuser = \"AnotherPassword\"")).expect("written");
+    let good = std::fs::read(site.secrets()).expect("it is there");
+    site.set_secret("superuser", "AnotherPassword");
     let refused = site.run(&["apply", "--yes"]).expect(1);
     says(&refused.stderr, &["is not the one of the cluster", "nothing was changed"]);
     std::fs::write(site.secrets(), good).expect("written");

@@ -48,7 +48,7 @@ impl Site {
     }
 
     pub fn secrets(&self) -> PathBuf {
-        self.directory.path().join("inventory.secrets.toml")
+        self.directory.path().join("inventory.vault")
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
@@ -70,18 +70,25 @@ impl Site {
 
     /// Choose the passwords instead of having them made.
     pub fn poison(&self) {
-        use std::os::unix::fs::OpenOptionsExt;
-        let lines: String = POISON.iter().map(|(name, value)| format!("{name} = \"{value}\"\n")).collect();
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.create_new(true).write(true).mode(0o600).open(self.secrets()).expect("a new file");
-        std::io::Write::write_all(&mut file, lines.as_bytes()).expect("written");
+        for (name, value) in POISON {
+            self.set_secret(name, value);
+        }
+    }
+
+    /// Give one secret a value in the vault.
+    pub fn set_secret(&self, name: &str, value: &str) {
+        let mut set = self.command(&["vault", "set", name]);
+        let mut child =
+            set.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let mut stdin = child.stdin.take().expect("piped");
+        std::io::Write::write_all(&mut stdin, value.as_bytes()).expect("it reads");
+        drop(stdin);
+        Ran::of(child.wait_with_output().expect("it ends")).expect(0);
     }
 
     /// The password of the application's user.
     pub fn application_password(&self) -> String {
-        let text = std::fs::read_to_string(self.secrets()).expect("the secrets are there");
-        let secrets: toml::Table = text.parse().expect("it is TOML");
-        secrets["application"].as_str().expect("a text").to_owned()
+        self.run(&["vault", "show", "application"]).expect(0).stdout.trim_end().to_owned()
     }
 
     fn command(&self, words: &[&str]) -> Command {

@@ -14,7 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("report", &[]),
     ("inventory", &[]),
     ("pki", &["inventory"]),
-    ("vault", &["pki"]),
+    ("vault", &["inventory", "pki"]),
     ("facts", &["inventory"]),
     ("transport", &["inventory"]),
     ("resource", &[]),
@@ -27,7 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "workflow",
         &["assets", "cluster", "engine", "facts", "inventory", "pki", "plan", "resource", "role", "transport", "vault"],
     ),
-    ("lab", &["inventory"]),
+    ("lab", &["inventory", "vault"]),
     (
         "cli",
         &[

@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use indicatif::InMemoryTerm;
 use jiff::Timestamp;
 use proptest::prelude::*;
+use xnat_provision::inventory::Inventory;
 use xnat_provision::names::HostName;
 use xnat_provision::report::human::{Human, Motion};
 use xnat_provision::report::journal::{Recording, Store};
@@ -17,7 +19,7 @@ use xnat_provision::report::look::Look;
 use xnat_provision::report::plain::Plain;
 use xnat_provision::report::{Event, Kind, Options, Outcome, Redactor, Registration, Renderer, Show, start};
 use xnat_provision::secret::Secret;
-use xnat_provision::vault;
+use xnat_provision::vault::{self, Means, Secrets, Vault, VaultError};
 
 use crate::report::{Paper, play};
 
@@ -204,11 +206,42 @@ fn fields(events: &[Event]) -> Vec<String> {
     texts
 }
 
+/// Nobody to ask, and nothing in the environment.
+struct Nobody;
+
+impl Means for Nobody {
+    fn ask(&self, _: &str) -> Option<Secret> {
+        None
+    }
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+}
+
+fn open(directory: &Path) -> Result<(Vault, Secrets), VaultError> {
+    let inventory = Inventory::load(&directory.join("xnat.toml"), None).expect("a good inventory").inventory;
+    let mut vault = Vault::of(&inventory, Arc::new(Nobody), &Redactor::default());
+    let secrets = vault.open()?;
+    Ok((vault, secrets))
+}
+
+/// A new cluster's vault in a directory of its own; the inventory says this besides what it has to.
+fn vault_with(settings: &str) -> (tempfile::TempDir, (Vault, Secrets)) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let minimal = include_str!("../../inventory/minimal.toml");
+    let inventory = format!("{minimal}\n[vault]\nidentity = \"key.txt\"\n{settings}");
+    fs::write(directory.path().join("xnat.toml"), inventory).expect("written");
+    vault::make_identity(&directory.path().join("key.txt")).expect("made");
+    let (mut vault, mut secrets) = open(directory.path()).expect("nothing there");
+    secrets.generate_missing().expect("random");
+    vault.keep(&secrets).expect("kept");
+    (directory, (vault, secrets))
+}
+
 /// The secrets of a new cluster, and one that somebody chose badly.
 fn poisons() -> (tempfile::TempDir, Vec<Secret>, Vec<String>) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let made =
-        vault::create(&directory.path().join("xnat.toml"), "xnat", xnat_provision::pki::Pki::default()).expect("made");
+    let (directory, made) = vault_with("");
+    let made = made.1;
     let own = Secret::new(r#"it's "my" own $ecret & päss/word\"#);
     let secrets: Vec<Secret> = made.each().map(|(_, secret)| secret.clone()).chain([own]).collect();
     let values = secrets.iter().map(|secret| secret.expose().to_owned()).collect();
@@ -248,18 +281,16 @@ async fn a_planted_leak_is_seen() {
 
 #[test]
 fn the_secrets_file_is_not_shown_by_its_errors() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let inventory = directory.path().join("xnat.toml");
-    let made = vault::create(&inventory, "xnat", xnat_provision::pki::Pki::default()).expect("made");
+    let (directory, (vault, made)) = vault_with("encryption = \"none\"\n");
     let values: Vec<String> = made.each().map(|(_, secret)| secret.expose().to_owned()).collect();
-    let path = vault::path(&inventory);
+    let path = vault.path();
     let good = fs::read_to_string(&path).expect("read");
     // Cut anywhere, or without one of its quotes, or with one more: never shown.
     let broken = (0..good.len()).step_by(3).map(|at| good[..at].to_owned());
     let unquoted = good.match_indices('"').map(|(at, _)| format!("{}{}", &good[..at], &good[at + 1..]));
     for text in broken.chain(unquoted) {
         fs::write(&path, text).expect("written");
-        if let Err(error) = vault::load(&inventory) {
+        if let Err(error) = open(directory.path()) {
             let plain = format!("{error} {error:?}");
             let shown = format!("{plain} {:?}", miette::Report::new(error));
             let pieces: Vec<String> = values.iter().map(|value| value[..12].to_owned()).collect();

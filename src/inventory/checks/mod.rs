@@ -12,6 +12,7 @@ mod ports;
 mod postgresql;
 mod ssh;
 mod topology;
+mod vault;
 
 use super::document::Places;
 use super::model::{Component, Inventory};
@@ -67,6 +68,9 @@ const RULES: &[Rule] = &[
     packages::proxy,
     packages::repositories,
     packages::assets,
+    vault::recipients,
+    vault::passphrase,
+    vault::references,
 ];
 
 pub(super) fn all(context: &Context<'_>) -> Vec<Problem> {
