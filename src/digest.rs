@@ -3,6 +3,6 @@
 use sha2::{Digest, Sha256};
 
 /// Lower-case hexadecimal, as `sha256sum` prints it.
-pub fn sha256(content: &str) -> String {
-    Sha256::digest(content.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+pub fn sha256(content: impl AsRef<[u8]>) -> String {
+    Sha256::digest(content.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

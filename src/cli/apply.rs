@@ -85,16 +85,16 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
 }
 
 /// What is asked for.
-struct Request<'a> {
+pub(super) struct Request<'a> {
     /// A saved plan that must still hold.
-    promise: Option<Promise>,
-    ask: Ask,
-    globals: &'a Globals,
-    scope: &'a Scope,
+    pub promise: Option<Promise>,
+    pub ask: Ask,
+    pub globals: &'a Globals,
+    pub scope: &'a Scope,
 }
 
 impl Request<'_> {
-    async fn run(self, session: &mut Session) -> Result<Done, Failure> {
+    pub async fn run(self, session: &mut Session) -> Result<Done, Failure> {
         let directory = report::journal::Store::of_user()?.cluster(&session.inventory.cluster);
         let _lock = RunLock::take(&directory, &session.inventory.cluster)?;
         let mut survey = session.survey(self.scope, Some(&session.claim())).await?;
@@ -110,6 +110,8 @@ impl Request<'_> {
         }
         refuse(session, survey)?;
         if survey.plan.is_empty() {
+            // a certificate of this program's own concerns no host
+            session.keep_certificates()?;
             handout::write(&session.inventory, &session.secrets.pki)?;
             let closing = Closing { view: &survey.view, changed: 0, evidence: &[] };
             return closing.tell(session, self.globals).await;

@@ -3,6 +3,7 @@
 
 mod apply;
 mod assets;
+mod certs;
 mod check;
 mod confirm;
 pub mod connect;
@@ -57,6 +58,8 @@ pub enum Command {
     Status(status::Args),
     /// The passwords and certificates of a cluster: show, change, encrypt otherwise
     Vault(vault::Args),
+    /// Certificates: which there are, until when, and new ones
+    Certs(certs::Args),
     /// Print the JSON Schema of the inventory, for editors
     Schema(schema::Args),
     /// List or export the built-in roles and templates
@@ -75,6 +78,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Apply(args) => apply::run(args, &cli.globals).await,
         Command::Status(args) => status::run(args, &cli.globals).await,
         Command::Vault(args) => vault::run(args, &cli.globals).await,
+        Command::Certs(args) => certs::run(args, &cli.globals).await,
         Command::Schema(args) => schema::run(args),
         Command::Assets(args) => assets::run(args, &cli.globals),
         Command::Report(args) => report::run(args, &cli.globals).await,

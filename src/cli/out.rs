@@ -60,3 +60,15 @@ pub fn style() -> Style {
     // asks for a terminal, NO_COLOR, CLICOLOR and TERM
     if console::colors_enabled() { Style::Colour } else { Style::Plain }
 }
+
+/// A table: as wide as it needs to be, or as the terminal is.
+pub fn table<const N: usize>(header: &[&str; N], rows: &[[String; N]]) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(header.iter());
+    if let Some(width) = look().width {
+        table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic).set_width(width);
+    }
+    rows.iter().for_each(|row| _ = table.add_row(row));
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n") + "\n"
+}

@@ -16,7 +16,7 @@ use crate::engine::{Cancel, Claim, Connector, Scrutiny};
 use crate::error::{Exit, Fails};
 use crate::inventory::Inventory;
 use crate::names::HostName;
-use crate::pki::{self, issue::Issuing};
+use crate::pki::{self, Issued, Step};
 use crate::report::{self, Kind, Origin, Outcome, Redactor, Reporter, Running, Show, millis_since};
 use crate::role;
 use crate::vault::{Secrets, Vault};
@@ -57,8 +57,10 @@ pub struct Session {
     pub inventory: Inventory,
     pub secrets: Secrets,
     pub vault: Vault,
-    /// Certificates were issued that are not in the vault yet.
-    issued: bool,
+    /// What was issued for this run.
+    issued: Vec<Issued>,
+    /// The certificates are not as in the vault any more.
+    unkept: bool,
     pub assets: Assets,
     pub connector: Arc<dyn Connector>,
     pub cancel: Cancel,
@@ -94,15 +96,20 @@ pub enum Need {
 impl Session {
     /// Everything up to the first connection: all that can be wrong on this side is found here.
     pub async fn open(target: &Target, opening: Opening<'_>) -> Result<Self, Failure> {
+        Self::open_for(target, opening, Step::Complete).await
+    }
+
+    /// The same, with something to be done about the certificates.
+    pub async fn open_for(target: &Target, opening: Opening<'_>, step: Step) -> Result<Self, Failure> {
         let loaded = Inventory::load(&target.inventory, opening.globals.assets.as_deref())?;
         let inventory = loaded.inventory;
         let assets = Assets::new(inventory.assets.as_deref())?;
         let redactor = Redactor::default();
         let terminal = Terminal::new(&redactor);
         let mut vault = Vault::of(&inventory, terminal.clone(), &redactor);
-        let (secrets, issued) = match opening.secrets {
-            Need::Yes => secrets(&inventory, &mut vault)?,
-            Need::No => (Secrets::placeholder(), false),
+        let Known { secrets, issued, unkept } = match opening.secrets {
+            Need::Yes => Known::of(&inventory, &mut vault, step)?,
+            Need::No => Known::nothing(),
         };
         let connector = Arc::new(target.connect.connector(&terminal)?);
         let cancel = Cancel::on_signals().map_err(SignalError)?;
@@ -124,12 +131,18 @@ impl Session {
             let event = Kind::Warned { message: warning.one_line(), help: warning.help.clone() };
             reporter.emit(event).await;
         }
+        let phase = secrets.pki.phase();
+        if let Some(told) = phase.told() {
+            let event = Kind::Warned { message: told.to_owned(), help: Some(phase.help().to_owned()) };
+            reporter.emit(event).await;
+        }
         let listener = tokio::spawn(announce(cancel.clone(), reporter.clone()));
         Ok(Self {
             inventory,
             secrets,
             vault,
             issued,
+            unkept,
             assets,
             connector,
             cancel,
@@ -178,7 +191,7 @@ impl Session {
     /// Read everything; with a claim the hosts are locked, for as long as the survey's connections stand.
     pub async fn survey(&self, scope: &Scope, claim: Option<&Claim>) -> Result<Survey, SurveyError> {
         let surveyor = Surveyor { claim, ..self.surveyor(scope) };
-        let survey = match surveyor.survey().await {
+        let mut survey = match surveyor.survey().await {
             Ok(survey) => survey,
             Err(SurveyError::Hosts { problems }) => {
                 for (host, problem) in &problems {
@@ -188,6 +201,7 @@ impl Session {
             }
             Err(error) => return Err(error),
         };
+        survey.plan.notes = pki::told(&self.issued);
         for finding in &survey.warnings {
             let reporter = self.reporter.for_host(&finding.host);
             reporter.emit(Kind::Warned { message: finding.message.clone(), help: Some(finding.help.clone()) }).await;
@@ -211,11 +225,20 @@ impl Session {
     pub fn keep_secrets(&mut self) -> Result<bool, Failure> {
         let incomplete = self.secrets.is_placeholder();
         self.secrets.generate_missing()?;
-        if incomplete || self.issued {
+        if incomplete || self.unkept {
             self.vault.keep(&self.secrets)?;
-            self.issued = false;
+            self.unkept = false;
         }
         Ok(incomplete)
+    }
+
+    /// Certificates that were only made for the plan are kept before a host is told of them.
+    pub fn keep_certificates(&mut self) -> Result<(), Failure> {
+        if self.unkept && !self.secrets.is_placeholder() {
+            self.vault.keep(&self.secrets)?;
+            self.unkept = false;
+        }
+        Ok(())
     }
 
     /// Everything said so far is on the screen, which is free for a plan or a question.
@@ -245,13 +268,27 @@ impl Session {
     }
 }
 
-/// The secrets, with the certificates that are missing, and whether there were such.
-fn secrets(inventory: &Inventory, vault: &mut Vault) -> Result<(Secrets, bool), Failure> {
-    let mut secrets = vault.open()?;
-    let issuing = Issuing { cluster: &inventory.cluster, days: inventory.tls.days, now: Timestamp::now() };
-    let issued = issuing.complete(&mut secrets.pki, &pki::wanted(inventory))?;
-    vault.mask(&secrets);
-    Ok((secrets, issued))
+/// What is known before anything is asked of a host.
+struct Known {
+    secrets: Secrets,
+    issued: Vec<Issued>,
+    unkept: bool,
+}
+
+impl Known {
+    fn nothing() -> Self {
+        Self { secrets: Secrets::placeholder(), issued: Vec::new(), unkept: false }
+    }
+
+    /// The passwords, and the certificates as they will be after the step.
+    fn of(inventory: &Inventory, vault: &mut Vault, step: Step) -> Result<Self, Failure> {
+        let mut secrets = vault.open()?;
+        let before = secrets.pki.to_table();
+        let issued = pki::advance(&mut secrets.pki, inventory, Timestamp::now(), step)?;
+        let unkept = before != secrets.pki.to_table();
+        vault.mask(&secrets);
+        Ok(Self { secrets, issued, unkept })
+    }
 }
 
 /// An error of the run is an event: it belongs into the journal and into the summary, once. What somebody has asked to

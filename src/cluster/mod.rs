@@ -13,6 +13,7 @@ pub mod http;
 pub mod patroni;
 pub mod postgres;
 pub mod safety;
+pub mod shown;
 pub mod table;
 pub mod tls;
 pub mod verify;

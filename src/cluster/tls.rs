@@ -95,4 +95,4 @@ fn reason(error: &io::Error) -> Option<&rustls::Error> {
 
 #[cfg(test)]
 #[path = "tls_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -11,16 +11,16 @@ use crate::names::HostName;
 use crate::pki::issue::Issuing;
 use crate::pki::{Purpose, Wanted};
 
-fn pki() -> Pki {
+pub(in crate::cluster) fn pki() -> Pki {
     let mut pki = Pki::default();
     let wanted = Wanted { host: HostName::new("db1"), purpose: Purpose::Etcd, names: vec!["10.0.0.1".to_owned()] };
     let issuing = Issuing { cluster: "xnat", days: 365, now: Timestamp::now() };
-    assert!(issuing.complete(&mut pki, &[wanted]).expect("issued"));
+    assert_eq!(issuing.complete(&mut pki, &[wanted]).expect("issued").len(), 2);
     pki
 }
 
 /// A server as etcd is: it shows its certificate and wants to see one of the same authority.
-async fn serve(pki: Pki, stream: DuplexStream) -> io::Result<String> {
+pub(in crate::cluster) async fn serve(pki: Pki, stream: DuplexStream) -> io::Result<String> {
     let provider = Arc::new(ring::default_provider());
     let parse = |pem: &str| CertificateDer::pem_slice_iter(pem.as_bytes()).map(|der| der.expect("PEM")).collect();
     let mut roots = RootCertStore::empty();

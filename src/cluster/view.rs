@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::answer::{Answer, Seen};
 use super::http::{CallError, Scheme};
 use super::postgres::server;
+use super::shown::{self, Shown};
 use super::tls::Tls;
 use super::{etcd, haproxy, patroni};
 use crate::inventory::{Component, Host, Inventory};
@@ -68,6 +69,9 @@ pub struct ClusterView {
     /// Hosts with a service that shows a certificate of an authority we do not know: not the cluster of our secrets.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub strangers: BTreeSet<HostName>,
+    /// What services show of themselves; nothing without TLS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Shown>,
 }
 
 /// A PostgreSQL host: what Patroni's cluster says of it, what its own Patroni says, what its own PostgreSQL says.
@@ -142,7 +146,7 @@ pub async fn gather(gather: &Gather<'_>) -> ClusterView {
     let etcd = join_all(inventory.with(Component::Etcd).map(|host| ask_etcd(gather, host)));
     let members = join_all(inventory.with(Component::Postgres).map(|host| ask_member(gather, host)));
     let haproxy = join_all(inventory.with(Component::Haproxy).map(|host| ask_haproxy(gather, host)));
-    let (etcd, members, haproxy) = futures::join!(etcd, members, haproxy);
+    let (etcd, members, haproxy, certificates) = futures::join!(etcd, members, haproxy, shown::all(gather));
     let of_etcd = etcd.iter().filter(|asked| asked.stranger).map(|asked| &asked.seen.host);
     let of_patroni = members.iter().filter(|asked| asked.stranger).map(|asked| &asked.host);
     let strangers = of_etcd.chain(of_patroni).cloned().collect();
@@ -158,6 +162,7 @@ pub async fn gather(gather: &Gather<'_>) -> ClusterView {
         members: merge(members, cluster.known()),
         haproxy,
         strangers,
+        certificates,
     }
 }
 

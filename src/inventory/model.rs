@@ -170,6 +170,25 @@ pub struct Tls {
     pub names: Vec<String>,
     /// How long a host's certificate is good.
     pub days: u32,
+    pub signing: Signing,
+}
+
+/// Who signs the certificates.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signing {
+    /// An authority made for this cluster, kept in the vault.
+    Ours,
+    /// The site's, whose key is in a file.
+    Authority { certificate: PathBuf, key: PathBuf },
+    /// Somebody who gives us the certificates.
+    Elsewhere { trusted: PathBuf, certificates: PathBuf },
+}
+
+impl Signing {
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Elsewhere { .. })
+    }
 }
 
 /// What the hosts let in.

@@ -351,11 +351,24 @@ pub struct Tls {
     /// How many days a certificate is good; `apply` renews those that end within a month.
     #[schemars(range(min = 1, max = 825))]
     pub days: u32,
+    /// Your own authority instead of one made for the cluster, PEM: the one that signs first, then up to its root.
+    pub ca_certificate: Option<String>,
+    /// Its private key; read when needed, and never copied.
+    pub ca_key: Option<String>,
+    /// A directory of certificates somebody else has signed, instead of `ca_key`; `certs wanted` lists what must be in it.
+    pub certificates: Option<String>,
 }
 
 impl Default for Tls {
     fn default() -> Self {
-        Self { enabled: true, names: Strings::default(), days: 365 }
+        Self {
+            enabled: true,
+            names: Strings::default(),
+            days: 365,
+            ca_certificate: None,
+            ca_key: None,
+            certificates: None,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::model::{
     Check, Component, Database, Escalate, Etcd, Firewall, Haproxy, Host, Inventory, PackageSource, Packages, Patroni,
-    Postgresql, Reference, Repository, Ssh, Tls, Vault,
+    Postgresql, Reference, Repository, Signing, Ssh, Tls, Vault,
 };
 use super::raw;
 use super::surroundings::Surroundings;
@@ -35,7 +35,7 @@ pub(super) fn inventory(raw: &raw::Inventory, path: &Path, around: &Surroundings
             extensions: raw.database.extensions.0.clone(),
         },
         packages: packages(&raw.packages, around),
-        tls: Tls { enabled: raw.tls.enabled, names: raw.tls.names.0.clone(), days: raw.tls.days },
+        tls: tls(&raw.tls, around),
         firewall: Firewall {
             enabled: raw.firewall.enabled,
             admins: raw.firewall.admins.0.clone(),
@@ -161,6 +161,18 @@ fn packages(raw: &raw::Packages, around: &Surroundings) -> Packages {
         pins: raw.pins.clone(),
         proxy: raw.proxy.clone(),
     }
+}
+
+fn tls(raw: &raw::Tls, around: &Surroundings) -> Tls {
+    let path = |file: &str| around.resolve(file);
+    let signing = match (&raw.ca_certificate, &raw.ca_key, &raw.certificates) {
+        (Some(certificate), Some(key), _) => Signing::Authority { certificate: path(certificate), key: path(key) },
+        (Some(trusted), None, Some(directory)) => {
+            Signing::Elsewhere { trusted: path(trusted), certificates: path(directory) }
+        }
+        _ => Signing::Ours,
+    };
+    Tls { enabled: raw.enabled, names: raw.names.0.clone(), days: raw.days, signing }
 }
 
 fn repository(raw: &raw::Repository, key: Option<&String>) -> Repository {

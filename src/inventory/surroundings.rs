@@ -28,6 +28,7 @@ impl Surroundings {
         let mut seen = Self { base, home, ..Self::default() };
         seen.look_at_assets(raw, assets);
         seen.look_at_ssh_files(raw);
+        seen.look_at_certificates(raw);
         for (index, repository) in raw.packages.repository.iter().enumerate() {
             if repository.key_file.is_empty() {
                 continue;
@@ -72,6 +73,21 @@ impl Surroundings {
             if let Err(error) = std::fs::File::open(self.resolve(file)) {
                 self.complain(place, &error);
             }
+        }
+    }
+
+    /// Only whether they are there: what is in them is read where certificates are understood.
+    fn look_at_certificates(&mut self, raw: &raw::Inventory) {
+        let files = [("tls.ca_certificate", &raw.tls.ca_certificate), ("tls.ca_key", &raw.tls.ca_key)];
+        for (place, file) in files.into_iter().filter_map(|(place, file)| Some((place, file.as_ref()?))) {
+            if let Err(error) = std::fs::File::open(self.resolve(file)) {
+                self.complain(place.to_owned(), &error);
+            }
+        }
+        if let Some(Err(error)) =
+            raw.tls.certificates.as_ref().map(|directory| std::fs::read_dir(self.resolve(directory)))
+        {
+            self.complain("tls.certificates".to_owned(), &error);
         }
     }
 

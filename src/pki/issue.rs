@@ -1,4 +1,4 @@
-//! Making authorities and certificates. ECDSA over P-256: every TLS library of the last ten years can verify it.
+//! Making authorities and certificates; which are to be made is decided in `complete`. ECDSA over P-256: every TLS library of the last ten years can verify it.
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -7,14 +7,11 @@ use rcgen::{
     KeyUsagePurpose, SerialNumber,
 };
 
-use super::{Pair, Pki, PkiError, Wanted, read};
+use super::{Authority, AuthorityKey, Pair, PkiError, read};
 use crate::secret::Secret;
 
 /// An authority outlives many certificates, and is rotated by a person.
 const AUTHORITY_DAYS: u32 = 3650;
-/// One that ends sooner than this is made anew when the inventory is applied.
-pub const RENEW_DAYS: i64 = 30;
-
 /// What issuing needs to know.
 #[derive(Clone, Copy, Debug)]
 pub struct Issuing<'a> {
@@ -25,36 +22,8 @@ pub struct Issuing<'a> {
 }
 
 impl Issuing<'_> {
-    /// Make what is missing, what no longer fits, and what will end soon. True when anything was made.
-    pub fn complete(&self, pki: &mut Pki, wanted: &[Wanted]) -> Result<bool, PkiError> {
-        if wanted.is_empty() {
-            return Ok(false);
-        }
-        let mut made = false;
-        let authority = match &pki.authority {
-            Some(authority) => authority.clone(),
-            None => {
-                made = true;
-                pki.authority.insert(self.authority()?).clone()
-            }
-        };
-        if pki.operator.as_ref().is_none_or(|pair| !self.fits(pair, &authority, &[])) {
-            pki.operator = Some(self.certificate(&authority, &format!("xnat-provision of {}", self.cluster), &[])?);
-            made = true;
-        }
-        for one in wanted {
-            let pairs = pki.hosts.entry(one.host.clone()).or_default();
-            if pairs.get(&one.purpose).is_none_or(|pair| !self.fits(pair, &authority, &one.names)) {
-                let subject = format!("{} of {}", one.purpose, one.host);
-                pairs.insert(one.purpose, self.certificate(&authority, &subject, &one.names)?);
-                made = true;
-            }
-        }
-        Ok(made)
-    }
-
     /// A new authority.
-    pub fn authority(&self) -> Result<Pair, PkiError> {
+    pub fn authority(&self) -> Result<Authority, PkiError> {
         let subject = format!("xnat-provision CA of {}", self.cluster);
         let fail = |source| PkiError::Issue { subject: subject.clone(), source };
         let mut params = self.params(&subject, AUTHORITY_DAYS, &[]).map_err(fail)?;
@@ -62,13 +31,18 @@ impl Issuing<'_> {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().map_err(fail)?;
         let certificate = params.self_signed(&key).map_err(fail)?;
-        Ok(Pair { certificate: certificate.pem(), key: Secret::new(key.serialize_pem()) })
+        let key = AuthorityKey::Kept(Secret::new(key.serialize_pem()));
+        Ok(Authority { certificate: certificate.pem(), key })
     }
 
     /// A certificate for servers and clients alike: etcd and Patroni are both towards each other.
-    pub fn certificate(&self, authority: &Pair, subject: &str, names: &[String]) -> Result<Pair, PkiError> {
+    pub fn certificate(&self, authority: &Authority, subject: &str, names: &[String]) -> Result<Pair, PkiError> {
         let fail = |source| PkiError::Issue { subject: subject.to_owned(), source };
-        let signer = KeyPair::from_pem(authority.key.expose()).map_err(fail)?;
+        let Some(key) = authority.key() else {
+            let authority = read::certificate(&authority.certificate, "the authority")?.subject;
+            return Err(PkiError::NoKey { subject: subject.to_owned(), authority });
+        };
+        let signer = KeyPair::from_pem(key.expose()).map_err(fail)?;
         let issuer = Issuer::from_ca_cert_pem(&authority.certificate, signer).map_err(fail)?;
         let mut params = self.params(subject, self.days, names).map_err(fail)?;
         params.use_authority_key_identifier_extension = true;
@@ -76,7 +50,8 @@ impl Issuing<'_> {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().map_err(fail)?;
         let certificate = params.signed_by(&key, &issuer).map_err(fail)?;
-        Ok(Pair { certificate: certificate.pem(), key: Secret::new(key.serialize_pem()) })
+        let certificate = certificate.pem() + &authority.intermediates()?;
+        Ok(Pair { certificate, key: Secret::new(key.serialize_pem()) })
     }
 
     fn params(&self, subject: &str, days: u32, names: &[String]) -> Result<CertificateParams, rcgen::Error> {
@@ -93,11 +68,5 @@ impl Issuing<'_> {
         params.not_after = day(days.into());
         params.serial_number = Some(SerialNumber::from_slice(&rand::random::<[u8; 16]>()));
         Ok(params)
-    }
-
-    fn fits(&self, pair: &Pair, authority: &Pair, names: &[String]) -> bool {
-        let Ok(read) = read::certificate(&pair.certificate, "a certificate") else { return false };
-        let long_enough = read.days_left(self.now) >= RENEW_DAYS.min(i64::from(self.days) / 3);
-        long_enough && read.names == names && read::signed_by(&pair.certificate, &authority.certificate)
     }
 }

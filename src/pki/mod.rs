@@ -1,11 +1,17 @@
-//! The private certificate authority and what it has signed. Issues ([`issue`]), reads ([`read`]) and keeps ([`stored`])
-//! certificates; where they go on a host is the roles' business, the file they rest in is the vault's.
+//! The private certificate authority and what it has signed. Issues ([`issue`]), reads ([`read`]), takes what a site
+//! brings along (`supplied`), changes from one authority to another (`rotation`) and keeps (`stored`) certificates;
+//! where they go on a host is the roles' business, the file they rest in is the vault's.
 //!
 //! Completing is idempotent: what is there and still fits is left alone, so a plan made twice is the same plan.
 
+mod complete;
+mod error;
 pub mod issue;
+mod judge;
 pub mod read;
+mod rotation;
 mod stored;
+mod supplied;
 mod wanted;
 
 use std::collections::BTreeMap;
@@ -13,9 +19,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use complete::{Issued, Why, complete, renewed_before, told};
+pub use error::{Fault, PkiError, RotationError};
+pub use rotation::{Phase, Step, advance};
+pub use supplied::files;
 pub use wanted::{Wanted, wanted};
 
-use crate::error::{Exit, Fails};
 use crate::names::HostName;
 use crate::secret::Secret;
 
@@ -45,6 +54,11 @@ impl Purpose {
             Self::Haproxy => "haproxy",
         }
     }
+
+    /// Whom such a certificate is shown to: these two speak to their own kind.
+    pub fn uses(self) -> read::Uses {
+        read::Uses { server: true, client: matches!(self, Self::Etcd | Self::Patroni) }
+    }
 }
 
 impl fmt::Display for Purpose {
@@ -60,16 +74,51 @@ pub struct Pair {
     pub key: Secret,
 }
 
+/// Who signs. Of an intermediate authority the certificate holds the way up to the root too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    pub certificate: String,
+    pub key: AuthorityKey,
+}
+
+/// Where the key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthorityKey {
+    /// In the vault.
+    Kept(Secret),
+    /// In a file of the site's, read when the inventory names it, and never copied.
+    Elsewhere(Option<Secret>),
+}
+
+impl Authority {
+    pub fn key(&self) -> Option<&Secret> {
+        match &self.key {
+            AuthorityKey::Kept(key) => Some(key),
+            AuthorityKey::Elsewhere(key) => key.as_ref(),
+        }
+    }
+
+    /// What a service shows between its own certificate and the root, which others have already.
+    fn intermediates(&self) -> Result<String, PkiError> {
+        let chain = read::certificates(&self.certificate, "the authority")?;
+        Ok(chain.iter().filter(|one| !one.is_self_signed()).map(|one| read::pem(&one.der)).collect())
+    }
+}
+
 /// Everything there is of certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pki {
     /// Signs what is issued; none without TLS.
-    pub authority: Option<Pair>,
-    /// Authorities trusted besides (PEM): the former or the coming one, while a rotation goes on.
+    pub authority: Option<Authority>,
+    /// Trusted already, and will sign once everybody does: a rotation has begun.
+    pub coming: Option<Authority>,
+    /// Authorities trusted besides (PEM): the former one, until a rotation ends.
     pub also_trusted: Vec<String>,
     pub hosts: BTreeMap<HostName, BTreeMap<Purpose, Pair>>,
     /// This program towards etcd and Patroni.
     pub operator: Option<Pair>,
+    /// Somebody else signed them: they are read from the site's files each time, and not kept.
+    pub signed_elsewhere: bool,
 }
 
 impl Pki {
@@ -83,32 +132,13 @@ impl Pki {
 
     /// Every authority to trust, as one PEM file.
     pub fn trusted(&self) -> String {
-        let own = self.authority.iter().map(|pair| pair.certificate.as_str());
-        own.chain(self.also_trusted.iter().map(String::as_str)).collect()
+        let known = self.authority.iter().chain(&self.coming).map(|authority| authority.certificate.as_str());
+        known.chain(self.also_trusted.iter().map(String::as_str)).collect()
     }
 
     /// Every private key, for the redactor.
     pub fn keys(&self) -> impl Iterator<Item = &Secret> {
-        let hosts = self.hosts.values().flat_map(BTreeMap::values);
-        self.authority.iter().chain(&self.operator).chain(hosts).map(|pair| &pair.key)
-    }
-}
-
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum PkiError {
-    #[error("cannot issue a certificate for {subject}")]
-    #[diagnostic(
-        code(xnat::pki::issue),
-        help("check the names and addresses of the hosts, and [tls] names, in the inventory")
-    )]
-    Issue { subject: String, source: rcgen::Error },
-    #[error("{what} is not a certificate in PEM form: {reason}")]
-    #[diagnostic(code(xnat::pki::certificate), help("look at it: `openssl x509 -noout -text -in FILE`"))]
-    Certificate { what: String, reason: String },
-}
-
-impl Fails for PkiError {
-    fn exit(&self) -> Exit {
-        Exit::Usage
+        let pairs = self.operator.iter().chain(self.hosts.values().flat_map(BTreeMap::values)).map(|pair| &pair.key);
+        self.authority.iter().chain(&self.coming).filter_map(Authority::key).chain(pairs)
     }
 }

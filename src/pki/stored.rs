@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use super::{Pair, Pki, Purpose};
+use super::{Authority, AuthorityKey, Pair, Pki, Purpose};
 use crate::names::HostName;
 use crate::secret::Secret;
 
@@ -16,16 +16,47 @@ struct StoredPair {
     key: String,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredAuthority {
+    certificate: String,
+    /// Not there when a file of the site's holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Stored {
     #[serde(skip_serializing_if = "Option::is_none")]
-    authority: Option<StoredPair>,
+    authority: Option<StoredAuthority>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coming: Option<StoredAuthority>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     also_trusted: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     operator: Option<StoredPair>,
     hosts: BTreeMap<HostName, BTreeMap<Purpose, StoredPair>>,
+}
+
+impl From<&Authority> for StoredAuthority {
+    fn from(authority: &Authority) -> Self {
+        let key = match &authority.key {
+            AuthorityKey::Kept(key) => Some(key.expose().to_owned()),
+            AuthorityKey::Elsewhere(_) => None,
+        };
+        Self { certificate: authority.certificate.clone(), key }
+    }
+}
+
+impl From<StoredAuthority> for Authority {
+    fn from(stored: StoredAuthority) -> Self {
+        let key = match stored.key {
+            Some(key) => AuthorityKey::Kept(Secret::new(key)),
+            None => AuthorityKey::Elsewhere(None),
+        };
+        Self { certificate: stored.certificate, key }
+    }
 }
 
 impl From<&Pair> for StoredPair {
@@ -43,11 +74,13 @@ impl From<StoredPair> for Pair {
 impl Pki {
     /// The table to keep.
     pub fn to_table(&self) -> Result<Table, toml::ser::Error> {
+        let kept = !self.signed_elsewhere;
         Table::try_from(Stored {
-            authority: self.authority.as_ref().map(StoredPair::from),
+            authority: self.authority.as_ref().map(StoredAuthority::from),
+            coming: self.coming.as_ref().map(StoredAuthority::from),
             also_trusted: self.also_trusted.clone(),
-            operator: self.operator.as_ref().map(StoredPair::from),
-            hosts: self.hosts.iter().map(|(host, all)| (host.clone(), stored(all))).collect(),
+            operator: self.operator.as_ref().filter(|_| kept).map(StoredPair::from),
+            hosts: self.hosts.iter().filter(|_| kept).map(|(host, all)| (host.clone(), stored(all))).collect(),
         })
     }
 
@@ -57,47 +90,16 @@ impl Pki {
         let pairs =
             |pairs: BTreeMap<Purpose, StoredPair>| pairs.into_iter().map(|(purpose, pair)| (purpose, pair.into()));
         Ok(Self {
-            authority: stored.authority.map(Pair::from),
+            authority: stored.authority.map(Authority::from),
+            coming: stored.coming.map(Authority::from),
             also_trusted: stored.also_trusted,
             operator: stored.operator.map(Pair::from),
             hosts: stored.hosts.into_iter().map(|(host, all)| (host, pairs(all).collect())).collect(),
+            signed_elsewhere: false,
         })
     }
 }
 
 fn stored(pairs: &BTreeMap<Purpose, Pair>) -> BTreeMap<Purpose, StoredPair> {
     pairs.iter().map(|(purpose, pair)| (*purpose, pair.into())).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::Timestamp;
-
-    use super::super::issue::Issuing;
-    use super::super::{Wanted, read};
-    use super::*;
-
-    fn wanted(names: &[&str]) -> Vec<Wanted> {
-        let names = names.iter().map(|name| (*name).to_owned()).collect();
-        vec![Wanted { host: HostName::new("db1"), purpose: Purpose::Etcd, names }]
-    }
-
-    #[test]
-    fn complete_once_and_again_only_when_something_changed() {
-        let issuing = Issuing { cluster: "xnat", days: 365, now: Timestamp::now() };
-        let mut pki = Pki::default();
-        assert!(issuing.complete(&mut pki, &wanted(&["10.0.0.1", "db1"])).expect("issued"));
-        let first = pki.clone();
-        assert!(!issuing.complete(&mut pki, &wanted(&["10.0.0.1", "db1"])).expect("nothing to do"));
-        assert_eq!(first, pki);
-        let kept = Pki::from_table(pki.to_table().expect("a table")).expect("the same");
-        assert_eq!(kept, pki);
-        assert!(issuing.complete(&mut pki, &wanted(&["10.0.0.2", "db1"])).expect("issued"));
-        assert_eq!(first.authority, pki.authority);
-        let pair = pki.pair(&HostName::new("db1"), Purpose::Etcd).expect("there");
-        let read = read::certificate(&pair.certificate, "it").expect("readable");
-        assert_eq!(read.names, ["10.0.0.2", "db1"]);
-        let later = Issuing { now: issuing.now + jiff::SignedDuration::from_hours(24 * 340), ..issuing };
-        assert!(later.complete(&mut pki, &wanted(&["10.0.0.2", "db1"])).expect("renewed"));
-    }
 }

@@ -15,6 +15,16 @@ pub struct Wanted {
     pub names: Vec<String>,
 }
 
+impl Wanted {
+    /// The names that matter between hosts: an authority that is not ours will not sign for `localhost`.
+    pub fn public_names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str).filter(|name| !LOCAL.contains(name))
+    }
+}
+
+/// Every host's names of itself.
+const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
 /// What an inventory asks for; nothing without TLS.
 pub fn wanted(inventory: &Inventory) -> Vec<Wanted> {
     if !inventory.tls.enabled {
@@ -36,9 +46,10 @@ fn purposes(component: Component) -> &'static [Purpose] {
 }
 
 fn of(inventory: &Inventory, host: &Host, purpose: Purpose) -> Wanted {
-    let mut names = vec![host.name.to_string(), host.address.clone(), "localhost".to_owned(), "127.0.0.1".to_owned()];
+    let [localhost, loopback, loopback6] = LOCAL.map(str::to_owned);
+    let mut names = vec![host.name.to_string(), host.address.clone(), localhost, loopback];
     if host.address.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6()) {
-        names.push("::1".to_owned());
+        names.push(loopback6);
     }
     // A client that comes through HAProxy knows the database by HAProxy's name.
     if purpose == Purpose::Postgres {
@@ -49,6 +60,9 @@ fn of(inventory: &Inventory, host: &Host, purpose: Purpose) -> Wanted {
     if matches!(purpose, Purpose::Postgres | Purpose::Haproxy) {
         names.extend(inventory.tls.names.iter().cloned());
     }
+    // As certificates give them back: an address has many spellings.
+    let mut names: Vec<String> =
+        names.into_iter().map(|name| name.parse::<IpAddr>().map_or(name, |address| address.to_string())).collect();
     names.sort();
     names.dedup();
     Wanted { host: host.name.clone(), purpose, names }

@@ -22,6 +22,9 @@ pub struct Plan {
     /// Roles and templates taken from the site's own directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overridden: Vec<String>,
+    /// Why things change that nobody has asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// One stage: a barrier, all hosts finish it before the next begins.

@@ -32,6 +32,9 @@ pub fn render(plan: &Plan, style: Style, depth: Depth) -> String {
     for path in &plan.overridden {
         out.push_str(&format!("Uses the site's own {path}.\n"));
     }
+    for note in &plan.notes {
+        out.push_str(&format!("{note}\n"));
+    }
     if let Some(warning) = refusal(plan) {
         out.push_str(&format!("{}\n", paint(style, RED, &warning)));
     }

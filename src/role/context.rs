@@ -199,6 +199,16 @@ impl<'a> Context<'a> {
     }
 }
 
+/// Where a host has a certificate; the roles put it there.
+pub fn certificate_file(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Etcd => "/etc/etcd/tls/server.pem",
+        Purpose::Patroni => "/etc/patroni/tls/patroni.pem",
+        Purpose::Postgres => "/etc/patroni/tls/postgres.pem",
+        Purpose::Haproxy => "/etc/haproxy/tls/statistics.pem",
+    }
+}
+
 impl<'a> TlsContext<'a> {
     fn new(input: &Input<'a>) -> Self {
         let pki = &input.secrets.pki;

@@ -10,6 +10,7 @@ mod filters;
 pub mod render;
 mod sources;
 
+pub use context::certificate_file;
 pub use dynamic::dynamic_config;
 pub use error::RoleError;
 pub use expand::{Input, RoleResources, expand};

@@ -92,7 +92,10 @@ impl Preflight<'_> {
         }
         let stage = PlannedStage { title: STAGE.to_owned(), hosts, cluster: Vec::new() };
         let (cluster, version) = (self.inventory.cluster.clone(), env!("CARGO_PKG_VERSION").to_owned());
-        Ok(Mending { resources, plan: Plan { cluster, version, stages: vec![stage], overridden: Vec::new() } })
+        Ok(Mending {
+            resources,
+            plan: Plan { cluster, version, stages: vec![stage], overridden: Vec::new(), notes: Vec::new() },
+        })
     }
 
     /// Make it so; every host is told of its own failure. Returns how many changes were made.

@@ -393,6 +393,7 @@ impl Surveyor<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             stages: stages.collect(),
             overridden: self.assets.overridden(),
+            notes: Vec::new(),
         };
         if known.inside.is_none() && !plan.is_empty() {
             plan.add_to(Stage::Database.title(), cluster_plan::unseen_database(self.inventory));

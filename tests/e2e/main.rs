@@ -2,6 +2,7 @@
 //! `make lab-tools` installs; where that is missing they fail and say so, because a skipped test proves nothing.
 //! Run with `make test`, or one of them with `cargo nextest run --profile full -E 'binary(e2e) & test(NAME)'`.
 
+mod certs;
 mod check;
 mod cluster;
 mod failures;
@@ -11,3 +12,4 @@ mod lock;
 mod poison;
 mod site;
 mod tls;
+mod writer;

@@ -10,6 +10,7 @@ mod inventory;
 mod lab;
 mod layering;
 mod lock;
+mod pki;
 mod plans;
 mod preflight;
 mod report;

@@ -56,7 +56,7 @@ fn stage(title: &str, hosts: &[(&str, Vec<Change>)]) -> PlannedStage {
 }
 
 fn plan(stages: Vec<PlannedStage>) -> Plan {
-    Plan { cluster: "demo".to_owned(), version: "0.1.0".to_owned(), stages, overridden: Vec::new() }
+    Plan { cluster: "demo".to_owned(), version: "0.1.0".to_owned(), stages, overridden: Vec::new(), notes: Vec::new() }
 }
 
 /// A first apply: alike hosts together, one that differs, an idle stage, and what happens to the cluster.

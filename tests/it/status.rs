@@ -8,8 +8,11 @@ use std::sync::Arc;
 
 use insta::assert_snapshot;
 use played::{Hosts, recording};
-use xnat_provision::cluster::ClusterView;
+use xnat_provision::cluster::shown::{Certificate, Shown};
 use xnat_provision::cluster::table::{Look, Paint, render};
+use xnat_provision::cluster::{Answer, ClusterView, assess};
+use xnat_provision::names::HostName;
+use xnat_provision::pki::Purpose;
 
 async fn shown(name: &str) -> String {
     let recording = Arc::new(recording(name));
@@ -443,4 +446,36 @@ async fn a_view_survives_json() {
         assert!(!text.contains("-secret"), "{text}");
         assert_eq!(serde_json::from_str::<ClusterView>(&text).expect("the same back"), view);
     }
+}
+
+#[tokio::test]
+async fn certificates_are_warned_of_a_month_before_they_end() {
+    let recording = Arc::new(recording("trixie-healthy"));
+    let (mut view, _) = Hosts::new(&recording).look(&recording).await;
+    let ending = |host: &str, purpose, days_left| Shown {
+        host: HostName::new(host),
+        purpose,
+        answer: Answer::Known(Certificate {
+            subject: format!("CN={purpose} of {host}"),
+            digest: "00".to_owned(),
+            ends: "2027-01-01T00:00:00Z".parse().expect("a time"),
+            days_left,
+        }),
+    };
+    view.certificates = vec![ending("db1", Purpose::Etcd, 30), ending("db2", Purpose::Etcd, 300)];
+    assert!(assess(&view, &played::inventory()).healthy);
+    view.certificates = vec![
+        ending("db1", Purpose::Etcd, 29),
+        ending("db1", Purpose::Postgres, 29),
+        ending("lb1", Purpose::Haproxy, 0),
+        ending("db2", Purpose::Patroni, -2),
+    ];
+    let health = assess(&view, &played::inventory());
+    let told: Vec<String> = health.problems.iter().map(|one| format!("{:?}: {}", one.severity, one.text)).collect();
+    assert_snapshot!(told.join("\n"), @r"
+    Critical: the certificate of patroni on db2 ended 2 days ago
+    Warning: the certificate of haproxy on lb1 will end within a day
+    Warning: the certificates of etcd on db1, postgres on db1 will end in 29 days
+    ");
+    assert!(health.problems.iter().all(|one| one.help.contains("xnat-provision apply inventory.toml")));
 }

@@ -146,6 +146,7 @@ async fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Surv
             members: Vec::new(),
             haproxy: Vec::new(),
             strangers: BTreeSet::new(),
+            certificates: Vec::new(),
         },
         plan,
         warnings: Vec::new(),

@@ -1,5 +1,6 @@
 //! The rules, from the foundations upwards: hosts, etcd, Patroni, PostgreSQL, HAProxy.
 
+mod certificates;
 mod etcd;
 mod haproxy;
 mod patroni;
@@ -13,7 +14,7 @@ use crate::names::HostName;
 
 type Rule = fn(&ClusterView, &Inventory) -> Vec<Problem>;
 
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 18] = [
     unreachable,
     unasked,
     etcd::quorum,
@@ -31,6 +32,7 @@ const RULES: [Rule; 17] = [
     patroni::pending_restart,
     patroni::database,
     haproxy::balancers,
+    certificates::expiry,
 ];
 
 pub fn all(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {

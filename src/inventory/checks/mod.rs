@@ -11,6 +11,7 @@ mod patroni;
 mod ports;
 mod postgresql;
 mod ssh;
+mod tls;
 mod topology;
 mod vault;
 
@@ -71,6 +72,9 @@ const RULES: &[Rule] = &[
     vault::recipients,
     vault::passphrase,
     vault::references,
+    tls::files,
+    tls::signing,
+    tls::names,
 ];
 
 pub(super) fn all(context: &Context<'_>) -> Vec<Problem> {
