@@ -78,13 +78,8 @@ pub enum HoldError {
     #[diagnostic(code(xnat::lock::taken), help("find it on {host}: `ssh {host} fuser -v /run/xnat-provision/lock`"))]
     TakenByUnknown { host: HostName },
     #[error("{host}: cannot take the lock")]
-    #[diagnostic(code(xnat::lock::transport))]
-    Transport {
-        host: HostName,
-        #[source]
-        #[diagnostic_source]
-        source: TransportError,
-    },
+    #[diagnostic(code(xnat::lock::transport), help("{}", help_of(source)))]
+    Transport { host: HostName, source: Box<TransportError> },
     #[error("{host}: cannot take the lock; the host said {said:?}")]
     #[diagnostic(
         code(xnat::lock::answer),
@@ -102,6 +97,10 @@ impl Fails for HoldError {
             _ => Exit::Failed,
         }
     }
+}
+
+fn help_of(error: &TransportError) -> String {
+    miette::Diagnostic::help(error).map(|help| help.to_string()).unwrap_or_default()
 }
 
 /// A host's lock, taken. Dropped, it is free again as soon as the host notices; [`Hold::end`] waits for that.
@@ -128,7 +127,7 @@ impl Hold {
         let script = Script::as_root("take the host's lock", shell::hold(&claim.run, &claim.text()));
         // What is confirmed is what was said before the host began to count.
         let said = Moment::now();
-        let failed = |source| HoldError::Transport { host: host.clone(), source };
+        let failed = |source| HoldError::Transport { host: host.clone(), source: Box::new(source) };
         let (from, to) = tokio::io::split(transport.pipe(script).await.map_err(failed)?);
         let mut from = BufReader::new(from).lines();
         let line = from.next_line().await.ok().flatten().unwrap_or_default();
