@@ -117,7 +117,7 @@ impl Request<'_> {
             return closing.tell(session, self.globals).await;
         }
         if !self.globals.json {
-            out::text(&render(&survey.plan, out::style(), Depth::Brief))?;
+            session.print(&render(&survey.plan, out::style(), Depth::Brief))?;
         }
         let changes = report::text::count(survey.plan.count(), "change");
         let question = format!("Go on with {changes} to {}?", session.inventory.cluster);
@@ -194,7 +194,7 @@ impl Closing<'_> {
             let files = endpoints::Files { secrets: &secrets, authorities: &authorities };
             let lines = endpoints::endpoints(&session.inventory, files).lines(files);
             text.push_str(&format!("\n\n{}\n", lines.join("\n")));
-            out::text(&text)?;
+            session.print(&text)?;
         }
         let exit = if health.healthy { Exit::Ok } else { Exit::Unhealthy };
         Ok(Done { exit, changed: self.changed })

@@ -40,9 +40,9 @@ async fn make(args: &Args, globals: &Globals, session: &mut Session) -> Result<D
     session.settle().await;
     let plan = &survey.plan;
     if globals.json {
-        out::json(plan)?;
+        session.print(&out::json_text(plan)?)?;
     } else {
-        out::text(&render(plan, out::style(), Depth::Full))?;
+        session.print(&render(plan, out::style(), Depth::Full))?;
     }
     if let Some(path) = &args.out {
         saved::write(path, plan)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::connect::{ConnectArgs, Terminal};
+use super::out::{self, OutputError, Reader};
 use super::{Failure, Globals};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
@@ -169,6 +170,11 @@ impl Session {
             claim: None,
             scrutiny: self.scrutiny,
         }
+    }
+
+    /// Print what was asked for, without the secrets a host may have put into it.
+    pub fn print(&self, text: &str) -> Result<Reader, OutputError> {
+        out::text(&self.reporter.redactor().clean(text))
     }
 
     fn unasked(&self, survey: &Survey) -> Vec<String> {

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,6 +16,7 @@ use crate::cluster::{ClusterView, Gather, Health, assess, gather};
 use crate::engine::{Dialer, Fleet};
 use crate::error::{Exit, Fails};
 use crate::inventory::Inventory;
+use crate::pki;
 use crate::report::{Redactor, Reporter};
 use crate::transport::ssh::SshConnector;
 use crate::vault::{Secrets, Vault};
@@ -47,19 +49,24 @@ impl Fails for NoSignals {
 pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let inventory = Inventory::load(&args.inventory, globals.assets.as_deref())?.inventory;
     let terminal = Terminal::new(&Redactor::default());
-    let secrets = Vault::of(&inventory, terminal.clone(), &terminal.redactor).open()?;
+    let mut secrets = Vault::of(&inventory, terminal.clone(), &terminal.redactor).open()?;
+    if inventory.tls.signing.is_elsewhere() {
+        pki::complete(&mut secrets.pki, &inventory, Timestamp::now())?;
+    }
+    let redactor = terminal.redactor.clone();
     let mut watcher = Watcher {
         connector: args.connect.connector(&terminal)?,
         inventory,
         secrets,
         fleet: Fleet::default(),
         reporter: Reporter::muted(),
+        redactor,
     };
     let form = if globals.json { Form::Json } else { Form::Text };
     let exit = match args.watch {
         None => {
             let (view, health) = watcher.look().await;
-            out::text(&document(&view, &health, form)?)?;
+            out::text(&watcher.redactor.clean(&document(&view, &health, form)?))?;
             exit(&view, &health)
         }
         Some(seconds) => watch(&mut watcher, Duration::from_secs(seconds), form).await?,
@@ -102,6 +109,8 @@ struct Watcher {
     secrets: Secrets,
     fleet: Fleet,
     reporter: Reporter,
+    /// For what hosts say of themselves.
+    redactor: Redactor,
 }
 
 impl Watcher {
@@ -133,7 +142,7 @@ async fn watch(watcher: &mut Watcher, every: Duration, form: Form) -> Result<Exi
         tokio::select! {
             (view, health) = watcher.look() => {
                 last = exit(&view, &health);
-                if screen.show(&document(&view, &health, form)?)? == Reader::Gone {
+                if screen.show(&watcher.redactor.clean(&document(&view, &health, form)?))? == Reader::Gone {
                     return Ok(last);
                 }
             }

@@ -218,7 +218,7 @@ pub struct Vault {
 pub enum Encryption {
     #[default]
     Age,
-    /// Plain text, readable by its owner only.
+    // Plain text, readable by its owner only. (A comment of its own would take the variant out of the list in the schema.)
     None,
 }
 

@@ -223,6 +223,9 @@ mod tests {
         identity = "/lab/id_ed25519"
         become = "none"
 
+        [vault]
+        identity = "/lab/vault-identity.txt"
+
         [[host]]
         name = "db1"
         address = "10.77.5.11"
@@ -305,6 +308,9 @@ mod tests {
 
         [patroni]
         preset = "fast"
+
+        [vault]
+        identity = "/lab/vault-identity.txt"
         "#);
     }
 

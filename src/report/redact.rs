@@ -62,8 +62,13 @@ impl Redactor {
             return Registration::TooShort;
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        // A key of several lines is printed line by line.
-        for part in std::iter::once(value).chain(value.lines().map(str::trim).filter(|l| l.len() >= SHORTEST)) {
+        // A key of several lines is printed line by line, and by other tools as one line or in lines of another length.
+        // What every key begins and ends with is no secret.
+        let lines = || value.lines().map(str::trim).filter(|line| !line.starts_with("-----"));
+        if value.contains("-----BEGIN ") {
+            known.add_wrapped(Zeroizing::new(lines().collect()));
+        }
+        for part in std::iter::once(value).chain(lines().filter(|line| line.len() >= SHORTEST)) {
             for form in written_forms(part) {
                 for encoded in base64_forms(&form) {
                     known.add_wrapped(encoded);
@@ -310,6 +315,14 @@ mod tests {
     fn the_lines_of_a_key_are_masked_one_by_one() {
         let redactor = knowing(&["-----BEGIN KEY-----\nabcdefghijkl\nmnopqrstuvwx\n"]);
         assert_eq!(redactor.clean("b: mnopqrstuvwx"), "b: ***");
+        assert_eq!(redactor.clean("-----BEGIN KEY-----"), "-----BEGIN KEY-----");
+    }
+
+    #[test]
+    fn a_key_in_lines_of_another_length_is_masked() {
+        let redactor = knowing(&["-----BEGIN KEY-----\nabcdefghijkl\nmnopqrstuvwx\n-----END KEY-----\n"]);
+        assert_eq!(redactor.clean("abcdefghijklmnop\n  qrstuvwx\n"), "***\n  ***\n");
+        assert_eq!(redactor.clean("key=abcdefghijklmnopqrstuvwx"), "key=***");
     }
 
     #[test]

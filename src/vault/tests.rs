@@ -179,7 +179,30 @@ fn passwords_are_strong_and_safe_everywhere() {
 
 #[test]
 fn the_file_says_what_it_is() {
-    assert_snapshot!(good("", ""));
+    assert_snapshot!(good("", ""), @r#"
+    # The passwords and certificates of the PostgreSQL cluster "x", made by xnat-provision.
+    # Who can read this is master of the database: keep it in your backup - without it nobody can change the cluster
+    # any more - and out of every other place. Change it with `xnat-provision vault set` or `vault edit`.
+    # A password has at least 12 characters.
+
+    # PostgreSQL's superuser postgres
+    superuser = "own-superuser-0123"
+
+    # the role replicator: streaming replication
+    replication = "own-replication-0123"
+
+    # the role rewind: a former primary finds its way back
+    rewind = "own-rewind-0123"
+
+    # Patroni's REST API, user patroni
+    rest_api = "own-rest_api-0123"
+
+    # the owner of the application's database: this one goes into XNAT's configuration
+    application = "own-application-0123"
+
+    # HAProxy's statistics page, user stats
+    statistics = "own-statistics-0123"
+    "#);
 }
 
 #[test]
@@ -215,7 +238,12 @@ fn plain_text_others_can_read_is_refused() {
         assert!(matches!(site.refused(), VaultError::Mode { .. }), "{mode:o}");
     }
     let site = Site::planted(&good("", ""), 0o644);
-    assert_snapshot!(site.shown(site.refused()));
+    assert_snapshot!(site.shown(site.refused()), @r#"
+    xnat::vault::mode
+
+      x DIR/xnat.secrets.toml may be read by others than its owner (mode 0644)
+      help: close it: chmod 600 'DIR/xnat.secrets.toml' - and if others use this machine, take what is in it for known to them
+    "#);
 }
 
 #[test]
@@ -263,7 +291,41 @@ fn every_mistake_is_told_and_no_password_shown() {
     let site = Site::planted(&text, 0o600);
     let shown = site.shown(site.refused());
     assert!(!shown.contains("hunter2") && !shown.contains("own-") && !shown.contains("1234567"));
-    assert_snapshot!(shown);
+    assert_snapshot!(shown, @r#"
+    xnat::vault::content
+
+      x the secrets in DIR/xnat.secrets.toml cannot be used: it has no application
+        ,-[DIR/xnat.secrets.toml:7:13]
+      6 | * ************ ********* ********
+      7 | superuser = *********
+        :             ^^^^|^^^^
+        :                 `-- this has 7 characters; 12 is the least
+      8 |
+      9 | * *** **** *********** ********* ***********
+     10 | replication = **********************
+     11 |
+     12 | * *** **** ******* * ****** ******* ***** *** *** ****
+     13 | rewind = **************
+        :          ^^^^^^^|^^^^^^
+        :                 `-- this must be a text in quotes
+     14 |
+     15 | * ********* **** **** **** *******
+     16 | rest_api = **********************
+        :            ^^^^^^^^^^^|^^^^^^^^^^
+        :                       `-- this has a control character in it, such as a line break
+     17 |
+     18 | * *** ***** ** *** ************* ********* **** *** **** **** ****** *************
+     19 | ********** = **********************
+        : ^^^^^|^^^^
+        :      `-- this name is not known
+     20 |
+     21 | * ********* ********** ***** **** *****
+     22 | statistics = ****** ** ********* ** *******
+        :              ^^^^^^^^^^^^^^^|^^^^^^^^^^^^^^
+        :                             `-- this is the text that stands for a password, not a password
+        `----
+      help: each of superuser, replication, rewind, rest_api, application, statistics has a line `name = "password"`, with at least 12 characters and no control characters; a new one is made by: openssl rand -hex 16
+    "#);
 }
 
 #[test]
@@ -283,7 +345,17 @@ fn broken_toml_is_not_quoted() {
         assert!(!site.shown(error).contains("hunter2"));
     }
     let site = Site::planted("superuser = hunter2secret\n", 0o600);
-    assert_snapshot!(site.shown(site.refused()));
+    assert_snapshot!(site.shown(site.refused()), @r#"
+    xnat::vault::content
+
+      x the secrets in DIR/xnat.secrets.toml cannot be used
+       ,-[DIR/xnat.secrets.toml:1:13]
+     1 | superuser = *************
+       :             ^^^^^^|^^^^^^
+       :                   `-- this is not TOML: is a quote missing?
+       `----
+      help: each of superuser, replication, rewind, rest_api, application, statistics has a line `name = "password"`, with at least 12 characters and no control characters; a new one is made by: openssl rand -hex 16
+    "#);
 }
 
 #[test]

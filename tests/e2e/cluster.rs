@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::poison::Sampler;
-use crate::site::{POISON, Site};
+use crate::poison::{Poison, Sampler, Seen};
+use crate::site::Site;
 
 #[test]
 fn three_members_and_a_haproxy_on_debian_13_as_root() {
@@ -14,8 +14,8 @@ fn three_members_and_a_haproxy_on_debian_13_as_root() {
     plan_changes_nothing(&site);
     let sampler = Sampler::start();
     let applied = site.run(&["apply", "--yes"]).expect(0);
-    let argv = sampler.stop();
-    no_secret_is_seen(&site, &argv, &[applied.stdout.as_str(), &applied.stderr]);
+    let seen = sampler.stop();
+    no_secret_is_seen(&site, &seen, &[applied.stdout, applied.stderr]);
     works_as_a_client_sees_it(&site);
     is_left_alone_by_a_second_apply(&site);
     changing_one_value_changes_only_that(&site);
@@ -257,25 +257,71 @@ fn a_dead_host_can_be_left_out(site: &Site) {
     site.run(&["plan", "--limit", "lb1"]).expect(0);
 }
 
-/// Nowhere: not in argv, not in what was printed, not in the journals here or there, not in logs.
-fn no_secret_is_seen(site: &Site, argv: &str, printed: &[&str]) {
+/// Nowhere: not in command lines or environments, not in what was printed, not in the journals here or there, not in logs,
+/// temporary files or shell histories; only in the files that services read.
+fn no_secret_is_seen(site: &Site, seen: &Seen, printed: &[String]) {
+    assert!(seen.command_lines.iter().any(|line| line.contains("/usr/bin/patroni")), "the hosts' processes were seen");
+    let poison = Poison::of(site);
     let planned = site.run(&["plan", "--json"]).expect(0);
-    let journals = crate::poison::all_text(&site.state());
-    let mut places: Vec<(String, String)> = vec![
-        ("argv".to_owned(), argv.to_owned()),
-        ("the plan".to_owned(), planned.stdout),
-        ("the journals".to_owned(), journals),
-    ];
-    places.extend(printed.iter().map(|text| ("the output".to_owned(), (*text).to_owned())));
+    let status = site.run(&["status", "--json"]).expect(0);
+    let mut places = seen.places();
+    places.push(("the journals".to_owned(), crate::poison::all_text(&site.state())));
+    let printed = printed.iter().chain([&planned.stdout, &planned.stderr, &status.stdout]);
+    places.extend(printed.map(|text| ("the output".to_owned(), text.clone())));
+    places.extend(what_a_leaking_host_makes_of_errors(site));
+    let nothing = std::collections::BTreeSet::new();
+    assert_eq!(poison.found(&places), nothing);
     for host in ["db1", "db2", "db3", "lb1"] {
-        let logs = site.lab.ssh(host, "journalctl --no-pager -q; find /var/log /tmp /var/tmp -type f -exec cat {} +");
-        places.push((format!("the logs of {host}"), logs.stdout));
+        let files = poison.files(site, host);
+        let stray: Vec<&String> = files.iter().filter(|file| !SECRET_FILES.iter().any(|part| file.contains(part))).collect();
+        assert!(stray.is_empty(), "{host} has secrets in {stray:?}");
+        assert!(!files.is_empty(), "{host} was looked at");
+        let listed: Vec<&str> = files.iter().map(String::as_str).collect();
+        let open = site.lab.ssh(host, &format!("find {} -perm /o=rwx", listed.join(" "))).expect(0).stdout;
+        assert_eq!(open, "", "others can read secrets on {host}");
     }
-    for (place, text) in &places {
-        assert!(!text.is_empty(), "{place} was looked at and is empty");
-        for (name, value) in POISON {
-            assert!(!text.contains(value), "the password {name} is in {place}");
-        }
+    planted_leaks_are_seen(site, &poison);
+}
+
+/// Where secrets rest on a host.
+const SECRET_FILES: [&str; 4] = ["/etc/patroni/", "/etc/etcd/tls/", "/etc/haproxy/", "/var/lib/postgresql/"];
+
+/// A command of the site's own role prints the file with the passwords and fails, so what it printed is shown.
+fn what_a_leaking_host_makes_of_errors(site: &Site) -> Vec<(String, String)> {
+    let before = site.read();
+    let roles = site.file("leaking/roles");
+    std::fs::create_dir_all(&roles).expect("made");
+    let leak = "cat /etc/patroni/*/40-secrets.yml /etc/patroni/tls/*key.pem >&2; base64 /etc/patroni/*/40-secrets.yml; exit 1";
+    let role = format!("title = \"Leak\"\n[[resource]]\ncommand = {{ run = \"{leak}\", unless = \"false\", why = \"it leaks\" }}\n");
+    std::fs::write(roles.join("leak.toml"), role).expect("written");
+    site.write(&format!("assets = \"leaking\"\n{}", before.replacen("\"postgres\"]", "\"postgres\", \"leak\"]", 1)));
+    let failed = site.run(&["apply", "--yes"]).expect(1);
+    assert!(failed.stderr.contains("***"), "what the command printed is shown, masked:\n{}", failed.stderr);
+    let json = site.run(&["apply", "--yes", "--json"]).expect(1);
+    site.write(&before);
+    let outputs = [failed.stdout + " ", failed.stderr, json.stdout, json.stderr + " "];
+    let mut places: Vec<_> = outputs.map(|text| ("an error".to_owned(), text)).into();
+    places.push(("the journal of a failure".to_owned(), crate::poison::all_text(&site.state())));
+    places
+}
+
+/// Whatever a secret leaks into, it is found there.
+fn planted_leaks_are_seen(site: &Site, poison: &Poison) {
+    let before = poison.files(site, "lb1");
+    let secret = &site.poisons()[4].1;
+    let plant = format!(
+        "logger planted {secret}; echo {secret} | base64 >/tmp/planted; echo 'psql {secret}' >>/root/.bash_history; \
+         echo {secret} >/var/log/planted.log; echo {secret} >/run/planted; sync"
+    );
+    site.lab.ssh("lb1", &plant).expect(0);
+    let found = poison.files(site, "lb1");
+    for place in ["/tmp/planted", "/root/.bash_history", "/var/log/planted.log", "/run/planted", "the journal"] {
+        assert!(found.contains(place), "{place}: {found:?}");
     }
-    assert!(argv.contains("/usr/bin/patroni"), "the sampler saw the hosts' processes:\n{argv}");
+    assert!(!before.contains("the journal"));
+    let sampler = Sampler::start();
+    site.lab.ssh("lb1", &format!("PLANTED={secret} sh -c 'sleep 1; : {secret}'")).expect(0);
+    let seen = poison.found(&sampler.stop().places());
+    assert_eq!(seen.len(), 2, "a command line and an environment: {seen:?}");
+    site.lab.ssh("lb1", "rm /tmp/planted /root/.bash_history /var/log/planted.log /run/planted").expect(0);
 }

@@ -10,6 +10,7 @@ mod harness;
 mod lab;
 mod lock;
 mod poison;
+mod privilege;
 mod site;
 mod tls;
 mod writer;

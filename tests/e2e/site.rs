@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::harness::{BINARY, Lab, Ran};
 
-/// The passwords a test chooses itself, so that it can look for them everywhere.
-pub const POISON: [(&str, &str); 6] = [
+/// What the passwords begin with that a test chooses itself, so that it can look for them everywhere.
+const POISON: [(&str, &str); 6] = [
     ("superuser", "PoisonSuperuser0aQ7vX2mK9"),
     ("replication", "PoisonReplication1bW8cY3nL"),
     ("rewind", "PoisonRewind2cE9dZ4oM0pR5"),
@@ -68,10 +68,15 @@ impl Site {
         self.write(&format!("{}\n{text}\n", self.read()));
     }
 
+    /// The passwords this test chooses, others than those of a test that runs at the same time.
+    pub fn poisons(&self) -> Vec<(&'static str, String)> {
+        POISON.iter().map(|(name, value)| (*name, format!("{value}x{}", std::process::id()))).collect()
+    }
+
     /// Choose the passwords instead of having them made.
     pub fn poison(&self) {
-        for (name, value) in POISON {
-            self.set_secret(name, value);
+        for (name, value) in self.poisons() {
+            self.set_secret(name, &value);
         }
     }
 

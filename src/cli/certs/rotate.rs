@@ -79,8 +79,8 @@ fn key(path: &Path) -> Result<Secret, UnreadableKey> {
 /// How far the vault says it is; what came of that on the hosts, a step finds out by itself.
 fn phase(args: &Args, globals: &Globals) -> Result<Phase, Failure> {
     let inventory = Inventory::load(&args.target.inventory, globals.assets.as_deref())?.inventory;
-    let terminal = Terminal::new(&Redactor::default());
-    Ok(Vault::of(&inventory, terminal.clone(), &terminal.redactor).open()?.pki.phase())
+    let redactor = Redactor::default();
+    Ok(Vault::of(&inventory, Terminal::new(&redactor), &redactor).open()?.pki.phase())
 }
 
 /// What was begun is carried out on every host before the next step is taken.

@@ -1,7 +1,5 @@
 //! `certs status`: what the vault has, beside what the services show.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -18,6 +16,7 @@ use crate::inventory::Inventory;
 use crate::pki::{self, Pki, PkiError, RotationError, read};
 use crate::report::{Redactor, Reporter};
 use crate::role;
+use crate::transport::ssh::SshConnector;
 use crate::vault::Vault;
 
 /// One certificate.
@@ -68,7 +67,7 @@ pub(super) async fn run(args: StatusArgs, globals: &Globals) -> Result<Exit, Fai
     if pki.is_empty() {
         return Err(PkiError::from(RotationError::NothingYet).into());
     }
-    let shown = look(&args, &inventory, &terminal).await?;
+    let shown = look(args.connect.connector(&terminal)?, &inventory).await;
     let rows = rows(&pki, shown)?;
     if globals.json {
         out::json(&rows)?;
@@ -78,8 +77,8 @@ pub(super) async fn run(args: StatusArgs, globals: &Globals) -> Result<Exit, Fai
     Ok(exit(&rows))
 }
 
-async fn look(args: &StatusArgs, inventory: &Inventory, terminal: &Arc<Terminal>) -> Result<Vec<Shown>, Failure> {
-    let (connector, reporter) = (args.connect.connector(terminal)?, Reporter::muted());
+async fn look(connector: SshConnector, inventory: &Inventory) -> Vec<Shown> {
+    let reporter = Reporter::muted();
     let mut fleet = Fleet::default();
     let dialer = Dialer { connector: &connector, parallel: inventory.hosts.len(), reporter: &reporter };
     fleet.connect(inventory, dialer).await;
@@ -87,7 +86,7 @@ async fn look(args: &StatusArgs, inventory: &Inventory, terminal: &Arc<Terminal>
     let gather = Gather { inventory, connections: &fleet.connections, unreachable: &unreachable, secrets: None };
     let shown = shown::all(&gather).await;
     fleet.close(&reporter).await;
-    Ok(shown)
+    shown
 }
 
 fn rows(pki: &Pki, shown: Vec<Shown>) -> Result<Vec<Row>, PkiError> {

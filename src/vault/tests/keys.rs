@@ -70,7 +70,8 @@ fn each_damage_has_its_own_error_and_changes_nothing() {
         (b"", "empty"),
         (b"superuser = \"x\"\n", "foreign"),
         (b"\x7fELF\x02\x01", "foreign"),
-        (b"age-encryption.org/v9\n", "damaged"),
+        (b"age-encryption.org/v9\n", "newer"),
+        (b"age-encryption.org/v1\n-> ", "damaged"),
     ] {
         fs::write(site.sealed(), bytes).expect("written");
         is(&site, site.refused(), code);
