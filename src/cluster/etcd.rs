@@ -1,8 +1,6 @@
 //! etcd's JSON gateway (3.4 and 3.5): what a member says of itself, and whether the members form a quorum.
 //! Reads only.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hyper::Method;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
@@ -45,6 +43,9 @@ pub struct Listed {
     pub name: String,
     pub peer_urls: Vec<String>,
     pub learner: bool,
+    /// It has been up once, and told the others where clients find it.
+    #[serde(default)]
+    pub started: bool,
 }
 
 impl Member {
@@ -91,14 +92,6 @@ pub async fn ask(http: &Http<'_>) -> Result<Member, CallError> {
     })
 }
 
-/// Has Patroni ever initialised this cluster? A linearizable read: an answer of "no" can be relied on.
-pub async fn initialized(http: &Http<'_>, cluster: &str) -> Result<bool, CallError> {
-    let key = STANDARD.encode(format!("/service/{cluster}/initialize"));
-    let reply = http.call(Method::POST, "/v3/kv/range", Some(&json!({ "key": key }))).await?;
-    // The key exists but is empty while the first member is being bootstrapped.
-    Ok(http.json::<wire::Range>(&reply)?.kvs.iter().any(|kv| !kv.value.is_empty()))
-}
-
 /// Where the quorum stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Quorum {
@@ -140,7 +133,13 @@ pub fn standing(members: &[Seen<Member>]) -> Result<Quorum, String> {
 
 impl From<wire::Listed> for Listed {
     fn from(listed: wire::Listed) -> Self {
-        Self { id: format!("{:x}", listed.id), name: listed.name, peer_urls: listed.peer_urls, learner: listed.learner }
+        Self {
+            id: format!("{:x}", listed.id),
+            name: listed.name,
+            peer_urls: listed.peer_urls,
+            learner: listed.learner,
+            started: !listed.client_urls.is_empty(),
+        }
     }
 }
 
@@ -195,20 +194,10 @@ mod wire {
         pub name: String,
         #[serde(default, rename = "peerURLs")]
         pub peer_urls: Vec<String>,
+        #[serde(default, rename = "clientURLs")]
+        pub client_urls: Vec<String>,
         #[serde(default, rename = "isLearner")]
         pub learner: bool,
-    }
-
-    #[derive(Deserialize)]
-    pub struct Range {
-        #[serde(default)]
-        pub kvs: Vec<KeyValue>,
-    }
-
-    #[derive(Deserialize)]
-    pub struct KeyValue {
-        #[serde(default)]
-        pub value: String,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod endpoints;
 pub mod etcd;
 pub mod haproxy;
 pub mod http;
+pub mod initialize;
 pub mod patroni;
 pub mod postgres;
 pub mod safety;

@@ -2,6 +2,7 @@
 
 use super::view::ClusterView;
 use crate::inventory::{Component, Inventory};
+use crate::names::HostName;
 
 /// The smallest number of voters that can decide anything.
 pub const fn majority(voters: usize) -> usize {
@@ -25,6 +26,41 @@ pub fn new_etcd_members(view: &ClusterView, inventory: &Inventory) -> (Vec<Strin
     let (members, new): (Vec<_>, Vec<_>) = hosts.partition(|host| known.is_empty() || is_member(&host.address));
     let names = |hosts: Vec<&crate::inventory::Host>| hosts.iter().map(|host| host.name.to_string()).collect();
     (names(new), names(members))
+}
+
+/// A member of the running etcd whose data is gone: started anew it would be refused, "already bootstrapped".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostMember {
+    pub host: HostName,
+    /// A host whose member follows a leader, to give the commands on.
+    pub through: HostName,
+    pub id: String,
+    pub peer_url: String,
+}
+
+/// Which of the hosts without etcd data were members that have been up.
+pub fn lost_etcd_members(view: &ClusterView, inventory: &Inventory, empty: &[HostName]) -> Vec<LostMember> {
+    let led = |seen: &&super::Seen<super::etcd::Member>| seen.answer.known().is_some_and(|m| m.leader.is_some());
+    let Some(through) = view.etcd.iter().find(led) else { return Vec::new() };
+    let membership = through.answer.known().map(|member| member.membership.as_slice()).unwrap_or_default();
+    let lost = |name: &HostName| {
+        let host = inventory.host(name)?;
+        let authority = format!("://{}", super::http::authority(&host.address, inventory.etcd.peer_port));
+        let mut urls = membership.iter().flat_map(|listed| listed.peer_urls.iter().map(move |url| (listed, url)));
+        let (listed, url) = urls.find(|(listed, url)| listed.started && url.ends_with(&authority))?;
+        let (host, through) = (name.clone(), through.host.clone());
+        Some(LostMember { host, through, id: listed.id.clone(), peer_url: url.clone() })
+    };
+    empty.iter().filter_map(lost).collect()
+}
+
+/// Hosts whose etcd belongs to another cluster than the one that has a leader, with the two ids.
+pub fn etcd_strangers(view: &ClusterView) -> Vec<(HostName, String, String)> {
+    let known = || view.etcd.iter().filter_map(|seen| Some((&seen.host, seen.answer.known()?)));
+    let followers = |id: &str| known().filter(|(_, m)| m.leader.is_some() && m.cluster_id == id).count();
+    let Some((_, ours)) = known().max_by_key(|(_, member)| followers(&member.cluster_id)) else { return Vec::new() };
+    let strangers = known().filter(|(_, member)| member.cluster_id != ours.cluster_id);
+    strangers.map(|(host, member)| (host.clone(), member.cluster_id.clone(), ours.cluster_id.clone())).collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::answer::{Answer, Seen};
 use super::http::{CallError, Scheme};
+use super::initialize::{self, Initialize};
 use super::postgres::server;
 use super::shown::{self, Shown};
 use super::tls::Tls;
@@ -59,7 +60,7 @@ pub struct ClusterView {
     pub unreachable: BTreeMap<HostName, String>,
     pub etcd: Vec<Seen<etcd::Member>>,
     /// Has there ever been a leader?
-    pub initialized: Answer<bool>,
+    pub initialized: Answer<Initialize>,
     /// In maintenance mode.
     pub paused: Answer<bool>,
     /// The configuration all members share.
@@ -169,7 +170,7 @@ pub async fn gather(gather: &Gather<'_>) -> ClusterView {
 /// The answers of one etcd member.
 struct AskedEtcd {
     seen: Seen<etcd::Member>,
-    initialized: Answer<bool>,
+    initialized: Answer<Initialize>,
     stranger: bool,
 }
 
@@ -187,7 +188,7 @@ async fn ask_etcd(gather: &Gather<'_>, host: &Host) -> AskedEtcd {
     let (answer, initialized, stranger) = match etcd::client(gather, host) {
         Ok(http) => {
             let (member, initialized) =
-                futures::join!(etcd::ask(&http), etcd::initialized(&http, &gather.inventory.cluster));
+                futures::join!(etcd::ask(&http), initialize::read(&http, &gather.inventory.cluster));
             let stranger = member.as_ref().is_err_and(CallError::is_stranger);
             (member.into(), initialized.into(), stranger)
         }

@@ -58,6 +58,13 @@ pub struct Facts {
     pub listening: Vec<Listener>,
     /// Directories of PostgreSQL data that exist, with PG_VERSION: path → version.
     pub postgres_data: BTreeMap<String, String>,
+    /// Path → system identifier, of those with a control file.
+    #[serde(default)]
+    pub postgres_system: BTreeMap<String, String>,
+    /// Those of them in which no server ever ran and that are no whole copy either: what a cut-off initdb or base backup
+    /// left.
+    #[serde(default)]
+    pub postgres_unfinished: Vec<String>,
     /// etcd data directories that hold a member.
     pub etcd_data: Vec<String>,
     /// A Patroni configuration that is there already, ours or somebody else's: path → scope.

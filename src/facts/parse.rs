@@ -107,6 +107,8 @@ fn facts(answers: &Answers<'_>) -> Result<Facts, FactsError> {
         free_kib: space(answers)?,
         listening: listening(answers)?,
         postgres_data: answers.pairs("postgres_data").map(owned).collect(),
+        postgres_system: answers.pairs("postgres_system").map(owned).collect(),
+        postgres_unfinished: answers.all("postgres_unfinished").iter().map(|path| (*path).to_owned()).collect(),
         etcd_data: answers.all("etcd_data").iter().map(|path| (*path).to_owned()).collect(),
         patroni: answers.pairs("patroni").map(|(path, scope)| (path.to_owned(), unquote(scope).to_owned())).collect(),
         addresses: answers.all("address").iter().map(|address| (*address).to_owned()).collect(),

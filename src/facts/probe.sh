@@ -92,7 +92,17 @@ fi
 for file in /var/lib/postgresql/*/*/PG_VERSION; do
     [ -e "$file" ] || continue
     first "$file"
-    echo "postgres_data=${file%/PG_VERSION} $line"
+    dir=${file%/PG_VERSION}
+    # what apply has set aside
+    case $dir in *.unfinished-*) continue ;; esac
+    echo "postgres_data=$dir $line"
+    # The first number of the control file is the system identifier.
+    if [ -e "$dir/global/pg_control" ]; then
+        od -An -tu8 -N8 "$dir/global/pg_control" | { read -r number && echo "postgres_system=$dir $number"; }
+    fi
+    # What a cut-off initdb or base backup left: see roles/patroni.toml.
+    [ -e "$dir/global/pg_control" ] && { [ -e "$dir/postmaster.opts" ] || [ -e "$dir/backup_label" ]; } ||
+        echo "postgres_unfinished=$dir"
 done
 for dir in /var/lib/etcd/member /var/lib/etcd/*/member; do
     [ -d "$dir" ] && echo "etcd_data=${dir%/member}"

@@ -25,7 +25,7 @@ impl Package {
                 (format!("{installed} → {wanted}"), Effect::RollingRestart, self.install())
             }
             (Some(_), _) if state.guard_left => {
-                let summary = "remove the guard an interrupted installation left".to_owned();
+                let summary = "finish the interrupted installation, and remove its guard".to_owned();
                 (summary, Effect::Quiet, Action::RemoveInstallGuard)
             }
             (Some(_), _) => return None,

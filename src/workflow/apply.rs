@@ -59,8 +59,10 @@ impl StageRun<'_> {
                 self.wait_for_etcd_quorum().await
             }
             Stage::Postgres => {
+                self.remove_stale_claim().await?;
                 self.converge_first_postgres_member().await?;
                 self.converge_other_postgres_members().await?;
+                self.create_member_roles().await?;
                 self.wait_for_replicas().await?;
                 self.change_shared_configuration().await
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::stage::Stage;
 use crate::cluster::ClusterView;
+use crate::cluster::initialize::{self, Initialize};
 use crate::cluster::postgres::{self, Inside};
 use crate::facts::Facts;
 use crate::inventory::{Component, Host, Inventory, Scalar};
@@ -24,14 +25,15 @@ impl Started {
         let etcd = facts.values().any(|facts| facts.etcd_data.contains(&inventory.etcd.data_dir));
         let postgres = facts.values().any(|facts| has_data(inventory, facts));
         let answers = view.etcd.iter().any(|seen| seen.answer.known().is_some());
-        let initialized = view.initialized.known().is_some_and(|initialized| *initialized);
+        let initialized = view.initialized.known().is_some_and(Initialize::is_done);
         Self { etcd: etcd || answers, postgres: postgres || initialized || view.leader().is_some() }
     }
 }
 
-fn has_data(inventory: &Inventory, facts: &Facts) -> bool {
-    let major = inventory.postgresql_major(&facts.codename);
-    major.is_some_and(|major| facts.postgres_data.contains_key(&inventory.postgresql_data_dir(major)))
+/// Data of the cluster, as far as the directory tells.
+pub fn has_data(inventory: &Inventory, facts: &Facts) -> bool {
+    let directory = inventory.postgresql_major(&facts.codename).map(|major| inventory.postgresql_data_dir(major));
+    directory.is_some_and(|it| facts.postgres_data.contains_key(&it) && !facts.postgres_unfinished.contains(&it))
 }
 
 /// Where a new cluster begins: the first PostgreSQL host of the inventory that may become leader.
@@ -39,6 +41,9 @@ pub fn bootstrap_host(inventory: &Inventory) -> Option<&Host> {
     let may_lead = |host: &&Host| host.tags.get("nofailover") != Some(&Scalar::Bool(true));
     inventory.with(Component::Postgres).find(may_lead)
 }
+
+const STALE_CLAIM: &str =
+    "remove the stale initialize key: a member began to create the cluster and was cut off, and no host has data";
 
 /// What the changes to the cluster follow from.
 #[derive(Clone, Copy)]
@@ -68,7 +73,9 @@ impl Known<'_> {
         let facts = self.facts.get(&first.name);
         let version = facts.and_then(|facts| self.inventory.postgresql_major(&facts.codename));
         let version = version.map(|major| format!(" {major}")).unwrap_or_default();
-        let mut changes = vec![quiet(format!("initialise PostgreSQL{version} on {}, with data checksums", first.name))];
+        let claim = initialize::stale(self.view).map(|_| quiet(STALE_CLAIM.to_owned()));
+        let mut changes: Vec<ClusterChange> = claim.into_iter().collect();
+        changes.push(quiet(format!("initialise PostgreSQL{version} on {}, with data checksums", first.name)));
         let others = names(self.inventory.with(Component::Postgres).filter(|host| host.name != first.name));
         if !others.is_empty() {
             changes.push(quiet(format!("copy it to {others} as replicas")));

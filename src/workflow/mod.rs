@@ -3,6 +3,7 @@
 
 pub mod apply;
 mod cluster_plan;
+pub mod half_made;
 pub mod lock;
 pub mod preflight;
 pub mod stage;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster_plan::{self, Known, Started};
+use super::half_made::{self, HalfMade};
 use super::stage::{Stage, by_stage};
 use crate::assets::Assets;
 use crate::cluster::postgres::{self, Inside, SqlError, objects};
@@ -95,6 +96,9 @@ pub enum SurveyError {
     #[error("{} would be new in the etcd cluster of {}, and adding members to a running etcd is not built yet; nothing was changed", new.join(", "), members.join(", "))]
     #[diagnostic(code(xnat::survey::etcd_members), help("take the role \"etcd\" away from {} in the inventory", new.join(", ")))]
     NewEtcdMembers { new: Vec<String>, members: Vec<String> },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    HalfMade(#[from] HalfMade),
     #[error("{step} needs all of {}, and --limit leaves out {}", all.join(", "), missing.join(", "))]
     #[diagnostic(
         code(xnat::scope::cut),
@@ -139,7 +143,7 @@ impl Fails for SurveyError {
             }
             Self::Interrupted => Exit::Interrupted,
             Self::Role(error) => error.exit(),
-            Self::NewEtcdMembers { .. } => Exit::Failed,
+            Self::NewEtcdMembers { .. } | Self::HalfMade(_) => Exit::Failed,
             Self::UnknownHost { .. } | Self::Cut { .. } => Exit::Usage,
         }
     }
@@ -240,6 +244,7 @@ impl Surveyor<'_> {
         let observed = usable(observed)?;
         let unreachable = fleet.reasons();
         let started = Started::of(self.inventory, &facts, &view);
+        half_made::check(self.inventory, &facts, &view)?;
         self.check_cut(started)?;
         self.check_etcd_members(&view)?;
         let stranger = inside.values().flatten().any(|inside| inside.stranger);

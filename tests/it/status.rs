@@ -2,6 +2,7 @@
 //! what comes out is the text people see. Recorded on Debian 12 and 13, healthy and broken in many ways.
 
 mod cases;
+mod half_made;
 mod played;
 
 use std::sync::Arc;

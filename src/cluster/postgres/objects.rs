@@ -187,6 +187,15 @@ pub fn diff(desired: &Objects, state: &State) -> Difference {
     difference
 }
 
+/// What the members themselves need, to copy and follow each other.
+pub fn diff_members(desired: &Objects, state: &State) -> Vec<DatabaseChange> {
+    let mut changes = Vec::new();
+    for role in desired.roles.iter().filter(|role| role.name == REPLICATOR || role.name == REWIND) {
+        diff_role(role, state.roles.get(&role.name), &mut changes);
+    }
+    changes
+}
+
 fn diff_role(role: &Role, state: Option<&RoleState>, changes: &mut Vec<DatabaseChange>) {
     let granted = match state {
         None => {

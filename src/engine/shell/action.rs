@@ -94,7 +94,10 @@ fn single(action: &Action) -> String {
             format!("chown -- {}:{} {path}\nchmod {} -- {path}", quote::sh(owner), quote::sh(group), octal(*mode))
         }
         Action::InstallPackage(_) => install(std::slice::from_ref(action)),
-        Action::RemoveInstallGuard => restore_guard(),
+        // what was under way may be half done, of packages nobody asked for by name
+        Action::RemoveInstallGuard => {
+            format!("log={APT_LOG}\n{APT}\napt dpkg --configure -a --force-confold\n{}", restore_guard())
+        }
         Action::AddGroup { name } => format!("groupadd --system -- {}", quote::sh(name)),
         Action::AddUser { name, group, home, shell } => format!(
             "useradd --system --no-create-home --gid {} --home-dir {} --shell {} -- {}",

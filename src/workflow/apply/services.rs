@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{ApplyError, StageRun};
 use crate::cluster::postgres::{self, objects};
-use crate::cluster::{self, Gather, Severity, etcd, patroni, verify};
+use crate::cluster::{self, Gather, Severity, etcd, initialize, patroni, verify};
 use crate::engine::wait::Wait;
 use crate::inventory::{Component, Host};
 use crate::names::HostName;
@@ -24,6 +24,42 @@ impl StageRun<'_> {
             patroni::led(gather, first).await.map(drop)
         })
         .await
+    }
+
+    /// The claim of a member that lost its power while it created the cluster keeps all members waiting for ever. Only
+    /// one that the plan told of is removed, and only while nothing has moved since.
+    pub(super) async fn remove_stale_claim(&self) -> Result<(), ApplyError> {
+        let survey = self.apply.survey;
+        let Some(revision) = initialize::stale(&survey.view).filter(|_| !survey.started.postgres) else {
+            return Ok(());
+        };
+        let gather = self.gather();
+        let answers = survey.view.etcd.iter().find(|seen| seen.answer.known().is_some_and(|member| member.healthy));
+        let host = answers.and_then(|seen| self.apply.inventory.host(&seen.host));
+        let Some(http) = host.and_then(|host| etcd::client(&gather, host).ok()) else { return Ok(()) };
+        let cluster = &self.apply.inventory.cluster;
+        if initialize::still_stale(&gather, revision).await
+            && initialize::remove(&http, self.apply.approved, cluster, revision).await?
+        {
+            self.tell("initialize key", "remove").await;
+        }
+        Ok(())
+    }
+
+    /// Patroni makes them when it creates the cluster, unless it lost its power just before: then no replica can log in
+    /// to copy it.
+    pub(super) async fn create_member_roles(&self) -> Result<(), ApplyError> {
+        self.wait("a leader", Duration::from_secs(180), async |gather| patroni::leader(gather).await.map(drop)).await?;
+        let gather = self.gather();
+        let leader = self.leader(&gather).await?;
+        let administrator =
+            postgres::administrator(&gather, leader).map_err(|reason| ApplyError::NoLeader { reason })?;
+        let desired = objects::desired(self.apply.inventory, self.apply.secrets);
+        for change in objects::diff_members(&desired, &administrator.observe(&desired).await?) {
+            administrator.perform(self.apply.approved, &change).await?;
+            self.tell("database", &change.to_string()).await;
+        }
+        Ok(())
     }
 
     /// A copy of a large database takes its time and goes on by itself; the reason shown says how it is doing.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use insta::assert_snapshot;
+use xnat_provision::cluster::initialize::Initialize;
 use xnat_provision::cluster::{Answer, ClusterView, Severity, assess, endpoints, etcd, patroni, safety};
 use xnat_provision::inventory::{Component, Inventory, Synchronous};
 use xnat_provision::names::HostName;
@@ -56,7 +57,7 @@ const CASES: [(&str, Change); 13] = [
     ("another timeline", |view, _| listed(view, 2).timeline = Some(7)),
     ("never initialised", |view, _| {
         leaderless(view);
-        view.initialized = Answer::Known(false);
+        view.initialized = Answer::Known(Initialize::Absent);
     }),
     ("no leader any more", |view, _| leaderless(view)),
     ("HAProxy believes something else", |view, _| {

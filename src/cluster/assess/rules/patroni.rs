@@ -24,13 +24,18 @@ pub fn leader(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
             format!("{} has the leader lock and its PostgreSQL is {state}", leader.host),
             log(&leader.host, "patroni"),
         )],
-        None if view.initialized.known() == Some(&false) => {
+        None if never_initialised(view) => {
             vec![critical("there is no leader: the cluster has not been initialised yet", apply(inventory))]
         }
         None => {
             vec![critical("there is no leader: nobody can write", format!("see why nobody takes over: {}", list()))]
         }
     }
+}
+
+/// It is known that no member ever finished to create the cluster.
+fn never_initialised(view: &ClusterView) -> bool {
+    view.initialized.known().is_some_and(|key| !key.is_done())
 }
 
 /// The dangerous one: what each member says of itself, not what etcd says.
@@ -51,7 +56,7 @@ pub fn several_leaders(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
 }
 
 pub fn missing_members(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
-    if !view.members_known() || (view.leader().is_none() && view.initialized.known() == Some(&false)) {
+    if !view.members_known() || (view.leader().is_none() && never_initialised(view)) {
         return Vec::new();
     }
     let missing = view

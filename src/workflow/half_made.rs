@@ -1,0 +1,128 @@
+//! What a cut-off run, a lost disk or a host's former life can leave, and what only a person can decide: told exactly,
+//! before anything is changed. What can be repaired without removing anything is repaired by `apply` (`cluster_plan`,
+//! `roles/patroni.toml`). Pure.
+
+use std::collections::BTreeMap;
+
+use super::cluster_plan::has_data;
+use crate::cluster::ClusterView;
+use crate::cluster::http::authority;
+use crate::cluster::initialize::Initialize;
+use crate::cluster::safety::{self, LostMember};
+use crate::facts::Facts;
+use crate::inventory::{Component, Host, Inventory};
+use crate::names::HostName;
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum HalfMade {
+    /// A volume that is not mounted, most likely: a new database in its place would be the worst of all answers.
+    #[error(
+        "etcd says that the cluster {cluster} has a database (system identifier {system}), and none of {hosts} has it in {directory}; nothing was changed"
+    )]
+    #[diagnostic(
+        code(xnat::survey::lost_data),
+        help(
+            "is a volume not mounted? `findmnt -T {directory}` on these hosts. If the data is gone for good and the cluster is to begin anew, empty: `ssh {first} '{etcdctl} del --prefix /service/{cluster}/'`, then run apply again"
+        )
+    )]
+    Data { cluster: String, system: String, hosts: String, directory: String, first: HostName, etcdctl: String },
+    /// Patroni refuses to start it, and says so in its log only.
+    #[error(
+        "{host} has data of another database in {directory} (system identifier {theirs}; the cluster's is {ours}); nothing was changed"
+    )]
+    #[diagnostic(
+        code(xnat::survey::other_data),
+        help(
+            "see whose it is before anything else. To keep it, use another host. To have the cluster's copied instead: `ssh {host} 'systemctl stop patroni && mv {directory} {directory}.old'`, then run apply again"
+        )
+    )]
+    OtherData { host: HostName, theirs: String, ours: String, directory: String },
+    #[error(
+        "etcd on {host} is a member of another cluster (id {theirs}; the one with a leader has {ours}); nothing was changed"
+    )]
+    #[diagnostic(
+        code(xnat::survey::other_etcd),
+        help(
+            "see what is in it before anything else. If nobody needs it: `ssh {host} 'systemctl stop etcd && mv {directory} {directory}.old'`, then run apply again"
+        )
+    )]
+    OtherEtcd { host: HostName, theirs: String, ours: String, directory: String },
+    #[error(
+        "the etcd data of {} is gone from {directory}, and the other members still count on it; nothing was changed",
+        lost.host
+    )]
+    #[diagnostic(
+        code(xnat::survey::lost_etcd),
+        help(
+            "is a volume not mounted? `ssh {} findmnt -T {directory}`. If the data is gone for good, replace the member: `ssh {} '{etcdctl} member remove {} && {etcdctl} member add {} --peer-urls {}'`, then `ssh {} 'sed -i s/STATE=new/STATE=existing/ /etc/etcd/bootstrap.env && systemctl restart etcd'`, then run apply again",
+            lost.host, lost.through, lost.id, lost.host, lost.peer_url, lost.host
+        )
+    )]
+    LostEtcd { lost: LostMember, etcdctl: String, directory: String },
+}
+
+/// The first thing found that stands in the way.
+pub fn check(inventory: &Inventory, facts: &BTreeMap<HostName, Facts>, view: &ClusterView) -> Result<(), HalfMade> {
+    let found = other_etcd(inventory, view)
+        .or_else(|| lost_etcd(inventory, facts, view))
+        .or_else(|| lost_data(inventory, facts, view))
+        .or_else(|| other_data(inventory, facts, view));
+    found.map_or(Ok(()), Err)
+}
+
+fn other_etcd(inventory: &Inventory, view: &ClusterView) -> Option<HalfMade> {
+    let (host, theirs, ours) = safety::etcd_strangers(view).into_iter().next()?;
+    Some(HalfMade::OtherEtcd { host, theirs, ours, directory: inventory.etcd.data_dir.clone() })
+}
+
+fn lost_etcd(inventory: &Inventory, facts: &BTreeMap<HostName, Facts>, view: &ClusterView) -> Option<HalfMade> {
+    let directory = &inventory.etcd.data_dir;
+    let is_empty = |host: &&Host| facts.get(&host.name).is_some_and(|facts| !facts.etcd_data.contains(directory));
+    let empty: Vec<HostName> = inventory.with(Component::Etcd).filter(is_empty).map(|host| host.name.clone()).collect();
+    let lost = safety::lost_etcd_members(view, inventory, &empty).into_iter().next()?;
+    let etcdctl = etcdctl(inventory, inventory.host(&lost.through)?);
+    Some(HalfMade::LostEtcd { lost, etcdctl, directory: directory.clone() })
+}
+
+/// Every PostgreSQL host was looked at and none has data: then etcd's word that there is a database is the only trace.
+fn lost_data(inventory: &Inventory, facts: &BTreeMap<HostName, Facts>, view: &ClusterView) -> Option<HalfMade> {
+    let Some(Initialize::Done { system }) = view.initialized.known() else { return None };
+    let hosts: Vec<&Host> = inventory.with(Component::Postgres).collect();
+    let empty = |host: &&Host| facts.get(&host.name).is_some_and(|facts| !has_data(inventory, facts));
+    if view.leader().is_some() || !hosts.iter().all(empty) {
+        return None;
+    }
+    let first = inventory.with(Component::Etcd).next()?;
+    Some(HalfMade::Data {
+        cluster: inventory.cluster.clone(),
+        system: system.clone(),
+        hosts: hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(", "),
+        directory: directory(inventory, facts.get(&hosts.first()?.name)?)?,
+        first: first.name.clone(),
+        etcdctl: etcdctl(inventory, first),
+    })
+}
+
+fn other_data(inventory: &Inventory, facts: &BTreeMap<HostName, Facts>, view: &ClusterView) -> Option<HalfMade> {
+    let Some(Initialize::Done { system }) = view.initialized.known() else { return None };
+    inventory.with(Component::Postgres).find_map(|host| {
+        let facts = facts.get(&host.name).filter(|facts| has_data(inventory, facts))?;
+        let directory = directory(inventory, facts)?;
+        let theirs = facts.postgres_system.get(&directory).filter(|theirs| *theirs != system)?.clone();
+        Some(HalfMade::OtherData { host: host.name.clone(), theirs, ours: system.clone(), directory })
+    })
+}
+
+fn directory(inventory: &Inventory, facts: &Facts) -> Option<String> {
+    inventory.postgresql_major(&facts.codename).map(|major| inventory.postgresql_data_dir(major))
+}
+
+/// As it can be called on that host.
+fn etcdctl(inventory: &Inventory, host: &Host) -> String {
+    let place = authority(&host.address, inventory.etcd.client_port);
+    if !inventory.tls.enabled {
+        return format!("ETCDCTL_API=3 etcdctl --endpoints http://{place}");
+    }
+    let files = "--cacert /etc/etcd/tls/ca.pem --cert /etc/etcd/tls/server.pem --key /etc/etcd/tls/server-key.pem";
+    format!("ETCDCTL_API=3 etcdctl --endpoints https://{place} {files}")
+}
