@@ -273,7 +273,8 @@ fn no_secret_is_seen(site: &Site, seen: &Seen, printed: &[String]) {
     assert_eq!(poison.found(&places), nothing);
     for host in ["db1", "db2", "db3", "lb1"] {
         let files = poison.files(site, host);
-        let stray: Vec<&String> = files.iter().filter(|file| !SECRET_FILES.iter().any(|part| file.contains(part))).collect();
+        let stray: Vec<&String> =
+            files.iter().filter(|file| !SECRET_FILES.iter().any(|part| file.contains(part))).collect();
         assert!(stray.is_empty(), "{host} has secrets in {stray:?}");
         assert!(!files.is_empty(), "{host} was looked at");
         let listed: Vec<&str> = files.iter().map(String::as_str).collect();
@@ -291,8 +292,11 @@ fn what_a_leaking_host_makes_of_errors(site: &Site) -> Vec<(String, String)> {
     let before = site.read();
     let roles = site.file("leaking/roles");
     std::fs::create_dir_all(&roles).expect("made");
-    let leak = "cat /etc/patroni/*/40-secrets.yml /etc/patroni/tls/*key.pem >&2; base64 /etc/patroni/*/40-secrets.yml; exit 1";
-    let role = format!("title = \"Leak\"\n[[resource]]\ncommand = {{ run = \"{leak}\", unless = \"false\", why = \"it leaks\" }}\n");
+    let leak =
+        "cat /etc/patroni/*/40-secrets.yml /etc/patroni/tls/*key.pem >&2; base64 /etc/patroni/*/40-secrets.yml; exit 1";
+    let role = format!(
+        "title = \"Leak\"\n[[resource]]\ncommand = {{ run = \"{leak}\", unless = \"false\", why = \"it leaks\" }}\n"
+    );
     std::fs::write(roles.join("leak.toml"), role).expect("written");
     site.write(&format!("assets = \"leaking\"\n{}", before.replacen("\"postgres\"]", "\"postgres\", \"leak\"]", 1)));
     let failed = site.run(&["apply", "--yes"]).expect(1);

@@ -3,6 +3,7 @@
 //! Run with `make test`, or one of them with `cargo nextest run --profile full -E 'binary(e2e) & test(NAME)'`.
 
 mod certs;
+mod chaos;
 mod check;
 mod cluster;
 mod failures;
