@@ -13,7 +13,7 @@ use crate::error::{Exit, Fails};
 use crate::plan::{Depth, render};
 use crate::report::{self, Kind, Show};
 use crate::workflow::lock::RunLock;
-use crate::workflow::{Apply, Scope, Survey};
+use crate::workflow::{self, Applied, Apply, Scope, Survey};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -39,10 +39,13 @@ enum Refusal {
     #[diagnostic(
         code(xnat::apply::interruption),
         help(
-            "rolling restarts are not built yet: take these changes back in the inventory; everything else can then be applied"
+            "parameters that only a restart takes up, upgrades of packages and stopping a member are not built yet: take these changes back in the inventory; everything else can then be applied"
         )
     )]
     Interruption { list: Vec<String> },
+    #[error("members would have to be restarted, and that is not safe now; nothing was changed:\n{}", list.join("\n"))]
+    #[diagnostic(code(xnat::apply::not_safe), help("mend this first: `xnat-provision status` says more"))]
+    NotSafe { list: Vec<String> },
     #[error("the cluster runs already, and its passwords are not in {}; nothing was changed", path.display())]
     #[diagnostic(
         code(xnat::apply::lost_secrets),
@@ -69,7 +72,13 @@ enum Refusal {
 
 impl Fails for Refusal {
     fn exit(&self) -> Exit {
-        Exit::Failed
+        match self {
+            Self::NotSafe { .. } => Exit::Unhealthy,
+            Self::Interruption { .. }
+            | Self::LostSecrets { .. }
+            | Self::OtherSecrets { .. }
+            | Self::OtherAuthority { .. } => Exit::Failed,
+        }
     }
 }
 
@@ -134,20 +143,40 @@ impl Request<'_> {
         self.carry_out(session, survey, approved).await
     }
 
-    async fn carry_out(&self, session: &mut Session, survey: &Survey, approved: Approved) -> Result<Done, Failure> {
+    /// The approved plan, and what it said that it is a part of: each pass leaves nothing of its own to do.
+    async fn carry_out(&self, session: &mut Session, survey: &mut Survey, approved: Approved) -> Result<Done, Failure> {
+        let mut applied = Applied::default();
+        loop {
+            applied.add(self.pass(session, survey, &approved).await?);
+            if survey.transition.is_none() {
+                break;
+            }
+            session.surveyor(self.scope).again(survey).await?;
+            refuse(session, survey)?;
+            // with --limit a pass waits for the hosts that were left out
+            if survey.plan.is_empty() {
+                break;
+            }
+            if !self.globals.json {
+                out::text(&render(&survey.plan, out::style(), Depth::Brief))?;
+            }
+        }
+        let view = cluster::gather(&survey.gather(&session.inventory, &session.secrets)).await;
+        let closing = Closing { view: &view, changed: applied.changed, evidence: &applied.evidence };
+        closing.tell(session, self.globals).await
+    }
+
+    async fn pass(&self, session: &Session, survey: &Survey, approved: &Approved) -> Result<Applied, Failure> {
         let apply = Apply {
             inventory: &session.inventory,
             secrets: &session.secrets,
             survey,
             scope: self.scope,
-            approved: &approved,
+            approved,
             reporter: &session.reporter,
             cancel: &session.cancel,
         };
-        let applied = apply.run().await?;
-        let view = cluster::gather(&survey.gather(&session.inventory, &session.secrets)).await;
-        let closing = Closing { view: &view, changed: applied.changed, evidence: &applied.evidence };
-        closing.tell(session, self.globals).await
+        Ok(apply.run().await?)
     }
 }
 
@@ -166,7 +195,11 @@ fn refuse(session: &Session, survey: &Survey) -> Result<(), Refusal> {
         return Err(Refusal::OtherAuthority { hosts, path: session.vault.path() });
     }
     let list = survey.plan.interruptions();
-    if list.is_empty() { Ok(()) } else { Err(Refusal::Interruption { list }) }
+    if !list.is_empty() {
+        return Err(Refusal::Interruption { list });
+    }
+    let list = workflow::obstacles(&survey.plan, &survey.view, &session.inventory);
+    if list.is_empty() { Ok(()) } else { Err(Refusal::NotSafe { list }) }
 }
 
 /// Who is leader, is all well, and where to connect.

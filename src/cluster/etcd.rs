@@ -1,5 +1,5 @@
 //! etcd's JSON gateway (3.4 and 3.5): what a member says of itself, and whether the members form a quorum.
-//! Reads only.
+//! Reads, but for the address of a member.
 
 use hyper::Method;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -9,6 +9,7 @@ use super::answer::{Answer, Seen};
 use super::http::{CallError, Http, Place};
 use super::safety;
 use super::view::Gather;
+use crate::approval::Approved;
 use crate::inventory::{Component, Host};
 use crate::names::HostName;
 
@@ -90,6 +91,20 @@ pub async fn ask(http: &Http<'_>) -> Result<Member, CallError> {
         alarms: status.errors,
         membership: membership.into_iter().map(Listed::from).collect(),
     })
+}
+
+/// Tell the cluster where the others reach a member from now on.
+pub async fn move_peer(
+    http: &Http<'_>,
+    approved: &Approved,
+    member: &Listed,
+    urls: &[String],
+) -> Result<(), CallError> {
+    approved.still_holds()?;
+    // the gateway wants the number, and people read it in hexadecimal
+    let id = u64::from_str_radix(&member.id, 16).unwrap_or_default().to_string();
+    let request = json!({ "ID": id, "peerURLs": urls });
+    http.accepted(&http.call(Method::POST, "/v3/cluster/member/update", Some(&request)).await?)
 }
 
 /// Where the quorum stands.

@@ -19,6 +19,9 @@ pub struct Server {
     /// The section: `primary` or `replicas`.
     pub section: String,
     pub name: String,
+    /// It is checked plainly and with TLS, as while a cluster is converted; this is the better of the two.
+    #[serde(default)]
+    pub either_way: bool,
     pub up: bool,
     /// Its own word: `UP`, `DOWN`, `MAINT`, `UP 1/2`, `no check`.
     pub status: String,
@@ -73,13 +76,18 @@ pub async fn ask(http: &Http<'_>) -> Result<Vec<Server>, CallError> {
     parse(&reply.body).map_err(|source| CallError::Statistics { place: http.place.clone(), source })
 }
 
+/// At the end of the name of a server that is there twice while a cluster is converted: the one checked with TLS. No host
+/// can be called so.
+const WITH_TLS: &str = ":tls";
+
 /// The servers in HAProxy's CSV, in its order.
 pub fn parse(text: &str) -> Result<Vec<Server>, csv::Error> {
     let mut servers = Vec::new();
     for row in csv::Reader::from_reader(text.as_bytes()).deserialize::<Row>() {
         let row = row?;
         if row.kind == SERVER {
-            servers.push(Server {
+            let server = Server {
+                either_way: false,
                 up: row.status.starts_with("UP") || row.status == "no check",
                 section: row.section,
                 name: row.name,
@@ -89,8 +97,21 @@ pub fn parse(text: &str) -> Result<Vec<Server>, csv::Error> {
                 code: row.code,
                 sessions: row.sessions.unwrap_or(0),
                 since: row.since,
-            });
+            };
+            merge(&mut servers, server);
         }
     }
     Ok(servers)
+}
+
+/// A member that is there twice counts once.
+fn merge(servers: &mut Vec<Server>, mut server: Server) {
+    let Some(name) = server.name.strip_suffix(WITH_TLS) else { return servers.push(server) };
+    server.name = name.to_owned();
+    server.either_way = true;
+    match servers.iter_mut().find(|other| other.section == server.section && other.name == server.name) {
+        Some(other) if other.up && !server.up => other.either_way = true,
+        Some(other) => *other = server,
+        None => servers.push(server),
+    }
 }

@@ -12,6 +12,7 @@ pub mod haproxy;
 pub mod http;
 pub mod initialize;
 pub mod patroni;
+pub mod pause;
 pub mod postgres;
 pub mod safety;
 pub mod shown;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use hyper::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::http::{CallError, Http, Place};
 use super::view::Gather;
@@ -221,6 +221,20 @@ pub async fn patch_config(http: &Http<'_>, approved: &Approved, patch: &Value) -
 pub async fn reload(http: &Http<'_>, approved: &Approved) -> Result<(), CallError> {
     approved.still_holds()?;
     http.accepted(&http.call(Method::POST, "/reload", None).await?)
+}
+
+/// Ask the leader to hand over. What comes of it is to be seen in the cluster: Patroni answers when it is done or when it
+/// loses patience, and by then we may have.
+pub async fn switchover(http: &Http<'_>, approved: &Approved, to: &HostName) -> Result<(), CallError> {
+    approved.still_holds()?;
+    let request = json!({ "leader": http.place.host, "candidate": to });
+    match http.call(Method::POST, "/switchover", Some(&request)).await {
+        Err(CallError::Silent { .. }) => Ok(()),
+        Err(error) => Err(error),
+        // "Switchover status unknown"
+        Ok(reply) if reply.status == 503 => Ok(()),
+        Ok(reply) => http.accepted(&reply),
+    }
 }
 
 /// For waits: this very host leads and runs. Otherwise the reason to show meanwhile.

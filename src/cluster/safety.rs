@@ -1,4 +1,7 @@
-//! How many members a quorum needs and how many it can lose, and who is not a member yet. Pure.
+//! How many members a quorum needs and how many it can lose, who is not a member yet, and ([`restart`]) whose turn it is to
+//! go down and whether that is safe now. Pure.
+
+pub mod restart;
 
 use super::view::ClusterView;
 use crate::inventory::{Component, Inventory};

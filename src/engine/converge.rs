@@ -19,8 +19,44 @@ pub struct Converge<'a> {
     pub host: &'a dyn Host,
     pub resources: &'a [Resource],
     pub approved: &'a Approved,
+    pub interruption: Interruption,
     pub reporter: &'a Reporter,
     pub cancel: &'a Cancel,
+}
+
+/// What this convergence may do to a database or etcd member that runs.
+#[derive(Clone, Debug)]
+pub enum Interruption {
+    /// Leave it running, whatever differs.
+    Refused,
+    /// Restart it: the workflow has just seen that the cluster can spare it.
+    Permitted(Permit),
+}
+
+/// One unit of one host may go down, now. Only `workflow/apply/rolling.rs` makes one (a layering test holds that).
+#[derive(Clone, Debug)]
+pub struct Permit {
+    unit: ResourceId,
+    issued: Instant,
+}
+
+/// What was seen of the cluster is not true for ever.
+const PERMIT_LASTS: Duration = Duration::from_secs(60);
+
+impl Permit {
+    /// That it is safe was seen in this moment.
+    pub fn seen_to_be_safe(unit: ResourceId) -> Self {
+        Self { unit, issued: Instant::now() }
+    }
+}
+
+impl Interruption {
+    fn allows(&self, change: &Change) -> bool {
+        match self {
+            Self::Refused => false,
+            Self::Permitted(permit) => permit.unit == change.resource && permit.issued.elapsed() < PERMIT_LASTS,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -116,8 +152,9 @@ impl Converge<'_> {
     }
 
     async fn perform(&self, batch: Vec<Change>) -> Result<(), ConvergeError> {
-        // The plan refuses these beforehand; here reality moved since.
-        if let Some(change) = batch.iter().find(|change| change.effect == Effect::RollingRestart) {
+        // Those that are planned come with a permit; without one reality moved since.
+        let interrupts = |change: &&Change| change.effect >= Effect::RollingRestart;
+        if let Some(change) = batch.iter().find(|change| interrupts(change) && !self.interruption.allows(change)) {
             return Err(ConvergeError::Rolling { host: self.host.name().clone(), change: named(change) });
         }
         let begun = Instant::now();

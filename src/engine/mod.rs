@@ -14,7 +14,7 @@ pub mod simulated;
 pub mod wait;
 
 pub use cancel::Cancel;
-pub use converge::{Converge, ConvergeError};
+pub use converge::{Converge, ConvergeError, Interruption, Permit};
 pub use fanout::for_each_host;
 pub use fleet::{Connection, Connector, Dialer, Fleet};
 pub use hold::{Claim, Hold, HoldError};

@@ -18,6 +18,9 @@ pub use text::{Depth, Style, render};
 pub struct Plan {
     pub cluster: String,
     pub version: String,
+    /// What this plan is a part of, when there is more to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<String>,
     pub stages: Vec<PlannedStage>,
     /// Roles and templates taken from the site's own directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -28,13 +31,17 @@ pub struct Plan {
 }
 
 /// One stage: a barrier, all hosts finish it before the next begins.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlannedStage {
     pub title: String,
     pub hosts: BTreeMap<HostName, Vec<Change>>,
     /// What happens to the cluster as a whole rather than to one host's files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cluster: Vec<ClusterChange>,
+    /// How the members that have to be restarted are restarted one after the other: order and interruption, in words.
+    /// Empty where `apply` does not know how.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rolling: Vec<String>,
 }
 
 /// A change to etcd, the DCS or the database.
@@ -74,13 +81,20 @@ impl Plan {
         let mut found = Vec::new();
         for stage in &self.stages {
             for (host, changes) in &stage.hosts {
-                let rolling = changes.iter().filter(|change| change.effect == Effect::RollingRestart);
-                found.extend(rolling.map(|change| format!("{host}: {}: {}", change.resource, change.summary)));
+                let refused = changes.iter().filter(|change| stage.refuses(change));
+                found.extend(refused.map(|change| format!("{host}: {}: {}", change.resource, change.summary)));
             }
-            let rolling = stage.cluster.iter().filter(|change| change.effect == Effect::RollingRestart);
-            found.extend(rolling.map(|change| format!("{}: {}", change.title, change.detail.join("; "))));
+            let refused = stage.cluster.iter().filter(|change| change.is_refused());
+            found.extend(refused.map(|change| format!("{}: {}", change.title, change.detail.join("; "))));
         }
         found
+    }
+}
+
+impl ClusterChange {
+    /// Parameters that only a restart takes up; the members' own files and units are another matter.
+    fn is_refused(&self) -> bool {
+        self.effect >= Effect::RollingRestart
     }
 }
 
@@ -88,6 +102,21 @@ impl PlannedStage {
     pub fn count(&self) -> usize {
         self.hosts.values().map(Vec::len).sum::<usize>() + self.cluster.len()
     }
+
+    /// Hosts with a member to be restarted in turn, and the change that restarts it.
+    pub fn restarts(&self) -> impl Iterator<Item = (&HostName, &Change)> {
+        let all = self.hosts.iter().flat_map(|(host, changes)| changes.iter().map(move |change| (host, change)));
+        all.filter(|(_, change)| is_restart(change))
+    }
+
+    fn refuses(&self, change: &Change) -> bool {
+        change.effect >= Effect::RollingRestart && !(is_restart(change) && !self.rolling.is_empty())
+    }
+}
+
+/// Not the upgrade of a package, which restarts something too.
+fn is_restart(change: &Change) -> bool {
+    change.effect == Effect::RollingRestart && change.resource.kind() == "unit"
 }
 
 /// Compare the resources of one host, in order, with what was observed; later ones know what earlier ones will change.

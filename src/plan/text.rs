@@ -24,6 +24,9 @@ pub fn render(plan: &Plan, style: Style, depth: Depth) -> String {
     if plan.is_empty() {
         out.push_str(&format!("Nothing to change: {} is as the inventory says.\n", plan.cluster));
     }
+    if let Some(whole) = &plan.part_of {
+        out.push_str(&format!("{}\n\n", paint(style, YELLOW, whole)));
+    }
     for (index, stage) in plan.stages.iter().enumerate().filter(|(_, stage)| stage.count() > 0) {
         let title = format!("{}. {}", index + 1, stage.title);
         let page = Page::new(style, depth).stage(stage);
@@ -71,7 +74,7 @@ impl Page {
         let mut groups: Vec<(Vec<&str>, String)> = Vec::new();
         for (host, changes) in stage.hosts.iter().filter(|(_, changes)| !changes.is_empty()) {
             let mut page = Self::new(self.style, self.depth);
-            changes.iter().for_each(|change| page.change(change));
+            changes.iter().for_each(|change| page.change(change, stage.refuses(change)));
             match groups.iter_mut().find(|(_, text)| *text == page.out) {
                 Some((names, _)) => names.push(host.as_str()),
                 None => groups.push((vec![host.as_str()], page.out)),
@@ -84,11 +87,14 @@ impl Page {
         for change in &stage.cluster {
             self.cluster(change);
         }
+        for line in &stage.rolling {
+            self.out.push_str(&format!("     {}\n", paint(self.style, YELLOW, line)));
+        }
         self.out
     }
 
-    fn change(&mut self, change: &Change) {
-        let (mark, colour) = mark(&change.summary, change.effect);
+    fn change(&mut self, change: &Change, refused: bool) {
+        let (mark, colour) = if refused { REFUSED } else { mark(&change.summary, change.effect) };
         let mark = paint(self.style, colour, mark);
         let size = self.size(&change.detail);
         self.out.push_str(&format!("     {mark} {}: {}{size}\n", change.resource, change.summary));
@@ -143,7 +149,7 @@ impl Page {
     }
 
     fn cluster(&mut self, change: &ClusterChange) {
-        let (mark, colour) = mark("", change.effect);
+        let (mark, colour) = if change.is_refused() { REFUSED } else { mark("", change.effect) };
         self.out.push_str(&format!("     {} {}\n", paint(self.style, colour, mark), change.title));
         for line in &change.detail {
             self.detail(PLAIN, line);
@@ -176,10 +182,12 @@ fn refusal(plan: &Plan) -> Option<String> {
     Some(format!("{these} interrupt the running database or etcd: apply refuses this plan and makes none of it."))
 }
 
-/// A sign that tells without colour: `+` new, `~` changed, `!` refused by `apply`.
+const REFUSED: (&str, &str) = ("!", RED);
+
+/// A sign that tells without colour: `+` new, `~` changed, `*` restarted in turn, `!` refused by `apply`.
 fn mark(summary: &str, effect: Effect) -> (&'static str, &'static str) {
     match effect {
-        Effect::RollingRestart => ("!", RED),
+        Effect::RollingRestart | Effect::Outage => ("*", YELLOW),
         Effect::Restart | Effect::Reload => ("~", YELLOW),
         Effect::Quiet if summary.starts_with("update") || summary.starts_with("set ") => ("~", YELLOW),
         Effect::Quiet => ("+", GREEN),

@@ -77,8 +77,10 @@ pub enum Effect {
     Reload,
     /// A service that is not the database is restarted.
     Restart,
-    /// A running database or etcd member would have to be restarted: a rolling workflow's business.
+    /// A running database or etcd member has to be restarted: one after the other.
     RollingRestart,
+    /// A running database or etcd member would be stopped for good.
+    Outage,
 }
 
 /// What can be done to a host. A closed set: rendered to shell in `engine/shell`, to memory in `engine/simulated`.

@@ -57,7 +57,10 @@ impl Unit {
         let active = matches!(state.active.as_str(), "active" | "reloading");
         if !self.running {
             if active {
-                draft.effect = draft.effect.max(self.interruption());
+                draft.effect = draft.effect.max(match self.restart {
+                    Restart::Now => Effect::Restart,
+                    Restart::Rolling => Effect::Outage,
+                });
                 draft.add("stop", Action::StopUnit { name: self.name.clone() });
             }
             return;
@@ -87,7 +90,7 @@ impl Unit {
         draft.add(&format!("restart: {} changed", files.join(", ")), Action::RestartUnit(self.start()));
     }
 
-    /// What it means that the running unit goes down.
+    /// What it means that the running unit goes down and comes back.
     fn interruption(&self) -> Effect {
         match self.restart {
             Restart::Now => Effect::Restart,

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::dynamic::{dynamic_config, scalar};
 use super::error::RoleError;
-use super::expand::Input;
+use super::expand::{Input, Transition};
 use super::sources::FirewallContext;
 use crate::inventory::{Check, Component, Database, Host, PackageSource, Synchronous};
 use crate::pki::Purpose;
@@ -28,6 +28,8 @@ pub struct Context<'a> {
     pub packages: PackagesContext<'a>,
     pub secrets: SecretsContext<'a>,
     pub tls: TlsContext<'a>,
+    /// While a running cluster is converted to TLS: `opening`, then `moving`. None otherwise.
+    pub transition: Option<Transition>,
     /// Every host of the inventory.
     pub hosts: Vec<Member<'a>>,
     pub firewall: FirewallContext<'a>,
@@ -193,6 +195,7 @@ impl<'a> Context<'a> {
                 statistics: secrets.statistics.expose(),
             },
             tls: TlsContext::new(input),
+            transition: None,
             hosts: inventory.hosts.iter().map(Member::new).collect(),
             firewall: FirewallContext::new(input),
         })
@@ -206,6 +209,18 @@ pub fn certificate_file(purpose: Purpose) -> &'static str {
         Purpose::Patroni => "/etc/patroni/tls/patroni.pem",
         Purpose::Postgres => "/etc/patroni/tls/postgres.pem",
         Purpose::Haproxy => "/etc/haproxy/tls/statistics.pem",
+    }
+}
+
+impl Context<'_> {
+    /// The same during a conversion to TLS.
+    #[must_use]
+    pub fn during(mut self, transition: Transition) -> Self {
+        if transition == Transition::Opening {
+            self.postgresql.connection = "host";
+        }
+        self.transition = Some(transition);
+        self
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use minijinja::Value;
 use minijinja::value::Serde;
+use serde::Serialize;
 
 use super::context::Context;
 use super::error::{Place, RoleError};
@@ -34,9 +35,28 @@ pub struct Input<'a> {
     pub assets: &'a Assets,
 }
 
+/// How far a running cluster that speaks plainly is on its way to TLS. When it is through, there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transition {
+    /// Everybody learns TLS and goes on speaking plainly.
+    Opening,
+    /// Everybody knows TLS; Patroni and PostgreSQL stop speaking plainly.
+    Moving,
+}
+
 /// The resources of a host: `base`, then what its components call for, then its own roles.
 pub fn expand(input: &Input<'_>) -> Result<Vec<RoleResources>, RoleError> {
-    let context = Value::from(Serde(Context::new(input)?));
+    expand_with(input, Context::new(input)?)
+}
+
+/// The same during a conversion to TLS.
+pub fn expand_during(input: &Input<'_>, transition: Transition) -> Result<Vec<RoleResources>, RoleError> {
+    expand_with(input, Context::new(input)?.during(transition))
+}
+
+fn expand_with(input: &Input<'_>, context: Context<'_>) -> Result<Vec<RoleResources>, RoleError> {
+    let context = Value::from(Serde(context));
     let renderer = Renderer::new(input.assets, context)?;
     let mut files = BTreeMap::new();
     let mut expanded = Vec::new();

@@ -3,6 +3,7 @@
 
 mod error;
 mod hosts;
+mod rolling;
 mod services;
 
 use std::time::Instant;
@@ -39,6 +40,14 @@ pub struct Applied {
     pub evidence: Vec<String>,
 }
 
+impl Applied {
+    /// And what another pass of the same run did.
+    pub fn add(&mut self, other: Self) {
+        self.changed += other.changed;
+        self.evidence.extend(other.evidence);
+    }
+}
+
 /// One stage of one run.
 struct StageRun<'a> {
     apply: &'a Apply<'a>,
@@ -56,6 +65,7 @@ impl StageRun<'_> {
             Stage::Prepare | Stage::Packages | Stage::Firewall => self.converge_hosts().await,
             Stage::Etcd => {
                 self.converge_etcd_members().await?;
+                self.roll_etcd_members().await?;
                 self.wait_for_etcd_quorum().await
             }
             Stage::Postgres => {
@@ -63,6 +73,7 @@ impl StageRun<'_> {
                 self.converge_first_postgres_member().await?;
                 self.converge_other_postgres_members().await?;
                 self.create_member_roles().await?;
+                self.roll_postgres_members().await?;
                 self.wait_for_replicas().await?;
                 self.change_shared_configuration().await
             }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::conversion;
 use super::stage::Stage;
+use super::survey::Scope;
 use crate::cluster::ClusterView;
 use crate::cluster::initialize::{self, Initialize};
 use crate::cluster::postgres::{self, Inside};
@@ -11,7 +13,7 @@ use crate::inventory::{Component, Host, Inventory, Scalar};
 use crate::names::HostName;
 use crate::plan::ClusterChange;
 use crate::resource::Effect;
-use crate::role;
+use crate::role::{self, Transition};
 
 /// What has been started before, ever: a cluster that is switched off is not a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,19 +51,31 @@ const STALE_CLAIM: &str =
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
     pub inventory: &'a Inventory,
+    pub scope: &'a Scope,
     pub facts: &'a BTreeMap<HostName, Facts>,
     pub view: &'a ClusterView,
     /// None when nobody could look inside PostgreSQL.
     pub inside: Option<&'a Inside>,
     pub started: Started,
+    pub transition: Option<Transition>,
 }
 
 impl Known<'_> {
     /// By stage, in the order in which they will happen.
     pub fn changes(self) -> BTreeMap<Stage, Vec<ClusterChange>> {
-        let etcd = if self.started.etcd { Vec::new() } else { vec![self.new_etcd()] };
+        let etcd = if self.started.etcd { self.peers() } else { vec![self.new_etcd()] };
         let postgres = if self.started.postgres { self.existing_postgres() } else { self.new_postgres() };
         BTreeMap::from([(Stage::Etcd, etcd), (Stage::Postgres, postgres), (Stage::Database, self.database())])
+    }
+
+    /// The last door to close on the way to TLS.
+    fn peers(self) -> Vec<ClusterChange> {
+        if !self.inventory.tls.enabled || self.transition.is_some() {
+            return Vec::new();
+        }
+        let plain = conversion::plain_peers(self.view, self.inventory);
+        let plain = plain.into_iter().filter(|(host, _)| self.scope.includes(host));
+        plain.map(|(host, _)| quiet(format!("the other etcd members reach {host} over TLS"))).collect()
     }
 
     fn new_etcd(self) -> ClusterChange {

@@ -3,13 +3,16 @@
 
 pub mod apply;
 mod cluster_plan;
+pub mod conversion;
 pub mod half_made;
 pub mod lock;
 pub mod preflight;
+mod rolling;
 pub mod stage;
 pub mod survey;
 
 pub use apply::{Applied, Apply, ApplyError};
 pub use cluster_plan::Started;
 pub use preflight::{Checked, Mending, Preflight};
+pub use rolling::obstacles;
 pub use survey::{HostProblem, Scope, Survey, SurveyError, Surveyor};

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::survey::{HostProblem, SurveyError};
 use crate::approval::Approved;
 use crate::engine::{
-    Cancel, Connector, Converge, ConvergeError, Dialer, Fleet, Host as _, HostError, Scrutiny, for_each_host,
+    Cancel, Connector, Converge, ConvergeError, Dialer, Fleet, Host as _, HostError, Interruption, Scrutiny,
+    for_each_host,
 };
 use crate::facts::preflight::{self, Finding, catalogue};
 use crate::facts::{Examination, Facts};
@@ -90,12 +91,9 @@ impl Preflight<'_> {
                 hosts.insert(name.clone(), changes);
             }
         }
-        let stage = PlannedStage { title: STAGE.to_owned(), hosts, cluster: Vec::new() };
+        let stage = PlannedStage { title: STAGE.to_owned(), hosts, ..PlannedStage::default() };
         let (cluster, version) = (self.inventory.cluster.clone(), env!("CARGO_PKG_VERSION").to_owned());
-        Ok(Mending {
-            resources,
-            plan: Plan { cluster, version, stages: vec![stage], overridden: Vec::new(), notes: Vec::new() },
-        })
+        Ok(Mending { resources, plan: Plan { cluster, version, stages: vec![stage], ..Plan::default() } })
     }
 
     /// Make it so; every host is told of its own failure. Returns how many changes were made.
@@ -113,7 +111,9 @@ impl Preflight<'_> {
             async move {
                 let Some(host) = fleet.host(&name) else { return Ok(0) };
                 let (resources, cancel) = (&mending.resources[&name], self.cancel);
-                let result = Converge { host: &host, resources, approved, reporter: &reporter, cancel }.run().await;
+                let (host, interruption, reporter) = (&host, Interruption::Refused, &reporter);
+                let converge = Converge { host, resources, approved, interruption, reporter, cancel };
+                let result = converge.run().await;
                 if let Err(error) = &result {
                     reporter.emit(failed(error, error.output())).await;
                 }

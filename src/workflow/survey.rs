@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::cluster_plan::{self, Known, Started};
 use super::half_made::{self, HalfMade};
 use super::stage::{Stage, by_stage};
+use super::{conversion, rolling};
 use crate::assets::Assets;
 use crate::cluster::postgres::{self, Inside, SqlError, objects};
 use crate::cluster::{self, ClusterView, Gather, safety};
@@ -19,7 +20,7 @@ use crate::names::HostName;
 use crate::plan::{Plan, PlannedStage, diff_resources};
 use crate::report::{Kind, Reporter, text};
 use crate::resource::{Change, Observations, Resource, ResourceId};
-use crate::role::{self, RoleError};
+use crate::role::{self, RoleError, Transition};
 use crate::transport::TransportError;
 use crate::vault::Secrets;
 
@@ -64,6 +65,8 @@ pub struct Survey {
     pub unreachable: BTreeMap<HostName, String>,
     pub facts: BTreeMap<HostName, Facts>,
     pub desired: Desired,
+    /// On the way to TLS.
+    pub transition: Option<Transition>,
     pub started: Started,
     /// The superuser's password is another one than ours: the secrets belong to another cluster.
     pub stranger: bool,
@@ -86,6 +89,14 @@ pub enum SurveyError {
     #[error("interrupted while the hosts were read; nothing was changed")]
     #[diagnostic(code(xnat::interrupted))]
     Interrupted,
+    #[error("{} already speak TLS, and the inventory says `tls.enabled = false`; nothing was changed", hosts.join(", "))]
+    #[diagnostic(
+        code(xnat::survey::tls_off),
+        help(
+            "turning TLS off again is not done: it would send passwords over the network in the clear. Say `enabled = true` under [tls]"
+        )
+    )]
+    TlsOff { hosts: Vec<String> },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Role(#[from] RoleError),
@@ -143,7 +154,7 @@ impl Fails for SurveyError {
             }
             Self::Interrupted => Exit::Interrupted,
             Self::Role(error) => error.exit(),
-            Self::NewEtcdMembers { .. } | Self::HalfMade(_) => Exit::Failed,
+            Self::NewEtcdMembers { .. } | Self::HalfMade(_) | Self::TlsOff { .. } => Exit::Failed,
             Self::UnknownHost { .. } | Self::Cut { .. } => Exit::Usage,
         }
     }
@@ -171,7 +182,7 @@ pub type Desired = BTreeMap<HostName, BTreeMap<Stage, Vec<Resource>>>;
 impl Survey {
     /// The same hosts with other secrets: passwords are only made once the plan is approved.
     pub fn expand_again(&mut self, surveyor: &Surveyor<'_>) -> Result<(), RoleError> {
-        self.desired = surveyor.expand(&self.facts)?;
+        self.desired = surveyor.expand(&self.facts, self.transition)?;
         Ok(())
     }
 
@@ -207,6 +218,16 @@ impl Surveyor<'_> {
         }
     }
 
+    /// The same hosts once more, over the connections there are: what is left after a pass of a conversion.
+    pub async fn again(&self, survey: &mut Survey) -> Result<(), SurveyError> {
+        let mut fleet = std::mem::take(&mut survey.fleet);
+        let read = self.read(&mut fleet).await;
+        survey.fleet = Fleet::default();
+        let result = read.map(|read| *survey = read);
+        survey.fleet = fleet;
+        result
+    }
+
     fn check_names(&self) -> Result<(), SurveyError> {
         let known: Vec<String> = self.inventory.hosts.iter().map(|host| host.name.to_string()).collect();
         match self.scope.limit.iter().find(|name| self.inventory.host(name).is_none()) {
@@ -227,7 +248,7 @@ impl Surveyor<'_> {
         let facts = self.usable_facts(fleet).await?;
         let locks = self.others(fleet);
         let warnings = self.preflight(&facts)?;
-        let desired = self.expand(&facts)?;
+        let mut desired = self.expand(&facts, None)?;
         let parallel = self.scope.parallel(self.inventory);
         let names: Vec<HostName> = desired.keys().cloned().collect();
         let here = &*fleet;
@@ -241,24 +262,48 @@ impl Surveyor<'_> {
             self.lock(here, locks),
         );
         self.keep(fleet, locks)?;
-        let observed = usable(observed)?;
+        let mut observed = usable(observed)?;
         let unreachable = fleet.reasons();
         let started = Started::of(self.inventory, &facts, &view);
         half_made::check(self.inventory, &facts, &view)?;
         self.check_cut(started)?;
         self.check_etcd_members(&view)?;
+        self.check_tls(&view)?;
+        let transition = conversion::next(self.inventory, started, &view);
+        if transition.is_some() {
+            desired = self.expand(&facts, transition)?;
+            let (names, fleet) = (desired.keys().cloned().collect(), &*fleet);
+            let again = for_each_host(names, parallel, |name| {
+                let stages = &desired[&name];
+                async move { observe(fleet, &name, stages).await }
+            });
+            observed = usable(again.await)?;
+        }
         let stranger = inside.values().flatten().any(|inside| inside.stranger);
         let inside = match view.leader() {
             Some(leader) => inside.remove(&leader.host).and_then(Result::ok),
             None => self.inside_before_the_first_start(started),
         };
         let unchangeable = inside.as_ref().map(|inside| inside.difference.warnings.clone()).unwrap_or_default();
-        let known = Known { inventory: self.inventory, facts: &facts, view: &view, inside: inside.as_ref(), started };
+        let (inventory, scope, inside) = (self.inventory, self.scope, inside.as_ref());
+        let known = Known { inventory, scope, facts: &facts, view: &view, inside, started, transition };
         let plan = self.plan(&desired, &observed, known);
         let event = Kind::PlanMade { changes: plan.count(), hosts: plan.changed_hosts() };
         self.reporter.emit(event).await;
         let fleet = Fleet::default();
-        Ok(Survey { fleet, unreachable, facts, desired, started, stranger, unchangeable, view, plan, warnings })
+        Ok(Survey {
+            fleet,
+            unreachable,
+            facts,
+            desired,
+            transition,
+            started,
+            stranger,
+            unchangeable,
+            view,
+            plan,
+            warnings,
+        })
     }
 
     fn inside_before_the_first_start(&self, started: Started) -> Option<Inside> {
@@ -329,11 +374,15 @@ impl Surveyor<'_> {
         Err(SurveyError::Hosts { problems })
     }
 
-    fn expand(&self, facts: &BTreeMap<HostName, Facts>) -> Result<Desired, RoleError> {
+    fn expand(&self, facts: &BTreeMap<HostName, Facts>, transition: Option<Transition>) -> Result<Desired, RoleError> {
         let expand = |host: &Host| {
             let (inventory, secrets, assets) = (self.inventory, self.secrets, self.assets);
             let input = role::Input { inventory, host, facts: &facts[&host.name], secrets, assets };
-            Ok((host.name.clone(), by_stage(role::expand(&input)?)))
+            let roles = match transition {
+                None => role::expand(&input)?,
+                Some(transition) => role::expand_during(&input, transition)?,
+            };
+            Ok((host.name.clone(), by_stage(roles)))
         };
         self.scoped().map(expand).collect()
     }
@@ -385,6 +434,14 @@ impl Surveyor<'_> {
         if new.is_empty() { Ok(()) } else { Err(SurveyError::NewEtcdMembers { new, members }) }
     }
 
+    fn check_tls(&self, view: &ClusterView) -> Result<(), SurveyError> {
+        let hosts = conversion::speaks_tls(view);
+        if self.inventory.tls.enabled || hosts.is_empty() {
+            return Ok(());
+        }
+        Err(SurveyError::TlsOff { hosts: hosts.into_iter().map(ToString::to_string).collect() })
+    }
+
     fn plan(&self, desired: &Desired, observed: &BTreeMap<HostName, Observations>, known: Known<'_>) -> Plan {
         let mut cluster = known.changes();
         let mut hosts = changes_by_stage(desired, observed);
@@ -392,14 +449,17 @@ impl Surveyor<'_> {
             title: stage.title().to_owned(),
             hosts: hosts.remove(&stage).unwrap_or_default(),
             cluster: cluster.remove(&stage).unwrap_or_default(),
+            rolling: Vec::new(),
         });
         let mut plan = Plan {
             cluster: self.inventory.cluster.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            part_of: conversion::told(known.transition),
             stages: stages.collect(),
             overridden: self.assets.overridden(),
             notes: Vec::new(),
         };
+        rolling::describe(&mut plan, known.view, self.inventory);
         if known.inside.is_none() && !plan.is_empty() {
             plan.add_to(Stage::Database.title(), cluster_plan::unseen_database(self.inventory));
         }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use xnat_provision::approval::{Approved, Standing};
 use xnat_provision::assets::Assets;
 use xnat_provision::engine::simulated::{Machine, Node};
-use xnat_provision::engine::{Cancel, Converge, Host, SimulatedHost};
+use xnat_provision::engine::{Cancel, Converge, Host, Interruption, SimulatedHost};
 use xnat_provision::facts::{self, Facts};
 use xnat_provision::inventory::Inventory;
 use xnat_provision::plan::diff_resources;
@@ -116,7 +116,8 @@ async fn apply(host: &SimulatedHost, stages: &[Vec<Resource>]) -> Result<usize, 
         (Reporter::muted(), Cancel::default(), Approved::by_operator(Standing::default()));
     let mut changed = 0;
     for resources in stages {
-        let converge = Converge { host, resources, approved: &approved, reporter: &reporter, cancel: &cancel };
+        let (approved, interruption) = (&approved, Interruption::Refused);
+        let converge = Converge { host, resources, approved, interruption, reporter: &reporter, cancel: &cancel };
         changed += converge.run().await.map_err(|error| error.to_string())?;
     }
     Ok(changed)

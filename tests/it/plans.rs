@@ -52,11 +52,11 @@ fn service(effect: Effect, summary: &str) -> Change {
 fn stage(title: &str, hosts: &[(&str, Vec<Change>)]) -> PlannedStage {
     let hosts: BTreeMap<HostName, Vec<Change>> =
         hosts.iter().map(|(name, changes)| (HostName::new(*name), changes.clone())).collect();
-    PlannedStage { title: title.to_owned(), hosts, cluster: Vec::new() }
+    PlannedStage { title: title.to_owned(), hosts, cluster: Vec::new(), rolling: Vec::new() }
 }
 
 fn plan(stages: Vec<PlannedStage>) -> Plan {
-    Plan { cluster: "demo".to_owned(), version: "0.1.0".to_owned(), stages, overridden: Vec::new(), notes: Vec::new() }
+    Plan { cluster: "demo".to_owned(), version: "0.1.0".to_owned(), stages, ..Plan::default() }
 }
 
 /// A first apply: alike hosts together, one that differs, an idle stage, and what happens to the cluster.
@@ -76,6 +76,39 @@ fn first() -> Plan {
             etcd,
         ])
     }
+}
+
+/// A later one that restarts members in turn.
+fn rolling() -> Plan {
+    let restart = || vec![other_text(), service(Effect::RollingRestart, "restart: /etc/web.cfg changed")];
+    let order = vec!["restart etcd on db2, db1, one at a time: the database goes on".to_owned()];
+    plan(vec![PlannedStage { rolling: order, ..stage("Start etcd", &[("db1", restart()), ("db2", restart())]) }])
+}
+
+#[test]
+fn what_is_restarted_in_turn_is_marked_and_explained() {
+    assert_snapshot!(render(&rolling(), Style::Plain, Depth::Brief), @r"
+    1. Start etcd
+       db1, db2
+         ~ file /etc/web.cfg: update
+             --- /etc/web.cfg
+             +++ /etc/web.cfg
+             @@ -1,2 +1,2 @@
+             -port 80
+             +port 81
+              user web
+         * unit db.service: restart: /etc/web.cfg changed
+         restart etcd on db2, db1, one at a time: the database goes on
+    ");
+    assert_eq!(rolling().interruptions(), Vec::<String>::new());
+    let stop = Change { effect: Effect::Outage, ..change("unit", "db.service", "stop") };
+    let upgrade = Change { effect: Effect::RollingRestart, ..change("package", "db", "1 → 2") };
+    let mut more = rolling();
+    more.stages[0].hosts.insert(HostName::new("db3"), vec![stop, upgrade]);
+    assert_snapshot!(more.interruptions().join("\n"), @r"
+    db3: unit db.service: stop
+    db3: package db: 1 → 2
+    ");
 }
 
 /// A later one, of which some is refused.

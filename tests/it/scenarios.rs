@@ -6,12 +6,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use xnat_provision::approval::{Approved, Standing};
 use xnat_provision::engine::simulated::{Machine, Node};
-use xnat_provision::engine::{Cancel, Converge, ConvergeError, Host, SimulatedHost};
+use xnat_provision::engine::{Cancel, Converge, ConvergeError, Host, Interruption, Permit, SimulatedHost};
 use xnat_provision::names::HostName;
 use xnat_provision::plan::diff_resources;
 use xnat_provision::report::{Event, Kind, Reporter};
 use xnat_provision::resource::{
-    Command, Directory, File, OnChange, Package, PathKind, Probe, Resource, Restart, Sysctl, Unit,
+    Command, Directory, File, OnChange, Package, PathKind, Probe, Resource, ResourceId, Restart, Sysctl, Unit,
 };
 
 fn file(path: &str, content: &str) -> Resource {
@@ -68,11 +68,21 @@ fn web(content: &str, restart: Restart) -> Vec<Resource> {
 
 /// Converge and collect what was said.
 async fn converge(host: &SimulatedHost, resources: &[Resource]) -> (Result<usize, ConvergeError>, Vec<Event>) {
+    converge_with(host, resources, Interruption::Refused).await
+}
+
+async fn converge_with(
+    host: &SimulatedHost,
+    resources: &[Resource],
+    interruption: Interruption,
+) -> (Result<usize, ConvergeError>, Vec<Event>) {
     let (sender, mut receiver) = tokio::sync::mpsc::channel(256);
     let reporter = Reporter::new("test".to_owned(), sender);
     let cancel = Cancel::default();
     let approved = Approved::by_operator(Standing::default());
-    let result = Converge { host, resources, approved: &approved, reporter: &reporter, cancel: &cancel }.run().await;
+    let converge =
+        Converge { host, resources, approved: &approved, interruption, reporter: &reporter, cancel: &cancel };
+    let result = converge.run().await;
     drop(reporter);
     let mut events = Vec::new();
     while let Some(event) = receiver.recv().await {
@@ -135,6 +145,22 @@ async fn a_database_is_never_restarted_by_converging_one_host() {
     let (result, _) = converge(&host, &web("port 81\n", Restart::Rolling)).await;
     assert!(matches!(result, Err(ConvergeError::Rolling { .. })), "{result:?}");
     assert_eq!(host.machine().units, before);
+}
+
+#[tokio::test]
+async fn a_database_is_restarted_with_a_permit_for_that_very_unit() {
+    let host = bare();
+    converge(&host, &web("port 80\n", Restart::Rolling)).await.0.expect("converges");
+    let before = host.machine().units;
+    let permit = |unit: &str| Interruption::Permitted(Permit::seen_to_be_safe(ResourceId::new("unit", unit)));
+    let edited = web("port 81\n", Restart::Rolling);
+    let (result, _) = converge_with(&host, &edited, permit("other.service")).await;
+    assert!(matches!(result, Err(ConvergeError::Rolling { .. })), "{result:?}");
+    assert_eq!(host.machine().units, before);
+    let (result, _) = converge_with(&host, &edited, permit("web.service")).await;
+    assert_eq!(result.expect("converges"), 1, "the file was there already");
+    assert_ne!(host.machine().units, before);
+    assert_eq!(pending(&host, &edited).await, Vec::<String>::new());
 }
 
 #[tokio::test]

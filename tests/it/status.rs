@@ -2,8 +2,10 @@
 //! what comes out is the text people see. Recorded on Debian 12 and 13, healthy and broken in many ways.
 
 mod cases;
+mod conversion;
 mod half_made;
 mod played;
+mod restarts;
 
 use std::sync::Arc;
 

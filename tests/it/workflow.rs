@@ -110,6 +110,7 @@ async fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Surv
             })
             .collect(),
         cluster: Vec::new(),
+        rolling: Vec::new(),
     };
     let plan = Plan { stages: Stage::ALL.into_iter().map(planned).collect(), ..Plan::default() };
     let toy = |name: &HostName| -> Arc<dyn Transport> {
@@ -133,6 +134,7 @@ async fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Surv
         unreachable: BTreeMap::new(),
         facts: BTreeMap::new(),
         desired,
+        transition: None,
         started: Started { etcd: false, postgres: false },
         stranger: false,
         unchangeable: Vec::new(),

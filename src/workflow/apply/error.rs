@@ -34,6 +34,14 @@ pub enum ApplyError {
     #[error("there is no leader to talk to: {reason}")]
     #[diagnostic(code(xnat::apply::no_leader), help("see `xnat-provision status`; then run apply again"))]
     NoLeader { reason: String },
+    #[error("cannot restart {unit} on {host}: {reason}")]
+    #[diagnostic(
+        code(xnat::apply::not_spared),
+        help(
+            "see `xnat-provision status`; members that were restarted are not restarted again when you run apply again"
+        )
+    )]
+    NotSpared { unit: &'static str, host: String, reason: String },
 }
 
 impl Fails for ApplyError {
@@ -45,7 +53,7 @@ impl Fails for ApplyError {
             Self::Call(error) => error.exit(),
             Self::Sql(error) => error.exit(),
             Self::Verify(error) => error.exit(),
-            Self::NoLeader { .. } => Exit::Unhealthy,
+            Self::NoLeader { .. } | Self::NotSpared { .. } => Exit::Unhealthy,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The part of a stage that is done on hosts: each brings its own resources to their wanted state.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::{ApplyError, StageRun};
 use crate::cluster::etcd;
-use crate::engine::{Converge, ConvergeError, for_each_host};
+use crate::engine::{Converge, ConvergeError, Interruption, Permit, for_each_host};
 use crate::names::HostName;
 use crate::report::{Kind, Outcome, failed, millis_since};
-use crate::workflow::cluster_plan;
+use crate::workflow::{cluster_plan, rolling};
 
 impl StageRun<'_> {
     /// The hosts of the stage, as many at a time as the run may.
@@ -18,7 +19,7 @@ impl StageRun<'_> {
     /// Without a quorum the start of a member waits for the others, so they are started at once: those of a new cluster,
     /// and those of one whose first start was cut short.
     pub(super) async fn converge_etcd_members(&mut self) -> Result<(), ApplyError> {
-        let hosts = self.hosts();
+        let hosts = self.hosts_not_in_turn();
         let quorum = etcd::quorum(&self.gather()).await;
         let parallel = if quorum.is_ok() { self.parallel() } else { hosts.len() };
         self.converge(hosts, parallel).await
@@ -31,10 +32,10 @@ impl StageRun<'_> {
         self.wait_for_first_leader(&first).await
     }
 
-    /// They are copied from the first. In a cluster that exists nothing is restarted, so all may be done at once.
+    /// They are copied from the first. In a cluster that exists none of these is restarted, so all may be done at once.
     pub(super) async fn converge_other_postgres_members(&mut self) -> Result<(), ApplyError> {
         let first = self.first_postgres_member();
-        let others = self.hosts().into_iter().filter(|host| Some(host) != first.as_ref()).collect();
+        let others = self.hosts_not_in_turn().into_iter().filter(|host| Some(host) != first.as_ref()).collect();
         self.converge(others, self.parallel()).await
     }
 
@@ -47,6 +48,12 @@ impl StageRun<'_> {
         self.planned.hosts.keys().cloned().collect()
     }
 
+    /// Those whose member is restarted come one after the other, once these are done.
+    fn hosts_not_in_turn(&self) -> Vec<HostName> {
+        let due = rolling::due(self.planned);
+        self.hosts().into_iter().filter(|host| !due.contains(host)).collect()
+    }
+
     fn parallel(&self) -> usize {
         self.apply.scope.parallel(self.apply.inventory)
     }
@@ -54,7 +61,18 @@ impl StageRun<'_> {
     /// All hosts finish, also when one fails; then the stage ends here.
     async fn converge(&mut self, hosts: Vec<HostName>, parallel: usize) -> Result<(), ApplyError> {
         let stage = &*self;
-        let results = for_each_host(hosts, parallel, |name| async move { stage.converge_host(&name).await }).await;
+        let converge = |name| async move { stage.converge_host(&name, Interruption::Refused).await };
+        let results = for_each_host(hosts, parallel, converge).await;
+        self.account(results)
+    }
+
+    /// One host, whose member may go down now.
+    pub(super) async fn converge_interrupted(&mut self, host: HostName, permit: Permit) -> Result<(), ApplyError> {
+        let result = self.converge_host(&host, Interruption::Permitted(permit)).await;
+        self.account(BTreeMap::from([(host, result)]))
+    }
+
+    fn account(&mut self, results: BTreeMap<HostName, Result<usize, ConvergeError>>) -> Result<(), ApplyError> {
         let mut failures = Vec::new();
         let mut hosts = Vec::new();
         for (name, result) in results {
@@ -72,7 +90,7 @@ impl StageRun<'_> {
         Err(ApplyError::Hosts { stage: self.stage.title(), hosts, failures })
     }
 
-    async fn converge_host(&self, name: &HostName) -> Result<usize, ConvergeError> {
+    async fn converge_host(&self, name: &HostName, interruption: Interruption) -> Result<usize, ConvergeError> {
         let survey = self.apply.survey;
         let Some(host) = survey.fleet.host(name) else { return Ok(0) };
         let resources = survey.desired.get(name).and_then(|stages| stages.get(&self.stage));
@@ -82,6 +100,7 @@ impl StageRun<'_> {
             host: &host,
             resources: resources.map(Vec::as_slice).unwrap_or_default(),
             approved: self.apply.approved,
+            interruption,
             reporter: &reporter,
             cancel: self.apply.cancel,
         };

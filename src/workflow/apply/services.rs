@@ -139,7 +139,7 @@ impl StageRun<'_> {
         Ok(())
     }
 
-    async fn tell(&self, resource: &str, summary: &str) {
+    pub(super) async fn tell(&self, resource: &str, summary: &str) {
         let event = Kind::ChangeApplied { resource: resource.to_owned(), summary: summary.to_owned(), millis: 0 };
         self.reporter.emit(event).await;
     }
@@ -154,9 +154,9 @@ impl StageRun<'_> {
         self.apply.survey.gather(self.apply.inventory, self.apply.secrets)
     }
 
-    async fn wait<F>(&self, what: &str, deadline: Duration, condition: F) -> Result<(), ApplyError>
+    pub(super) async fn wait<T, F>(&self, what: &str, deadline: Duration, condition: F) -> Result<T, ApplyError>
     where
-        F: AsyncFn(&Gather<'_>) -> Result<(), String>,
+        F: AsyncFn(&Gather<'_>) -> Result<T, String>,
     {
         let title = format!("wait for {what}");
         let begun = Instant::now();
@@ -167,8 +167,8 @@ impl StageRun<'_> {
             interval: Duration::from_millis(500),
             help: "see `xnat-provision status` and the units' journals on the hosts; then run apply again: it goes on from here".to_owned(),
         };
-        wait.until(self.reporter, self.apply.cancel, || async { condition(&self.gather()).await }).await?;
+        let value = wait.until(self.reporter, self.apply.cancel, || async { condition(&self.gather()).await }).await?;
         self.reporter.emit(Kind::StepFinished { title, millis: millis_since(begun) }).await;
-        Ok(())
+        Ok(value)
     }
 }

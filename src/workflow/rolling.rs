@@ -1,0 +1,115 @@
+//! Restarting the members of etcd and of PostgreSQL in turn: what the plan says of it, and what stands against it before
+//! anything is asked. `apply/rolling.rs` does it, and looks again before each host.
+
+use super::stage::Stage;
+use crate::cluster::ClusterView;
+use crate::cluster::safety::restart::{self, Kind, Obstacle};
+use crate::inventory::{Component, Inventory};
+use crate::names::HostName;
+use crate::plan::{Plan, PlannedStage};
+
+/// Say in the plan what is restarted, in which order, and who notices.
+pub fn describe(plan: &mut Plan, view: &ClusterView, inventory: &Inventory) {
+    for (stage, planned) in Stage::ALL.into_iter().zip(&mut plan.stages) {
+        let due = due(planned);
+        if due.is_empty() {
+            continue;
+        }
+        match stage {
+            Stage::Etcd => planned.rolling = etcd(view, inventory, due),
+            Stage::Postgres => planned.rolling = postgres(view, inventory, due),
+            // Nobody knows when what a site's own role runs can be spared.
+            _ => {}
+        }
+    }
+}
+
+/// Hosts whose member has to be restarted.
+pub fn due(planned: &PlannedStage) -> Vec<HostName> {
+    planned.restarts().map(|(host, _)| host.clone()).collect()
+}
+
+fn etcd(view: &ClusterView, inventory: &Inventory, due: Vec<HostName>) -> Vec<String> {
+    let order = names(&in_turn(due, |due| restart::etcd_turn(view, due)));
+    match inventory.with(Component::Etcd).count() {
+        1 => vec![format!(
+            "restart etcd on {order}: there is no other member, so nothing can fail over until it is back (some seconds)"
+        )],
+        2 => vec![format!(
+            "restart etcd on {order}, one at a time: two members cannot spare one, so nothing can fail over until it is back (some seconds each)"
+        )],
+        _ => vec![format!(
+            "restart etcd on {order}, one at a time, each when the others are healthy: the database goes on"
+        )],
+    }
+}
+
+fn postgres(view: &ClusterView, inventory: &Inventory, due: Vec<HostName>) -> Vec<String> {
+    let order = in_turn(due, |due| restart::postgres_turn(view, due));
+    let leader = view.leader().map(|leader| &leader.host).filter(|leader| order.contains(leader));
+    if let (Some(leader), 1) = (leader, inventory.with(Component::Postgres).count()) {
+        return vec![format!(
+            "restart PostgreSQL on {leader}: there is no other member, so nobody can read or write until it is back (some seconds)"
+        )];
+    }
+    let replicas: Vec<HostName> = order.iter().filter(|host| Some(*host) != leader).cloned().collect();
+    let mut lines = Vec::new();
+    if !replicas.is_empty() {
+        lines.push(format!(
+            "restart PostgreSQL on {}, one at a time, each when all others stream: writes go on",
+            names(&replicas)
+        ));
+    }
+    if let Some(leader) = leader {
+        lines.push(format!(
+            "hand over from the leader {leader} to a replica, then restart {leader} as a replica: writes pause for the hand-over (some seconds)"
+        ));
+    }
+    lines
+}
+
+/// As they would come if nothing changed meanwhile.
+fn in_turn(mut due: Vec<HostName>, next: impl Fn(&[HostName]) -> Option<HostName>) -> Vec<HostName> {
+    let mut order = Vec::new();
+    while let Some(host) = next(&due) {
+        due.retain(|other| *other != host);
+        order.push(host);
+    }
+    order
+}
+
+/// What keeps the planned restarts from being safe and does not go away by itself. What this plan itself mends, by starting
+/// a member that is down, is none.
+pub fn obstacles(plan: &Plan, view: &ClusterView, inventory: &Inventory) -> Vec<String> {
+    let mut found = Vec::new();
+    for (stage, planned) in Stage::ALL.into_iter().zip(&plan.stages) {
+        let due = due(planned);
+        let obstacles = match stage {
+            _ if due.is_empty() => continue,
+            Stage::Etcd => restart::etcd_obstacles(view, inventory, restart::etcd_turn(view, &due).as_ref()),
+            Stage::Postgres => postgres_obstacles(view, inventory, &due),
+            _ => continue,
+        };
+        let mended = |obstacle: &Obstacle| {
+            obstacle.host.as_ref().is_some_and(|host| planned.hosts.contains_key(host) && !due.contains(host))
+        };
+        let stays = |obstacle: &Obstacle| obstacle.kind == Kind::Lasting && !mended(obstacle);
+        found.extend(obstacles.into_iter().filter(stays).map(|obstacle| obstacle.text));
+    }
+    found
+}
+
+fn postgres_obstacles(view: &ClusterView, inventory: &Inventory, due: &[HostName]) -> Vec<Obstacle> {
+    let mut obstacles = restart::postgres_obstacles(view, inventory);
+    let hands_over = view.leader().is_some_and(|leader| due.contains(&leader.host));
+    if hands_over && inventory.with(Component::Postgres).count() > 1 {
+        let host = view.leader().map(|leader| leader.host.clone());
+        let refusal = restart::no_successor(view, inventory);
+        obstacles.extend(refusal.map(|text| Obstacle { host, kind: Kind::Lasting, text }));
+    }
+    obstacles
+}
+
+fn names(hosts: &[HostName]) -> String {
+    hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,160 @@
+//! Changes that restart etcd and PostgreSQL while a client writes: nothing that was acknowledged is lost, and nobody waits
+//! longer than a hand-over takes.
+
+use std::time::Duration;
+
+use crate::site::Site;
+use crate::writer::Writer;
+
+/// A planned hand-over, seen by a client: some seconds, also on a slow machine.
+const HANDOVER: Duration = Duration::from_secs(10);
+
+#[test]
+fn members_are_restarted_in_turn_on_debian_13() {
+    let site = Site::new("roll13", (&["--hosts", "4", "--suite", "trixie"], "root"));
+    site.run(&["apply", "--yes"]).expect(0);
+    etcd_is_restarted_under_a_running_database(&site);
+    postgresql_is_restarted_with_one_hand_over(&site);
+    killed_between_two_members_the_next_run_goes_on(&site);
+    refused_while_it_is_not_safe(&site);
+}
+
+#[test]
+fn members_are_restarted_in_turn_on_debian_12() {
+    let site = Site::new("roll12", (&["--hosts", "3", "--suite", "bookworm"], "admin"));
+    site.run(&["apply", "--yes"]).expect(0);
+    etcd_is_restarted_under_a_running_database(&site);
+    postgresql_is_restarted_with_one_hand_over(&site);
+}
+
+#[test]
+fn a_single_member_is_restarted_and_the_plan_says_what_that_means() {
+    let site = Site::new("roll1", (&["--hosts", "1", "--suite", "trixie"], "root"));
+    site.run(&["apply", "--yes"]).expect(0);
+    another_heartbeat(&site, "150ms");
+    patroni_drop_in(&site);
+    let planned = site.run(&["plan"]).expect(5);
+    for word in ["restart etcd on db1: there is no other member", "nobody can read or write until it is back"] {
+        assert!(planned.stdout.contains(word), "the plan does not say {word:?}:\n{}", planned.stdout);
+    }
+    let before = (started(&site, "db1", "etcd"), started(&site, "db1", "patroni"));
+    site.run(&["apply", "--yes"]).expect(0);
+    let after = (started(&site, "db1", "etcd"), started(&site, "db1", "patroni"));
+    assert!(before.0 != after.0 && before.1 != after.1, "both were restarted: {before:?}, {after:?}");
+    site.run(&["plan"]).expect(0);
+}
+
+/// When a unit was started last, in microseconds since the host booted.
+fn started(site: &Site, host: &str, unit: &str) -> String {
+    let show = format!("systemctl show -P ExecMainStartTimestampMonotonic {unit}");
+    site.lab.ssh(host, &show).expect(0).stdout.trim().to_owned()
+}
+
+fn all_started(site: &Site, unit: &str) -> Vec<String> {
+    site.hosts("postgres").iter().map(|host| started(site, host, unit)).collect()
+}
+
+fn another_heartbeat(site: &Site, interval: &str) {
+    site.append(&format!("[etcd]\nheartbeat_interval = \"{interval}\""));
+}
+
+/// The site's own version of the drop-in, which only a restart takes up.
+fn patroni_drop_in(site: &Site) {
+    let directory = site.file("assets/templates/patroni");
+    std::fs::create_dir_all(&directory).expect("made");
+    let built_in = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/patroni/xnat.conf.j2");
+    let text = std::fs::read_to_string(built_in).expect("readable");
+    std::fs::write(directory.join("xnat.conf.j2"), format!("{text}Environment=SITE=ours\n")).expect("written");
+    if !site.read().contains("assets = ") {
+        site.write(&format!("assets = \"assets\"\n{}", site.read()));
+    }
+}
+
+fn timeline(site: &Site) -> u64 {
+    let port = site.number("/inventory/haproxy/primary_port");
+    let sql = "SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int";
+    let shown = site.psql(port, sql).expect(0).stdout;
+    shown.trim().parse().expect("a number")
+}
+
+fn etcd_is_restarted_under_a_running_database(site: &Site) {
+    another_heartbeat(site, "150ms");
+    let planned = site.run(&["plan"]).expect(5);
+    assert!(planned.stdout.contains("one at a time, each when the others are healthy"), "{}", planned.stdout);
+    let (before, databases) = (all_started(site, "etcd"), all_started(site, "patroni"));
+    let writer = Writer::start(site, "db1");
+    site.run(&["apply", "--yes"]).expect(0);
+    let ledger = writer.stop();
+    let after = all_started(site, "etcd");
+    assert!(before.iter().zip(&after).all(|(before, after)| before != after), "{before:?}, {after:?}");
+    assert_eq!(databases, all_started(site, "patroni"), "the database was left alone");
+    assert_eq!(ledger.lost(site), Vec::<u64>::new());
+    assert!(ledger.longest_pause() < Duration::from_secs(3), "nobody wrote for {:?}", ledger.longest_pause());
+    site.run(&["plan"]).expect(0);
+}
+
+fn postgresql_is_restarted_with_one_hand_over(site: &Site) {
+    patroni_drop_in(site);
+    let planned = site.run(&["plan"]).expect(5);
+    assert!(planned.stdout.contains("hand over from the leader"), "{}", planned.stdout);
+    let (before, timeline_before) = (all_started(site, "patroni"), timeline(site));
+    let writer = Writer::start(site, "db1");
+    let applied = site.run(&["apply", "--yes"]).expect(0);
+    let ledger = writer.stop();
+    let after = all_started(site, "patroni");
+    assert!(before.iter().zip(&after).all(|(before, after)| before != after), "{before:?}, {after:?}");
+    assert_eq!(ledger.lost(site), Vec::<u64>::new());
+    assert!(ledger.longest_pause() < HANDOVER, "nobody wrote for {:?}", ledger.longest_pause());
+    assert_eq!(timeline(site), timeline_before + 1, "one hand-over");
+    assert!(applied.stdout.contains("nobody could write for"), "{}", applied.stdout);
+    site.run(&["plan"]).expect(0);
+    println!("{} rows, longest pause {:?}; {}", ledger.count(), ledger.longest_pause(), applied.stdout);
+}
+
+/// What was restarted before the kill is not restarted again.
+fn killed_between_two_members_the_next_run_goes_on(site: &Site) {
+    site.write(&site.read().replace("150ms", "120ms"));
+    let before = all_started(site, "etcd");
+    let mut run = site.spawn(&["apply", "--yes"]);
+    let changed = |now: &[String]| before.iter().zip(now).filter(|(before, now)| before != now).count();
+    // until the first one has been restarted
+    let restarted = (0..600).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        changed(&all_started(site, "etcd")) > 0
+    });
+    assert!(restarted, "no member was restarted");
+    run.kill().expect("it runs");
+    run.wait().expect("it was started here");
+    let then = all_started(site, "etcd");
+    assert!(changed(&then) < 3, "it was killed in the middle: {before:?}, {then:?}");
+    site.run(&["apply", "--yes"]).expect(0);
+    let after = all_started(site, "etcd");
+    assert_eq!(changed(&after), 3);
+    let again = before.iter().zip(&then).zip(&after).filter(|((before, then), after)| before != then && then != after);
+    assert_eq!(again.count(), 0, "restarted twice: {before:?}, {then:?}, {after:?}");
+    site.run(&["plan"]).expect(0);
+}
+
+fn refused_while_it_is_not_safe(site: &Site) {
+    site.write(&site.read().replace("120ms", "130ms"));
+    site.lab.ssh("db2", "systemctl mask --runtime --now etcd").expect(0);
+    let before = all_started(site, "etcd");
+    // a member this run would start is no obstacle, one it leaves out is
+    let refused = site.run(&["apply", "--yes", "--limit", "db1"]).expect(4);
+    assert!(refused.stderr.contains("nothing listens on port 2379 of db2"), "{}", refused.stderr);
+    assert_eq!(all_started(site, "etcd"), before);
+    site.lab.ssh("db2", "systemctl unmask --runtime etcd").expect(0);
+    site.run(&["apply", "--yes"]).expect(0);
+    let pause = "sudo -u postgres patronictl -c /etc/patroni/xnat pause --wait";
+    site.lab.ssh("db1", pause).expect(0);
+    let own = site.file("assets/templates/patroni/xnat.conf.j2");
+    let text = std::fs::read_to_string(&own).expect("readable").replace("SITE=ours", "SITE=mine");
+    std::fs::write(own, text).expect("written");
+    let refused = site.run(&["apply", "--yes"]).expect(4);
+    assert!(refused.stderr.contains("maintenance mode"), "{}", refused.stderr);
+    site.lab.ssh("db1", &pause.replace("pause", "resume")).expect(0);
+    site.run(&["apply", "--yes", "--limit", "db1,db2"]).expect(0);
+    let rest = site.run(&["plan"]).expect(5);
+    assert!(rest.stdout.contains("db3") && !rest.stdout.contains("db1,"), "{}", rest.stdout);
+    site.run(&["apply", "--yes"]).expect(0);
+}
