@@ -104,7 +104,8 @@ pub enum VaultError {
         code(xnat::vault::identity),
         help(
             "identities are taken from XNAT_VAULT_IDENTITY, else from [vault] identity. Whoever can open it may let you in: put your \
-              age1… into [vault] recipients and run `xnat-provision vault rekey`"
+              age1… into [vault] recipients and run `xnat-provision vault rekey`. If yours is right: {}",
+            restore(path)
         )
     )]
     WrongIdentity { path: PathBuf },

@@ -59,7 +59,7 @@ fn each_damage_has_its_own_error_and_changes_nothing() {
     let mut flipped = good.clone();
     flipped[middle] ^= 1;
     let mut header = good.clone();
-    header[120] ^= 1;
+    header[224] ^= 1;
     let end = good.len() - 20;
     for (bytes, code) in [
         (&flipped[..], "damaged"),
