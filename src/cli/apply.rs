@@ -222,9 +222,9 @@ impl Closing<'_> {
             for line in self.evidence {
                 text.push_str(&format!("\nVerified: {line}"));
             }
-            let secrets = session.vault.path().display().to_string();
+            let inventory = session.inventory.path.display().to_string();
             let authorities = handout::path(&session.inventory.path).display().to_string();
-            let files = endpoints::Files { secrets: &secrets, authorities: &authorities };
+            let files = endpoints::Files { inventory: &inventory, authorities: &authorities };
             let lines = endpoints::endpoints(&session.inventory, files).lines(files);
             text.push_str(&format!("\n\n{}\n", lines.join("\n")));
             session.print(&text)?;

@@ -28,8 +28,8 @@ const PARAMETERS: &str = "tcpKeepAlive=true&connectTimeout=4&socketTimeout=900";
 /// Files on this machine, as the administrator would type them.
 #[derive(Clone, Copy)]
 pub struct Files<'a> {
-    /// The passwords.
-    pub secrets: &'a str,
+    /// The inventory, whose vault has the passwords.
+    pub inventory: &'a str,
     /// Whose certificates to believe.
     pub authorities: &'a str,
 }
@@ -51,7 +51,7 @@ pub fn endpoints(inventory: &Inventory, files: Files<'_>) -> Endpoints {
     Endpoints {
         jdbc_read_only: (members.len() > 1).then(|| url(replica, "preferSecondary")),
         authorities: authorities(inventory),
-        properties: properties(&jdbc, &database.owner, files.secrets),
+        properties: properties(&jdbc, &database.owner, files.inventory),
         psql: format!(
             "psql \"host={names} port={ports} dbname={} user={} target_session_attrs=read-write{}\"",
             database.name,
@@ -83,12 +83,12 @@ fn authorities(inventory: &Inventory) -> Option<String> {
     inventory.tls.enabled.then(|| format!("/etc/ssl/certs/{}-ca.pem", inventory.cluster))
 }
 
-fn properties(url: &str, user: &str, secrets_file: &str) -> Vec<String> {
+fn properties(url: &str, user: &str, inventory: &str) -> Vec<String> {
     vec![
         "datasource.driver=org.postgresql.Driver".to_owned(),
         format!("datasource.url={url}"),
         format!("datasource.username={user}"),
-        format!("datasource.password=<see {secrets_file}, key application>"),
+        format!("datasource.password=<see: xnat-provision vault show application {inventory}>"),
         "datasource.validationQueryTimeout=5".to_owned(),
     ]
 }
@@ -96,7 +96,7 @@ fn properties(url: &str, user: &str, secrets_file: &str) -> Vec<String> {
 impl Endpoints {
     /// The text at the end of `apply`.
     pub fn lines(&self, files: Files<'_>) -> Vec<String> {
-        let secrets_file = files.secrets;
+        let inventory = files.inventory;
         let copy = |path| format!("First copy {} (it is public) to XNAT's host as {path}.", files.authorities);
         let mut lines: Vec<String> = self.authorities.iter().map(copy).collect();
         lines.extend(["Connect with JDBC:".to_owned(), format!("  {}", self.jdbc)]);
@@ -107,7 +107,9 @@ impl Endpoints {
         lines.extend(self.properties.iter().map(|line| format!("  {line}")));
         lines.extend(["With psql:".to_owned(), format!("  {}", self.psql)]);
         for url in &self.statistics {
-            lines.push(format!("HAProxy statistics: {url} (user stats, password in {secrets_file}, key statistics)"));
+            lines.push(format!(
+                "HAProxy statistics: {url} (user stats, password: xnat-provision vault show statistics {inventory})"
+            ));
         }
         lines
     }

@@ -10,7 +10,7 @@ use super::values::Strings;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Vault {
-    /// `age` keeps it encrypted in `<inventory>.vault`; `none` as plain text in `<inventory>.secrets.toml`.
+    /// `age` keeps it encrypted (`xnat.toml` has `xnat.vault`), `none` as plain text (`xnat.secrets.toml`).
     pub encryption: model::Encryption,
     /// File with the age identity that opens it, or a list of them; without one it has a passphrase. `~/` is your home directory.
     pub identity: Strings,

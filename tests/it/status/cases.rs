@@ -190,7 +190,7 @@ fn where_to_connect() {
     let lines = |name: &str| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("inventory/{name}.toml"));
         let inventory = Inventory::load(&path, None).expect("a good inventory").inventory;
-        let files = endpoints::Files { secrets: "xnat.secrets.toml", authorities: "xnat.ca.pem" };
+        let files = endpoints::Files { inventory: "xnat.toml", authorities: "xnat.ca.pem" };
         endpoints::endpoints(&inventory, files).lines(files).join("\n")
     };
     assert_snapshot!(lines("split"), @r#"
@@ -203,12 +203,12 @@ fn where_to_connect() {
       datasource.driver=org.postgresql.Driver
       datasource.url=jdbc:postgresql://10.0.0.31:5432,10.0.0.32:5432/xnat?targetServerType=primary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900&sslmode=verify-full&sslrootcert=/etc/ssl/certs/xnat-ca.pem
       datasource.username=xnat
-      datasource.password=<see xnat.secrets.toml, key application>
+      datasource.password=<see: xnat-provision vault show application xnat.toml>
       datasource.validationQueryTimeout=5
     With psql:
       psql "host=10.0.0.31,10.0.0.32 port=5432,5432 dbname=xnat user=xnat target_session_attrs=read-write sslmode=verify-full sslrootcert=xnat.ca.pem"
-    HAProxy statistics: https://10.0.0.31:7000/stats (user stats, password in xnat.secrets.toml, key statistics)
-    HAProxy statistics: https://10.0.0.32:7000/stats (user stats, password in xnat.secrets.toml, key statistics)
+    HAProxy statistics: https://10.0.0.31:7000/stats (user stats, password: xnat-provision vault show statistics xnat.toml)
+    HAProxy statistics: https://10.0.0.32:7000/stats (user stats, password: xnat-provision vault show statistics xnat.toml)
     "#);
     assert_snapshot!(lines("single"), @r#"
     First copy xnat.ca.pem (it is public) to XNAT's host as /etc/ssl/certs/xnat-dev-ca.pem.
@@ -218,10 +218,10 @@ fn where_to_connect() {
       datasource.driver=org.postgresql.Driver
       datasource.url=jdbc:postgresql://10.0.0.11:5000/xnat?targetServerType=primary&tcpKeepAlive=true&connectTimeout=4&socketTimeout=900&sslmode=verify-full&sslrootcert=/etc/ssl/certs/xnat-dev-ca.pem
       datasource.username=xnat
-      datasource.password=<see xnat.secrets.toml, key application>
+      datasource.password=<see: xnat-provision vault show application xnat.toml>
       datasource.validationQueryTimeout=5
     With psql:
       psql "host=10.0.0.11 port=5000 dbname=xnat user=xnat target_session_attrs=read-write sslmode=verify-full sslrootcert=xnat.ca.pem"
-    HAProxy statistics: https://10.0.0.11:7000/stats (user stats, password in xnat.secrets.toml, key statistics)
+    HAProxy statistics: https://10.0.0.11:7000/stats (user stats, password: xnat-provision vault show statistics xnat.toml)
     "#);
 }
