@@ -138,7 +138,9 @@ fn helpers_read_no_tables(site: &Site, leader: &str) {
         site.lab.ssh(leader, &format!("cd / && runuser -u postgres -- psql -XAtq -d {database} -c \"{sql}\""))
     };
     let as_role = |role: &str, sql: &str| within("xnat", role, sql);
-    as_role("xnat", "create table if not exists private (v int)").expect(0);
+    // The lock is handed over a moment before the new leader may write.
+    let writes = || as_role("xnat", "create table if not exists private (v int)").status == 0;
+    assert!(eventually(60, writes), "{leader} takes no writes");
     for role in ["rewind", "replicator"] {
         for sql in ["table private", "create table theirs (v int)", "table pg_authid"] {
             let ran = as_role(role, sql);
