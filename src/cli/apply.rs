@@ -107,7 +107,11 @@ impl Request<'_> {
         let directory = report::journal::Store::of_user()?.cluster(&session.inventory.cluster);
         let _lock = RunLock::take(&directory, &session.inventory.cluster)?;
         let mut survey = session.survey(self.scope, Some(&session.claim())).await?;
-        let result = self.run_plan(session, &mut survey).await;
+        let scope = self.scope;
+        let result = match self.run_plan(session, &mut survey).await {
+            Ok(done) if done.exit != Exit::Failed => session.exchanged(&survey, scope).await.map(|()| done),
+            other => other,
+        };
         survey.fleet.close(&session.reporter).await;
         result
     }

@@ -17,10 +17,11 @@ use crate::engine::{Cancel, Claim, Connector, Scrutiny};
 use crate::error::{Exit, Fails};
 use crate::inventory::Inventory;
 use crate::names::HostName;
-use crate::pki::{self, Issued, Step};
+use crate::pki::{self, Issued, Step, Why};
 use crate::report::{self, Kind, Origin, Outcome, Redactor, Reporter, Running, Show, millis_since};
 use crate::role;
 use crate::vault::{Secrets, Vault};
+use crate::workflow::certificates::Exchanged;
 use crate::workflow::{Scope, Survey, SurveyError, Surveyor};
 
 /// Which inventory, and how to reach its hosts.
@@ -62,6 +63,8 @@ pub struct Session {
     issued: Vec<Issued>,
     /// The certificates are not as in the vault any more.
     unkept: bool,
+    /// Services that run get other certificates.
+    exchanges: bool,
     pub assets: Assets,
     pub connector: Arc<dyn Connector>,
     pub cancel: Cancel,
@@ -108,6 +111,7 @@ impl Session {
         let redactor = Redactor::default();
         let terminal = Terminal::new(&redactor);
         let mut vault = Vault::of(&inventory, terminal.clone(), &redactor);
+        let exchanges = step != Step::Complete;
         let Known { secrets, issued, unkept } = match opening.secrets {
             Need::Yes => Known::of(&inventory, &mut vault, step)?,
             Need::No => Known::nothing(),
@@ -132,6 +136,7 @@ impl Session {
             let event = Kind::Warned { message: warning.one_line(), help: warning.help.clone() };
             reporter.emit(event).await;
         }
+        let renews = issued.iter().any(|issued| issued.why != Why::Missing);
         let phase = secrets.pki.phase();
         if let Some(told) = phase.told() {
             let event = Kind::Warned { message: told.to_owned(), help: Some(phase.help().to_owned()) };
@@ -144,6 +149,7 @@ impl Session {
             vault,
             issued,
             unkept,
+            exchanges: exchanges || renews,
             assets,
             connector,
             cancel,
@@ -243,6 +249,15 @@ impl Session {
         if self.unkept && !self.secrets.is_placeholder() {
             self.vault.keep(&self.secrets)?;
             self.unkept = false;
+        }
+        Ok(())
+    }
+
+    /// A run that has exchanged certificates has not ended before they are in use.
+    pub async fn exchanged(&self, survey: &Survey, scope: &Scope) -> Result<(), Failure> {
+        if self.exchanges {
+            let (gather, pki) = (survey.gather(&self.inventory, &self.secrets), &self.secrets.pki);
+            Exchanged { gather, pki, scope }.is_shown(&self.reporter, &self.cancel).await?;
         }
         Ok(())
     }
