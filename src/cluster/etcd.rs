@@ -6,10 +6,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
 use super::answer::{Answer, Seen};
-use super::http::{CallError, Http, Place};
+use super::http::{CallError, Http, Place, Scheme};
 use super::safety;
 use super::view::Gather;
 use crate::approval::Approved;
+use crate::error::one_line;
 use crate::inventory::{Component, Host};
 use crate::names::HostName;
 
@@ -24,6 +25,9 @@ pub struct Member {
     /// Whether it speaks TLS to clients.
     #[serde(default)]
     pub tls: bool,
+    /// Whether plain clients are heard; with TLS it is only asked while members reach each other plainly.
+    #[serde(default)]
+    pub plain: bool,
     pub healthy: bool,
     pub learner: bool,
     pub version: String,
@@ -77,11 +81,15 @@ pub async fn ask(http: &Http<'_>) -> Result<Member, CallError> {
     // /health answers 503 when unhealthy, with the same shape.
     let healthy = serde_json::from_str::<wire::Health>(&health.body).is_ok_and(|h| h.health == "true");
     let membership = http.json::<wire::MemberList>(&list).map(|list| list.members).unwrap_or_default();
+    let membership: Vec<Listed> = membership.into_iter().map(Listed::from).collect();
+    let converting = membership.iter().flat_map(|listed| &listed.peer_urls).any(|url| url.starts_with("http://"));
+    let plain = !tls || (converting && plain_answer(http).await.is_ok());
     Ok(Member {
         id: format!("{:x}", status.header.member_id),
         cluster_id: format!("{:x}", status.header.cluster_id),
         leader: (status.leader != 0).then(|| format!("{:x}", status.leader)),
         tls,
+        plain,
         healthy,
         learner: status.learner,
         version: status.version,
@@ -89,8 +97,21 @@ pub async fn ask(http: &Http<'_>) -> Result<Member, CallError> {
         raft_index: status.raft_index,
         raft_term: status.raft_term,
         alarms: status.errors,
-        membership: membership.into_iter().map(Listed::from).collect(),
+        membership,
     })
+}
+
+/// The same question as in [`ask`], as a client without TLS puts it.
+async fn plain_answer(http: &Http<'_>) -> Result<(), CallError> {
+    let (place, scheme) = (http.place.clone(), Scheme::Plain);
+    let plain = Http { transport: http.transport, place, address: http.address, scheme, login: None };
+    plain.accepted(&plain.call(Method::POST, "/v3/maintenance/status", Some(&json!({}))).await?)
+}
+
+/// For waits: the member of that host serves clients that come without TLS. Otherwise the reason to show meanwhile.
+pub async fn hears_plainly(gather: &Gather<'_>, host: &HostName) -> Result<(), String> {
+    let host = gather.inventory.host(host).ok_or_else(|| format!("there is no host {host}"))?;
+    plain_answer(&client(gather, host)?).await.map_err(|error| one_line(&error))
 }
 
 /// Tell the cluster where the others reach a member from now on.

@@ -98,7 +98,8 @@ impl Unit {
         }
     }
 
-    fn start(&self) -> UnitStart {
+    /// What (re)starting it takes.
+    pub fn start(&self) -> UnitStart {
         UnitStart { name: self.name.clone(), files: self.all_files(), timeout: self.timeout }
     }
 

@@ -2,6 +2,7 @@
 //! already is left alone, so an interrupted run is finished by running it again.
 
 mod error;
+mod etcd;
 mod hosts;
 mod rolling;
 mod services;

@@ -68,10 +68,12 @@ impl Known<'_> {
         BTreeMap::from([(Stage::Etcd, etcd), (Stage::Postgres, postgres), (Stage::Database, self.database())])
     }
 
-    /// The last door to close on the way to TLS.
+    /// What is left to do on the way to TLS, for each member.
     fn peers(self) -> Vec<ClusterChange> {
+        let deaf = conversion::deaf(self.view, self.transition).filter(|host| self.scope.includes(host));
+        let again = |host: &HostName| quiet(format!("start etcd on {host} again, until it hears plain clients too"));
         if !self.inventory.tls.enabled || self.transition.is_some() {
-            return Vec::new();
+            return deaf.map(again).collect();
         }
         let plain = conversion::plain_peers(self.view, self.inventory);
         let plain = plain.into_iter().filter(|(host, _)| self.scope.includes(host));

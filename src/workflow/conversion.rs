@@ -27,7 +27,7 @@ fn patronis(view: &ClusterView) -> impl Iterator<Item = bool> {
 
 /// Who cannot be asked does not know it.
 fn everybody_knows_tls(view: &ClusterView) -> bool {
-    let etcd = view.etcd.iter().all(|seen| matches!(&seen.answer, Answer::Known(member) if member.tls));
+    let etcd = view.etcd.iter().all(|seen| matches!(&seen.answer, Answer::Known(member) if member.tls && member.plain));
     let ours = view.members.iter().filter(|member| member.in_inventory);
     let postgres =
         ours.map(|member| &member.server).all(|server| matches!(server, Answer::Known(server) if server.tls));
@@ -36,6 +36,12 @@ fn everybody_knows_tls(view: &ClusterView) -> bool {
         Answer::Down(_) | Answer::Unknown(_) => false,
     });
     etcd && postgres && haproxy
+}
+
+/// Members that are to hear clients both ways and only hear those with TLS: etcd's own mistake, see `apply/etcd.rs`.
+pub fn deaf<'a>(view: &'a ClusterView, transition: Option<Transition>) -> impl Iterator<Item = &'a HostName> {
+    let deaf = move |member: &etcd::Member| transition.is_some() && member.tls && !member.plain;
+    view.etcd.iter().filter(move |seen| seen.answer.known().is_some_and(deaf)).map(|seen| &seen.host)
 }
 
 /// What the plan says of it.

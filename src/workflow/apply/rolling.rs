@@ -1,68 +1,25 @@
-//! Restarts of running members, one at a time: each only when everybody else is well, the leader last and only after it has
-//! handed over. What was restarted before an interruption has read its files and is not due any more.
+//! Restarts of PostgreSQL's members, one at a time: each only when everybody else is well, the leader last and only after
+//! it has handed over. What was restarted before an interruption has read its files and is not due any more.
 
 use std::time::{Duration, Instant};
 
 use super::{ApplyError, StageRun};
-use crate::cluster::http::authority;
 use crate::cluster::pause::{self, Pause};
 use crate::cluster::safety::restart::{self, Obstacle};
-use crate::cluster::{self, ClusterView, Gather, etcd, haproxy, patroni};
+use crate::cluster::{self, ClusterView, Gather, haproxy, patroni};
 use crate::engine::Permit;
 use crate::inventory::Component;
 use crate::names::HostName;
 use crate::resource::ResourceId;
-use crate::workflow::{conversion, rolling};
+use crate::workflow::rolling;
 
 /// How long a member may take to be well again. A replica catches up with what was written meanwhile; a PostgreSQL that
 /// stops writes a checkpoint first.
-const RECOVERY: Duration = Duration::from_secs(600);
+pub(super) const RECOVERY: Duration = Duration::from_secs(600);
 /// How long a hand-over may take.
 const HANDOVER: Duration = Duration::from_secs(120);
 
 impl StageRun<'_> {
-    pub(super) async fn roll_etcd_members(&mut self) -> Result<(), ApplyError> {
-        let mut due = rolling::due(self.planned);
-        while !due.is_empty() {
-            let view = cluster::gather(&self.gather()).await;
-            let Some(host) = restart::etcd_turn(&view, &due) else { break };
-            self.wait("the other etcd members", RECOVERY, async |gather| {
-                let view = cluster::gather(gather).await;
-                first(restart::etcd_obstacles(&view, gather.inventory, Some(&host)))
-            })
-            .await?;
-            due.retain(|other| *other != host);
-            // At once before its restart, since until then it does not hear what comes over TLS.
-            self.move_peers(std::slice::from_ref(&host)).await?;
-            self.restart(host).await?;
-        }
-        // Those that a run which was cut off has restarted already.
-        self.move_peers(&self.hosts_in_scope()).await
-    }
-
-    /// Have the others reach these members over TLS, if that is the form the cluster is to have.
-    async fn move_peers(&self, hosts: &[HostName]) -> Result<(), ApplyError> {
-        let inventory = self.apply.inventory;
-        if !inventory.tls.enabled || self.apply.survey.transition.is_some() {
-            return Ok(());
-        }
-        let gather = self.gather();
-        let view = cluster::gather(&gather).await;
-        for (name, member) in conversion::plain_peers(&view, inventory) {
-            let Some(host) = inventory.host(name).filter(|_| hosts.contains(name)) else { continue };
-            let url = format!("https://{}", authority(&host.address, inventory.etcd.peer_port));
-            // Any member can be told; this one answers, or it would not be in question.
-            let http = etcd::client(&gather, host).map_err(|reason| ApplyError::NoLeader { reason })?;
-            etcd::move_peer(&http, self.apply.approved, member, &[url]).await?;
-            self.tell("etcd", &format!("the other members reach {name} over TLS")).await;
-        }
-        Ok(())
-    }
-
-    fn hosts_in_scope(&self) -> Vec<HostName> {
-        self.apply.survey.desired.keys().cloned().collect()
-    }
-
     pub(super) async fn roll_postgres_members(&mut self) -> Result<(), ApplyError> {
         let mut due = rolling::due(self.planned);
         let mut handed_over = false;
@@ -94,7 +51,7 @@ impl StageRun<'_> {
     }
 
     /// Everything of the stage on that host, the restart included.
-    async fn restart(&mut self, host: HostName) -> Result<(), ApplyError> {
+    pub(super) async fn restart(&mut self, host: HostName) -> Result<(), ApplyError> {
         let unit = self.planned.restarts().find(|(due, _)| **due == host).map(|(_, change)| change.resource.clone());
         let Some(unit): Option<ResourceId> = unit else { return Ok(()) };
         self.converge_interrupted(host, Permit::seen_to_be_safe(unit)).await
@@ -136,7 +93,7 @@ fn told(pause: Option<Pause>, seen: Duration) -> String {
     }
 }
 
-fn first(obstacles: Vec<Obstacle>) -> Result<(), String> {
+pub(super) fn first(obstacles: Vec<Obstacle>) -> Result<(), String> {
     obstacles.into_iter().next().map_or(Ok(()), |obstacle| Err(obstacle.text))
 }
 

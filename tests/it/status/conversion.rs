@@ -49,6 +49,7 @@ async fn the_pass_follows_from_what_is_seen_and_never_goes_back() {
     // pass 1, step by step
     for member in 0..3 {
         known(&mut view.etcd[member].answer).tls = true;
+        known(&mut view.etcd[member].answer).plain = true;
         assert_eq!(next(&view), Some(Transition::Opening));
     }
     for member in 0..3 {
@@ -58,6 +59,12 @@ async fn the_pass_follows_from_what_is_seen_and_never_goes_back() {
     assert_eq!(conversion::speaks_tls(&view).len(), 3);
     known(&mut view.haproxy[0].answer).iter_mut().for_each(|server| server.either_way = true);
     assert_eq!(next(&view), Some(Transition::Moving));
+    // a member that shuts out those who still come plainly is no door for anybody
+    let mut deaf = view.clone();
+    known(&mut deaf.etcd[1].answer).plain = false;
+    assert_eq!(next(&deaf), Some(Transition::Opening));
+    assert_eq!(conversion::deaf(&deaf, next(&deaf)).map(ToString::to_string).collect::<Vec<_>>(), ["db2"]);
+    assert_eq!(conversion::deaf(&deaf, None).count(), 0);
     // who cannot be asked is not taken for somebody who knows TLS …
     let mut away = view.clone();
     away.etcd[0].answer = Answer::Unknown("no connection".into());
