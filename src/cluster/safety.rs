@@ -39,9 +39,12 @@ pub struct LostMember {
     pub through: HostName,
     pub id: String,
     pub peer_url: String,
+    /// It was added by hand, and has not come up yet.
+    pub added: bool,
 }
 
-/// Which of the hosts without etcd data were members that have been up.
+/// Which of the hosts without etcd data were members that have been up, or are to replace one. The members of a cluster
+/// that is new have their names from the start.
 pub fn lost_etcd_members(view: &ClusterView, inventory: &Inventory, empty: &[HostName]) -> Vec<LostMember> {
     let led = |seen: &&super::Seen<super::etcd::Member>| seen.answer.known().is_some_and(|m| m.leader.is_some());
     let Some(through) = view.etcd.iter().find(led) else { return Vec::new() };
@@ -50,9 +53,10 @@ pub fn lost_etcd_members(view: &ClusterView, inventory: &Inventory, empty: &[Hos
         let host = inventory.host(name)?;
         let authority = format!("://{}", super::http::authority(&host.address, inventory.etcd.peer_port));
         let mut urls = membership.iter().flat_map(|listed| listed.peer_urls.iter().map(move |url| (listed, url)));
-        let (listed, url) = urls.find(|(listed, url)| listed.started && url.ends_with(&authority))?;
+        let (listed, url) =
+            urls.find(|(listed, url)| (listed.started || listed.name.is_empty()) && url.ends_with(&authority))?;
         let (host, through) = (name.clone(), through.host.clone());
-        Some(LostMember { host, through, id: listed.id.clone(), peer_url: url.clone() })
+        Some(LostMember { host, through, id: listed.id.clone(), peer_url: url.clone(), added: !listed.started })
     };
     empty.iter().filter_map(lost).collect()
 }

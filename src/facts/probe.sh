@@ -100,7 +100,7 @@ for file in /var/lib/postgresql/*/*/PG_VERSION; do
     if [ -e "$dir/global/pg_control" ]; then
         od -An -tu8 -N8 "$dir/global/pg_control" | { read -r number && echo "postgres_system=$dir $number"; }
     fi
-    # What a cut-off initdb or base backup left: see roles/patroni.toml.
+    # What a cut-off initdb or base backup left: see templates/patroni/set-aside-unfinished.sh.j2.
     [ -e "$dir/global/pg_control" ] && { [ -e "$dir/postmaster.opts" ] || [ -e "$dir/backup_label" ]; } ||
         echo "postgres_unfinished=$dir"
 done

@@ -1,6 +1,6 @@
 //! What a cut-off run, a lost disk or a host's former life can leave, and what only a person can decide: told exactly,
 //! before anything is changed. What can be repaired without removing anything is repaired by `apply` (`cluster_plan`,
-//! `roles/patroni.toml`). Pure.
+//! `templates/patroni/set-aside-unfinished.sh.j2`). Pure.
 
 use std::collections::BTreeMap;
 
@@ -54,11 +54,22 @@ pub enum HalfMade {
     #[diagnostic(
         code(xnat::survey::lost_etcd),
         help(
-            "is a volume not mounted? `ssh {} findmnt -T {directory}`. If the data is gone for good, replace the member: `ssh {} '{etcdctl} member remove {} && {etcdctl} member add {} --peer-urls {}'`, then `ssh {} 'sed -i s/STATE=new/STATE=existing/ /etc/etcd/bootstrap.env && systemctl restart etcd'`, then run apply again",
-            lost.host, lost.through, lost.id, lost.host, lost.peer_url, lost.host
+            "is a volume not mounted? `ssh {} findmnt -T {directory}`. If the data is gone for good, replace the member: `ssh {} '{etcdctl} member remove {} && {etcdctl} member add {} --peer-urls {}'`, then {}",
+            lost.host, lost.through, lost.id, lost.host, lost.peer_url, join(lost, directory)
         )
     )]
     LostEtcd { lost: LostMember, etcdctl: String, directory: String },
+    #[error("{} was added to etcd and has not joined it yet; nothing was changed", lost.host)]
+    #[diagnostic(code(xnat::survey::added_etcd), help("have it join: {}", join(lost, directory)))]
+    AddedEtcd { lost: LostMember, directory: String },
+}
+
+/// How a member that the others expect comes up without data: it takes theirs.
+fn join(lost: &LostMember, directory: &str) -> String {
+    format!(
+        "`ssh {} 'install -d -o etcd -g etcd -m 700 {directory} && sed -i s/STATE=new/STATE=existing/ /etc/etcd/bootstrap.env && systemctl restart etcd'`, then run apply again",
+        lost.host
+    )
 }
 
 /// The first thing found that stands in the way.
@@ -80,6 +91,9 @@ fn lost_etcd(inventory: &Inventory, facts: &BTreeMap<HostName, Facts>, view: &Cl
     let is_empty = |host: &&Host| facts.get(&host.name).is_some_and(|facts| !facts.etcd_data.contains(directory));
     let empty: Vec<HostName> = inventory.with(Component::Etcd).filter(is_empty).map(|host| host.name.clone()).collect();
     let lost = safety::lost_etcd_members(view, inventory, &empty).into_iter().next()?;
+    if lost.added {
+        return Some(HalfMade::AddedEtcd { lost, directory: directory.clone() });
+    }
     let etcdctl = etcdctl(inventory, inventory.host(&lost.through)?);
     Some(HalfMade::LostEtcd { lost, etcdctl, directory: directory.clone() })
 }

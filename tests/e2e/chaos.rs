@@ -91,9 +91,11 @@ fn run(suite: &str, point: &Point, ground: &mut Option<Ground>) {
     let ground = ground.get_or_insert_with(|| Ground::new(suite));
     match point.start {
         Start::Bare => {}
-        Start::Living if fresh => drop(ground.site.run(&["apply", "--yes"]).expect(0)),
-        Start::Living => {}
-        Start::Wiped => fault::wipe(&ground.site),
+        Start::Living | Start::Wiped if fresh => drop(ground.site.run(&["apply", "--yes"]).expect(0)),
+        Start::Living | Start::Wiped => {}
+    }
+    if point.start == Start::Wiped {
+        fault::wipe(&ground.site);
     }
     if point.start == Start::Living {
         let writer = Writer::start(&ground.site);
@@ -135,7 +137,9 @@ fn cut(site: &Site, point: &Point) {
     struck.undo(site);
     let Some(status) = early.or_else(|| ends_within(&mut run, PATIENCE)) else {
         run.kill().expect("it still runs");
-        panic!("the struck run hangs:\n{}", said.recv().unwrap_or_default());
+        let last: Vec<String> = events.try_iter().collect();
+        let last = last[last.len().saturating_sub(5)..].join("\n");
+        panic!("the struck run hangs:\n{last}\n{}", said.recv().unwrap_or_default());
     };
     say(&format!("  it ended with {status}"));
 }

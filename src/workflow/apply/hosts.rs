@@ -28,8 +28,8 @@ impl StageRun<'_> {
     /// In a cluster that exists already there is no first one.
     pub(super) async fn converge_first_postgres_member(&mut self) -> Result<(), ApplyError> {
         let Some(first) = self.first_postgres_member() else { return Ok(()) };
-        self.converge(vec![first.clone()], 1).await?;
-        self.wait_for_first_leader(&first).await
+        self.converge(vec![first], 1).await?;
+        self.wait_for_first_leader().await
     }
 
     /// They are copied from the first. In a cluster that exists none of these is restarted, so all may be done at once.

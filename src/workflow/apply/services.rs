@@ -7,7 +7,6 @@ use crate::cluster::postgres::{self, objects};
 use crate::cluster::{self, Gather, Severity, etcd, initialize, patroni, verify};
 use crate::engine::wait::Wait;
 use crate::inventory::{Component, Host};
-use crate::names::HostName;
 use crate::report::{Kind, millis_since};
 use crate::role;
 
@@ -19,9 +18,10 @@ impl StageRun<'_> {
         Ok(())
     }
 
-    pub(super) async fn wait_for_first_leader(&self, first: &HostName) -> Result<(), ApplyError> {
+    /// Whoever it is: after a claim was taken back, all that run may begin.
+    pub(super) async fn wait_for_first_leader(&self) -> Result<(), ApplyError> {
         self.wait("the first PostgreSQL member", Duration::from_secs(180), async |gather| {
-            patroni::led(gather, first).await.map(drop)
+            patroni::leader(gather).await.map(drop)
         })
         .await
     }

@@ -103,7 +103,7 @@ async fn an_etcd_member_without_its_data() {
     };
     assert_snapshot!(said(lost).await, @r"
     the etcd data of db3 is gone from /var/lib/etcd/xnat, and the other members still count on it; nothing was changed
-    is a volume not mounted? `ssh db3 findmnt -T /var/lib/etcd/xnat`. If the data is gone for good, replace the member: `ssh db1 'ETCDCTL_API=3 etcdctl --endpoints http://10.99.0.1:2379 member remove 3b38f050ea5073ea && ETCDCTL_API=3 etcdctl --endpoints http://10.99.0.1:2379 member add db3 --peer-urls http://10.99.0.3:2380'`, then `ssh db3 'sed -i s/STATE=new/STATE=existing/ /etc/etcd/bootstrap.env && systemctl restart etcd'`, then run apply again
+    is a volume not mounted? `ssh db3 findmnt -T /var/lib/etcd/xnat`. If the data is gone for good, replace the member: `ssh db1 'ETCDCTL_API=3 etcdctl --endpoints http://10.99.0.1:2379 member remove 3b38f050ea5073ea && ETCDCTL_API=3 etcdctl --endpoints http://10.99.0.1:2379 member add db3 --peer-urls http://10.99.0.3:2380'`, then `ssh db3 'install -d -o etcd -g etcd -m 700 /var/lib/etcd/xnat && sed -i s/STATE=new/STATE=existing/ /etc/etcd/bootstrap.env && systemctl restart etcd'`, then run apply again
     ");
 }
 
