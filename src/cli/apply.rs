@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::confirm::{self, Ask};
 use super::saved::Promise;
-use super::session::{Done, Need, Opening, ScopeArgs, Session, Target};
+use super::session::{Done, Ending, Need, Opening, ScopeArgs, Session, Target, made};
 use super::{Failure, Globals, handout, out};
 use crate::approval::Approved;
 use crate::cluster::{self, ClusterView, endpoints, table};
@@ -147,15 +147,26 @@ impl Request<'_> {
         self.carry_out(session, survey, approved).await
     }
 
-    /// The approved plan, and what it said that it is a part of: each pass leaves nothing of its own to do.
+    /// Changes what was approved, and has the hosts remember who did.
     async fn carry_out(&self, session: &mut Session, survey: &mut Survey, approved: Approved) -> Result<Done, Failure> {
+        let planned = survey.plan.count();
+        session.remember((&survey.fleet, &approved), planned, None).await;
+        let result = self.passes(session, survey, &approved).await;
+        let end = Ending::of(result.as_ref().map(|done| done.changed));
+        session.remember((&survey.fleet, &approved), planned, Some(end)).await;
+        result
+    }
+
+    /// The approved plan, and what it said that it is a part of: each pass leaves nothing of its own to do.
+    async fn passes(&self, session: &mut Session, survey: &mut Survey, approved: &Approved) -> Result<Done, Failure> {
         let mut applied = Applied::default();
         loop {
-            applied.add(self.pass(session, survey, &approved).await?);
+            applied.add(self.pass(session, survey, approved).await?);
             if survey.transition.is_none() {
                 break;
             }
             session.surveyor(self.scope).again(survey).await?;
+            session.reporter.emit(made(&survey.plan)).await;
             refuse(session, survey)?;
             // with --limit a pass waits for the hosts that were left out
             if survey.plan.is_empty() {

@@ -7,7 +7,7 @@ mod summary;
 use serde_json::{Value, json};
 
 use super::confirm::{self, Ask};
-use super::session::{Done, Need, Opening, Session, Target};
+use super::session::{Done, Ending, Need, Opening, Session, Target, made};
 use super::{Failure, Globals, out};
 use crate::engine::{Fleet, Scrutiny};
 use crate::error::{Exit, Fails};
@@ -165,6 +165,7 @@ impl Request<'_> {
             fleet.holds.insert(name, lock?);
         }
         let mending = preflight(session).plan(fleet, checked).await?;
+        session.reporter.emit(made(&mending.plan)).await;
         session.settle().await;
         if mending.plan.is_empty() {
             return Ok(Mended::Nothing);
@@ -180,10 +181,13 @@ impl Request<'_> {
             session.reporter.emit(Kind::StepSkipped { title, why }).await;
             return Ok(Mended::Declined);
         };
-        match preflight(session).mend(fleet, &mending, &approved).await {
-            Ok(count) => Ok(Mended::Changes(count)),
-            Err(failures) => Err(NotMended { hosts: failures.len() }.into()),
-        }
+        let planned = mending.plan.count();
+        session.remember((fleet, &approved), planned, None).await;
+        let mended = preflight(session).mend(fleet, &mending, &approved).await;
+        let mended = mended.map_err(|failures| Failure::from(NotMended { hosts: failures.len() }));
+        let end = Ending::of(mended.as_ref().copied());
+        session.remember((fleet, &approved), planned, Some(end)).await;
+        mended.map(Mended::Changes)
     }
 }
 

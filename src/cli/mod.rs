@@ -9,10 +9,10 @@ mod confirm;
 pub mod connect;
 mod edit;
 mod handout;
+mod history;
 mod lab;
 mod out;
 mod plan;
-mod report;
 mod saved;
 mod schema;
 mod session;
@@ -64,8 +64,8 @@ pub enum Command {
     Schema(schema::Args),
     /// List or export the built-in roles and templates
     Assets(assets::Args),
-    /// Show an earlier run again
-    Report(report::Args),
+    /// Earlier runs: yours, and those the hosts remember; what happened in one
+    History(history::Args),
     /// Throwaway hosts on this machine, to rehearse before touching your servers
     Lab(lab::Args),
 }
@@ -81,7 +81,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Certs(args) => certs::run(args, &cli.globals).await,
         Command::Schema(args) => schema::run(args),
         Command::Assets(args) => assets::run(args, &cli.globals),
-        Command::Report(args) => report::run(args, &cli.globals).await,
+        Command::History(args) => history::run(args, &cli.globals).await,
         Command::Lab(args) => lab::run(args, &cli.globals).await,
     }
 }

@@ -11,14 +11,18 @@ use super::{Failure, Globals};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
+use crate::approval::Approved;
 use crate::assets::Assets;
 use crate::cluster::postgres::unasked_parameters;
-use crate::engine::{Cancel, Claim, Connector, Scrutiny};
+use crate::engine::{Cancel, Claim, Connector, Fleet, Scrutiny};
 use crate::error::{Exit, Fails};
 use crate::inventory::Inventory;
 use crate::names::HostName;
 use crate::pki::{self, Issued, Step, Why};
-use crate::report::{self, Kind, Origin, Outcome, Redactor, Reporter, Running, Show, millis_since};
+use crate::plan::Plan;
+use crate::report::{
+    self, Ended, InventoryFile, Kind, Origin, Outcome, Record, Redactor, Reporter, Running, Show, millis_since,
+};
 use crate::role;
 use crate::vault::{Secrets, Vault};
 use crate::workflow::certificates::Exchanged;
@@ -125,13 +129,7 @@ impl Session {
             redactor,
         });
         let origin = Origin::of_this_process();
-        let started = Kind::RunStarted {
-            command: opening.command.to_owned(),
-            cluster: inventory.cluster.clone(),
-            hosts: inventory.hosts.iter().map(|host| host.name.clone()).collect(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        reporter.emit(started).await;
+        reporter.emit(beginning(opening.command, &inventory, (&origin, loaded.sha256))).await;
         for warning in &loaded.warnings.all {
             let event = Kind::Warned { message: warning.one_line(), help: warning.help.clone() };
             reporter.emit(event).await;
@@ -200,6 +198,19 @@ impl Session {
         }
     }
 
+    /// Have the hosts remember this run: once when so many changes are approved, and again how it ended.
+    pub async fn remember(&self, (fleet, approved): (&Fleet, &Approved), planned: usize, end: Option<Ending>) {
+        let Claim { run, who, command, cluster, since } = self.claim();
+        let millis = millis_since(self.begun);
+        let end = end.map(|Ending { outcome, changed }| Ended { outcome, changed, millis });
+        let record = Record { run, at: since, who, from: self.origin.from.clone(), command, cluster, planned, end };
+        for host in fleet.remember(approved, &record).await {
+            let message = "this run is not in the history the host keeps".to_owned();
+            let help = Some(format!("see whether there is space: ssh {host} df -h /var/lib"));
+            self.reporter.for_host(&host).emit(Kind::Warned { message, help }).await;
+        }
+    }
+
     /// Read everything; with a claim the hosts are locked, for as long as the survey's connections stand.
     pub async fn survey(&self, scope: &Scope, claim: Option<&Claim>) -> Result<Survey, SurveyError> {
         let surveyor = Surveyor { claim, ..self.surveyor(scope) };
@@ -214,6 +225,7 @@ impl Session {
             Err(error) => return Err(error),
         };
         survey.plan.notes = pki::told(&self.issued);
+        self.reporter.emit(made(&survey.plan)).await;
         for finding in &survey.warnings {
             let reporter = self.reporter.for_host(&finding.host);
             reporter.emit(Kind::Warned { message: finding.message.clone(), help: Some(finding.help.clone()) }).await;
@@ -269,11 +281,8 @@ impl Session {
 
     /// The end: what failed, the last event, the summary, and how the process ends.
     pub async fn finish(self, result: Result<Done, Failure>) -> Result<Exit, Failure> {
-        let (outcome, changed) = match &result {
-            Ok(done) => (Outcome::Ok, done.changed),
-            Err(failure) if failure.exit == Exit::Interrupted => (Outcome::Interrupted, 0),
-            Err(_) => (Outcome::Failed, 0),
-        };
+        let Ending { outcome, changed } = Ending::of(result.as_ref().map(|done| done.changed));
+        let changed = changed.unwrap_or(0);
         if let Err(failure) = &result {
             self.reporter.emit(ending(failure)).await;
         }
@@ -286,6 +295,42 @@ impl Session {
         drop(reporter);
         running.finish().await?;
         result.map(|done| done.exit).map_err(Failure::shown)
+    }
+}
+
+/// The first event of a run.
+fn beginning(command: &str, inventory: &Inventory, (origin, sha256): (&Origin, String)) -> Kind {
+    Kind::RunStarted {
+        command: command.to_owned(),
+        cluster: inventory.cluster.clone(),
+        hosts: inventory.hosts.iter().map(|host| host.name.clone()).collect(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        origin: Some(origin.clone()),
+        inventory: Some(InventoryFile { path: inventory.path.display().to_string(), sha256 }),
+    }
+}
+
+/// The plan, for the journal.
+pub(super) fn made(plan: &Plan) -> Kind {
+    // a plan is texts and numbers in maps whose keys are texts, which JSON can always say
+    Kind::PlanMade { changes: plan.count(), hosts: plan.changed_hosts(), plan: serde_json::to_value(plan).ok() }
+}
+
+/// How a run ended.
+pub struct Ending {
+    outcome: Outcome,
+    /// Not known of a run that failed.
+    changed: Option<usize>,
+}
+
+impl Ending {
+    /// From how many changes were made, or why it was given up.
+    pub fn of(result: Result<usize, &Failure>) -> Self {
+        match result {
+            Ok(changed) => Self { outcome: Outcome::Ok, changed: Some(changed) },
+            Err(failure) if failure.exit == Exit::Interrupted => Self { outcome: Outcome::Interrupted, changed: None },
+            Err(_) => Self { outcome: Outcome::Failed, changed: None },
+        }
     }
 }
 

@@ -141,7 +141,8 @@ impl Hold {
 
     /// Have the host remember a line of its history. False: it could not.
     pub async fn note(&self, line: &str) -> bool {
-        self.say(format!("note {line}")).await
+        // a host that is gone must not keep the run from its end
+        timeout(GOODBYE, self.say(format!("note {line}"))).await.unwrap_or(false)
     }
 
     /// Give the lock back, and wait until it is free for the next run.

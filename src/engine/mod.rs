@@ -1,11 +1,13 @@
 //! Makes it true. `host` is the trait everything goes through, `remote` the one over SSH (the only place where actions
 //! run), `simulated` the one in memory; `converge` brings the resources of a stage on one host to their wanted state;
-//! `fleet` is every host of an inventory, `hold` the lock a run has on each; `wait` and `cancel` are how anything waits or stops.
+//! `fleet` is every host of an inventory, `hold` the lock a run has on each, `history` what
+//! they remember of runs; `wait` and `cancel` are how anything waits or stops.
 
 pub mod cancel;
 pub mod converge;
 pub mod fanout;
 pub mod fleet;
+pub mod history;
 pub mod hold;
 pub mod host;
 pub mod remote;
@@ -17,6 +19,7 @@ pub use cancel::Cancel;
 pub use converge::{Converge, ConvergeError, Interruption, Permit};
 pub use fanout::for_each_host;
 pub use fleet::{Connection, Connector, Dialer, Fleet};
+pub use history::Remembered;
 pub use hold::{Claim, Hold, HoldError};
 pub use host::{Host, HostError, Performed};
 pub use remote::RemoteHost;

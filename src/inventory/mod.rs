@@ -22,6 +22,7 @@ use serde::Deserialize;
 use toml::de::Deserializer;
 
 use crate::bounded;
+use crate::digest::sha256;
 use crate::report::text;
 
 pub use model::*;
@@ -38,6 +39,8 @@ pub struct Loaded {
     pub inventory: Inventory,
     /// Warnings only; a mistake would have been an [`InventoryErrors`].
     pub warnings: Problems,
+    /// Of the file, as it was read.
+    pub sha256: String,
 }
 
 impl Inventory {
@@ -52,7 +55,9 @@ impl Inventory {
         problem::sort(&mut problems);
         let problems = Problems { path: path.to_owned(), all: problems };
         match inventory {
-            Some(inventory) if problems.count(Severity::Error) == 0 => Ok(Loaded { inventory, warnings: problems }),
+            Some(inventory) if problems.count(Severity::Error) == 0 => {
+                Ok(Loaded { inventory, warnings: problems, sha256: sha256(&text) })
+            }
             _ => Err(InventoryErrors::Invalid(problems)),
         }
     }

@@ -32,7 +32,7 @@ pub enum ReportError {
     #[diagnostic(code(xnat::report::journal_damaged), help("read it as it is: less {0}", path.display()))]
     Damaged { path: PathBuf, line: usize, source: serde_json::Error },
     #[error("there is no run {run}{}", of(cluster.as_deref()))]
-    #[diagnostic(code(xnat::report::no_such_run), help("see which there are: xnat-provision report list"))]
+    #[diagnostic(code(xnat::report::no_such_run), help("see which there are: xnat-provision history"))]
     NoSuchRun { run: String, cluster: Option<String> },
     #[error("no runs{} are recorded here", of(cluster.as_deref()))]
     #[diagnostic(code(xnat::report::no_runs), help("run one first: xnat-provision plan inventory.toml"))]
@@ -40,11 +40,11 @@ pub enum ReportError {
     #[error("the display of the run crashed; the run itself went on")]
     #[diagnostic(
         code(xnat::report::crashed),
-        help("see what the run did: xnat-provision report last; and please report this bug")
+        help("see what the run did: xnat-provision history show; and please report this bug")
     )]
     Crashed { source: tokio::task::JoinError },
     #[error("what happened could not be written to the output; the run itself went on")]
-    #[diagnostic(code(xnat::report::output), help("see what the run did: xnat-provision report last"))]
+    #[diagnostic(code(xnat::report::output), help("see what the run did: xnat-provision history show"))]
     Output { source: io::Error },
 }
 

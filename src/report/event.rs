@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::origin::Origin;
 use super::redact::Redactor;
 use super::text;
 use crate::names::HostName;
@@ -39,6 +41,10 @@ pub enum Kind {
         cluster: String,
         hosts: Vec<HostName>,
         version: String,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        origin: Option<Origin>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        inventory: Option<InventoryFile>,
     },
     /// Per host: the SSH connection stands.
     Connected {
@@ -61,6 +67,9 @@ pub enum Kind {
     PlanMade {
         changes: usize,
         hosts: usize,
+        /// All of it, as a saved plan has it; what a plan is, is not known here.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        plan: Option<Value>,
     },
     /// Before the first stage: the titles of all of them, so that progress can be "3 of 7".
     StagesPlanned {
@@ -147,7 +156,11 @@ impl Kind {
     /// Every free text in it. No `..` in the patterns: a new field must be thought about here.
     fn texts_mut(&mut self) -> Vec<&mut String> {
         match self {
-            Self::RunStarted { command, cluster, hosts: _, version } => vec![command, cluster, version],
+            Self::RunStarted { command, cluster, hosts: _, version, origin, inventory } => {
+                let texts = [command, cluster, version].into_iter();
+                let texts = texts.chain(origin.iter_mut().flat_map(Origin::texts_mut));
+                texts.chain(inventory.iter_mut().flat_map(|file| [&mut file.path, &mut file.sha256])).collect()
+            }
             Self::Connected { address, user, millis: _ } => vec![address, user],
             Self::FactsGathered { os, release, arch, cpus: _, memory_kib: _ } => vec![os, release, arch],
             Self::StagesPlanned { titles } => titles.iter_mut().collect(),
@@ -160,8 +173,8 @@ impl Kind {
             Self::Failed { code, message, causes, help, output_tail } => {
                 [code, message].into_iter().chain(causes).chain(help).chain(output_tail).collect()
             }
-            Self::PlanMade { changes: _, hosts: _ }
-            | Self::Disconnected { round_trips: _ }
+            Self::PlanMade { changes: _, hosts: _, plan } => plan.iter_mut().flat_map(texts_in).collect(),
+            Self::Disconnected { round_trips: _ }
             | Self::StageStarted { hosts: _ }
             | Self::StageFinished { outcome: _, changed: _, millis: _ }
             | Self::HostFinished { outcome: _, changed: _, millis: _ }
@@ -170,6 +183,23 @@ impl Kind {
             | Self::Unknown => Vec::new(),
         }
     }
+}
+
+/// Every text in a document, but for the names of its fields.
+fn texts_in(value: &mut Value) -> Vec<&mut String> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(items) => items.iter_mut().flat_map(texts_in).collect(),
+        Value::Object(fields) => fields.values_mut().flat_map(texts_in).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+    }
+}
+
+/// What a run was made from: which file, and how it was at that time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryFile {
+    pub path: String,
+    pub sha256: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -63,7 +63,7 @@ pub fn sentence(kind: &Kind, stage: Option<&str>, state: &RunState) -> Option<Se
 /// What is only worth telling in a log: it needs no mark.
 fn news(kind: &Kind) -> Option<String> {
     Some(match kind {
-        Kind::RunStarted { command, cluster, hosts, version } => {
+        Kind::RunStarted { command, cluster, hosts, version, .. } => {
             format!("{command} of cluster {cluster}: {} (xnat-provision {version})", names(hosts))
         }
         Kind::Connected { address, user, millis } => format!("connected to {user}@{address} in {}", duration(*millis)),
@@ -73,8 +73,8 @@ fn news(kind: &Kind) -> Option<String> {
         }
         Kind::PlanMade { changes: 0, .. } => "plan: no changes".to_owned(),
         // of the cluster only: its shared configuration, its database
-        Kind::PlanMade { changes, hosts: 0 } => format!("plan: {} to the cluster", count(*changes, "change")),
-        Kind::PlanMade { changes, hosts } => {
+        Kind::PlanMade { changes, hosts: 0, .. } => format!("plan: {} to the cluster", count(*changes, "change")),
+        Kind::PlanMade { changes, hosts, .. } => {
             format!("plan: {} on {}", count(*changes, "change"), count(*hosts, "host"))
         }
         Kind::StagesPlanned { titles } => format!("{}: {}", count(titles.len(), "stage"), titles.join(", ")),

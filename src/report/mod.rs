@@ -17,6 +17,7 @@ pub mod lines;
 pub mod look;
 mod origin;
 pub mod plain;
+pub mod record;
 pub mod redact;
 mod region;
 pub mod state;
@@ -28,9 +29,10 @@ use std::path::Path;
 
 pub use audience::{Finished, Options, Running, Show, start};
 pub use error::ReportError;
-pub use event::{Event, Kind, Outcome, Reporter, millis_since};
+pub use event::{Event, InventoryFile, Kind, Outcome, Reporter, millis_since};
 pub use failure::failed;
 pub use origin::Origin;
+pub use record::{Ended, Record};
 pub use redact::{Redactor, Registration};
 
 use human::{Human, Motion};

@@ -1,4 +1,4 @@
-//! Who runs this program, on which machine, and where that person came from.
+//! Who runs this program, on which machine, where that person came from, and what was typed.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -14,6 +14,8 @@ pub struct Origin {
     /// The address an SSH session to this machine comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// The command line. No option takes a secret; one that is typed all the same is masked like any other text.
+    pub arguments: Vec<String>,
 }
 
 impl Origin {
@@ -28,11 +30,17 @@ impl Origin {
         };
         let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let from = set("SSH_CLIENT").and_then(|client| Some(client.split_whitespace().next()?.to_owned()));
-        Self { user, machine: machine.trim().to_owned(), from }
+        let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        Self { user, machine: machine.trim().to_owned(), from, arguments }
     }
 
     /// "anna@laptop"
     pub fn who(&self) -> String {
         format!("{}@{}", self.user, self.machine)
+    }
+
+    pub(super) fn texts_mut(&mut self) -> Vec<&mut String> {
+        let Self { user, machine, from, arguments } = self;
+        [user, machine].into_iter().chain(from).chain(arguments).collect()
     }
 }

@@ -116,7 +116,9 @@ impl RunState {
                 self.cluster.clone_from(cluster);
                 self.hosts = hosts.iter().map(HostState::new).collect();
             }
-            Kind::PlanMade { changes, hosts } => self.planned = Some(Planned { changes: *changes, hosts: *hosts }),
+            Kind::PlanMade { changes, hosts, .. } => {
+                self.planned = Some(Planned { changes: *changes, hosts: *hosts });
+            }
             Kind::StagesPlanned { titles } => {
                 self.stages = titles.iter().map(|title| StageState::new(title)).collect();
                 self.all_stages = true;

@@ -18,7 +18,7 @@ pub fn summary(state: &RunState, journal: Option<&Path>, look: Look, columns: us
     let good = state.failures.is_empty() && state.finished.is_some_and(|finish| finish.outcome == Outcome::Ok);
     if let Some(path) = journal.filter(|_| !good) {
         lines.push(format!("Everything that happened: {}", path.display()));
-        lines.push(format!("Show it again:            xnat-provision report {}", state.run));
+        lines.push(format!("Show it again:            xnat-provision history show {}", state.run));
     }
     lines
 }

@@ -18,7 +18,7 @@ use crate::facts::{Facts, preflight, preflight::Severity};
 use crate::inventory::{Component, Host, Inventory};
 use crate::names::HostName;
 use crate::plan::{Plan, PlannedStage, diff_resources};
-use crate::report::{Kind, Reporter, text};
+use crate::report::{Reporter, text};
 use crate::resource::{Change, Observations, Resource, ResourceId};
 use crate::role::{self, RoleError, Transition};
 use crate::transport::TransportError;
@@ -288,8 +288,6 @@ impl Surveyor<'_> {
         let (inventory, scope, inside) = (self.inventory, self.scope, inside.as_ref());
         let known = Known { inventory, scope, facts: &facts, view: &view, inside, started, transition };
         let plan = self.plan(&desired, &observed, known);
-        let event = Kind::PlanMade { changes: plan.count(), hosts: plan.changed_hosts() };
-        self.reporter.emit(event).await;
         let fleet = Fleet::default();
         Ok(Survey {
             fleet,

@@ -4,6 +4,8 @@
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::harness::Ran;
 use crate::site::Site;
 
@@ -19,6 +21,7 @@ command = { run = "touch /root/step2", unless = "test -e /root/step2", why = "se
 fn one_run_at_a_time_whatever_becomes_of_it() {
     let site = Site::new("lock", (&["--hosts", "1", "--suite", "trixie"], "admin"));
     two_controllers(&site);
+    each_sees_the_runs_of_the_other(&site);
     a_killed_run_gives_the_lock_away(&site);
     a_run_that_was_asleep_changes_nothing_more(&site);
 }
@@ -55,6 +58,35 @@ fn two_controllers(site: &Site) {
     Ran::of(first.wait_with_output().expect("it ends")).expect(0);
     // orderly ended, so the lock is free at once
     other(site, &["apply", "--yes"]).expect(0);
+}
+
+/// The first has made the cluster; the second changes something on its own account.
+fn each_sees_the_runs_of_the_other(site: &Site) {
+    let good = slow(site);
+    other(site, &["apply", "--yes"]).expect(0);
+    site.lab.ssh("db1", "rm /root/step1 /root/step2").expect(0);
+    site.write(&good);
+    let hostile = "printf '%s\\n' 'not a record' >>/var/lib/xnat-provision/history";
+    site.lab.ssh("db1", hostile).expect(0);
+    let words = ["history", "--hosts", "--json"];
+    let (ours, theirs) = (site.run(&words).expect(0), other(site, &words).expect(0));
+    for seen in [&ours, &theirs] {
+        assert!(seen.stderr.contains("db1: 1 line of"), "{}", seen.stderr);
+        let runs: Vec<Value> = serde_json::from_str(&seen.stdout).expect("JSON");
+        let told = |own: bool| {
+            let run = runs.iter().find(|run| run["hosts"][0] == "db1" && run["journal"].is_null() != own);
+            let run = run.unwrap_or_else(|| panic!("own: {own}, in:\n{}", seen.stdout));
+            assert_eq!((run["result"].as_str(), run["command"].as_str()), (Some("ok"), Some("apply")), "{run}");
+            assert!(run["changed"].as_u64() > Some(0) && run["millis"].as_u64() > Some(0), "{run}");
+            run["run"].clone()
+        };
+        assert_ne!(told(true), told(false));
+    }
+    let shown = site.run(&["history"]).expect(0).stdout;
+    assert!(shown.starts_with("Run ") && !shown.contains("cut off"), "{shown}");
+    let kept = site.lab.ssh("db1", "cat /var/lib/xnat-provision/history").expect(0).stdout;
+    // begun and ended, of two runs: those with nothing to do leave nothing
+    assert_eq!(kept.lines().count(), 5, "{kept}");
 }
 
 fn slow(site: &Site) -> String {

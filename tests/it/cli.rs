@@ -207,7 +207,7 @@ fn a_host_that_is_not_in_the_inventory() {
         code:    xnat::scope::unknown_host
     x failed after 0.0 s, no changes on 1 host, 4 warnings
     Everything that happened: RUN
-    Show it again:            xnat-provision report RUN
+    Show it again:            xnat-provision history show RUN
     "#);
 }
 
@@ -254,7 +254,7 @@ fn a_host_that_does_not_answer() {
         code:    xnat::survey::hosts
     x 1 of 1 host failed after 0.0 s, no changes on 1 host, 4 warnings
     Everything that happened: RUN
-    Show it again:            xnat-provision report RUN
+    Show it again:            xnat-provision history show RUN
     "#);
     let status = bench.run(&["status"]);
     assert!(status.starts_with("exit 3\n"), "{status}");
@@ -262,7 +262,7 @@ fn a_host_that_does_not_answer() {
 
 #[test]
 fn no_run_to_show() {
-    assert_snapshot!(Bench::new().run(&["report"]), @r#"
+    assert_snapshot!(Bench::new().run(&["history", "show"]), @r#"
     exit 2
     --- stdout
     --- stderr
@@ -271,7 +271,7 @@ fn no_run_to_show() {
       × no runs are recorded here
       help: run one first: xnat-provision plan inventory.toml
     "#);
-    assert_snapshot!(Bench::new().run(&["report", "list"]), @r#"
+    assert_snapshot!(Bench::new().run(&["history"]), @r#"
     exit 0
     --- stdout
     No runs are recorded here.

@@ -5,8 +5,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use xnat_provision::engine::Claim;
 use xnat_provision::engine::shell::{self, Fence};
+use xnat_provision::engine::{Claim, Remembered};
+use xnat_provision::report::Record;
 
 const FIRST: &str = "20260412T101530Z-0001";
 const SECOND: &str = "20260412T101531Z-0002";
@@ -142,4 +143,39 @@ fn a_host_remembers_the_last_runs() {
     std::fs::write(directory.path().join("lib"), "in the way").expect("written");
     assert_eq!(run.says("2 note {}"), "2 failed");
     assert_eq!(run.says("3 beat"), "3 done", "a history that cannot be written ends nothing");
+}
+
+/// What a host tells of its history and of who is at work.
+fn history(directory: &Path) -> Remembered {
+    let place = |name: &str| directory.join(name).display().to_string();
+    let script = shell::history_in(&place("run"), &place("lib/history"));
+    let output = Command::new("sh").arg("-c").arg(script).output().expect("sh");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+    Remembered::read(&String::from_utf8_lossy(&output.stdout))
+}
+
+#[test]
+fn what_a_host_remembers_is_read_back() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let here = directory.path();
+    assert_eq!(history(here), Remembered::default(), "nothing was ever done there");
+    let record = Record {
+        run: FIRST.to_owned(),
+        at: jiff::Timestamp::UNIX_EPOCH,
+        who: "it's $(anna) \\ \"%s\"@laptop".to_owned(),
+        from: None,
+        command: "apply".to_owned(),
+        cluster: "demo".to_owned(),
+        planned: 2,
+        end: None,
+    };
+    let mut run = Run::begin(here, FIRST);
+    assert_eq!(run.hears(), "mine 1");
+    assert_eq!(run.says(&format!("1 note {}", record.line())), "1 done");
+    assert_eq!(run.says("2 note not a record"), "2 done");
+    let known = Remembered { records: vec![record], running: Some(FIRST.to_owned()), unreadable: 1 };
+    assert_eq!(history(here), known);
+    assert_eq!(run.says("3 beat"), "3 done", "looking takes nothing away");
+    drop(run);
+    assert_eq!(history(here), Remembered { running: None, ..known });
 }

@@ -171,7 +171,7 @@ fn a_log_of_a_failed_run() {
           | E: You don't have enough free space in /var/cache/apt/archives/.
     x 1 of 4 hosts failed after 13 s, 3 changes on 3 hosts
     Everything that happened: STATE/events.jsonl
-    Show it again:            xnat-provision report 20260412T101530Z-3f9c
+    Show it again:            xnat-provision history show 20260412T101530Z-3f9c
     "#);
 }
 
@@ -265,7 +265,7 @@ fn the_terminal_after_a_failed_run() {
           | E: You don't have enough free space in /var/cache/apt/archives/.
     ✗ 1 of 4 hosts failed after 13 s, 3 changes on 3 hosts
     Everything that happened: STATE/events.jsonl
-    Show it again:            xnat-provision report 20260412T101530Z-3f9c
+    Show it again:            xnat-provision history show 20260412T101530Z-3f9c
     "#);
     assert!(screen("failed.jsonl", never, (40, 100), ascii).is_ascii());
 }

@@ -17,7 +17,9 @@ use xnat_provision::report::journal::{Recording, Store};
 use xnat_provision::report::json::Json;
 use xnat_provision::report::look::Look;
 use xnat_provision::report::plain::Plain;
-use xnat_provision::report::{Event, Kind, Options, Outcome, Redactor, Registration, Renderer, Show, start};
+use xnat_provision::report::{
+    Event, InventoryFile, Kind, Options, Origin, Outcome, Redactor, Registration, Renderer, Show, start,
+};
 use xnat_provision::secret::Secret;
 use xnat_provision::vault::{self, Means, Secrets, Vault, VaultError};
 
@@ -110,10 +112,17 @@ fn kinds(text: &str) -> Vec<Kind> {
     let t = || text.to_owned();
     let hosts = || vec![HostName::new("db1")];
     vec![
-        Kind::RunStarted { command: t(), cluster: t(), hosts: hosts(), version: t() },
+        Kind::RunStarted {
+            command: t(),
+            cluster: t(),
+            hosts: hosts(),
+            version: t(),
+            origin: Some(Origin { user: t(), machine: t(), from: Some(t()), arguments: vec![t()] }),
+            inventory: Some(InventoryFile { path: t(), sha256: t() }),
+        },
         Kind::Connected { address: t(), user: t(), millis: 1 },
         Kind::FactsGathered { os: t(), release: t(), arch: t(), cpus: 1, memory_kib: 1 },
-        Kind::PlanMade { changes: 1, hosts: 1 },
+        Kind::PlanMade { changes: 1, hosts: 1, plan: Some(serde_json::json!({"stages": [{"title": t()}, t()]})) },
         Kind::StagesPlanned { titles: vec![t(), t()] },
         Kind::StageStarted { hosts: hosts() },
         Kind::StepStarted { title: t() },

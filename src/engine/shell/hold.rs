@@ -26,6 +26,8 @@ const DIRECTORY: &str = "/run/xnat-provision";
 pub const HISTORY: &str = "/var/lib/xnat-provision/history";
 /// So many lines are kept.
 const HISTORY_LINES: usize = 400;
+/// So much of it is read.
+const HISTORY_BYTES: usize = 1 << 20;
 
 /// Take the lock for a run and hold it. Prints "mine NUMBER", or "taken CLAIM" and ends. Then answers each line
 /// "N beat", "N note JSON", "N end" with "N done" or "N failed".
@@ -78,6 +80,25 @@ done"#,
         history = quote::sh(history),
         keep = HISTORY_LINES - 1,
         lease = LEASE.as_secs(),
+    )
+}
+
+/// What the host remembers, a record in each line, oldest first; before that "running RUN" when a run has the lock.
+/// Changes nothing; trying the lock does not keep anybody from it, since whoever wants it tries for a second.
+pub fn history() -> String {
+    history_in(DIRECTORY, HISTORY)
+}
+
+/// For tests: the same in other places.
+pub fn history_in(directory: &str, history: &str) -> String {
+    format!(
+        r#"if cd -- {directory} 2>/dev/null && [ -r lock ] && [ -r holder ] && ! flock -n -s lock true; then
+  read -r number run <holder
+  printf 'running %s\n' "$run"
+fi
+if [ -e {history} ]; then tail -n {HISTORY_LINES} -- {history} | tail -c {HISTORY_BYTES}; fi"#,
+        directory = quote::sh(directory),
+        history = quote::sh(history),
     )
 }
 

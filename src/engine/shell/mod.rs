@@ -9,7 +9,7 @@ mod probe;
 
 pub use action::{actions, alone, completed, deadline};
 pub use answer::answers;
-pub use hold::{FENCED, Fence, HISTORY, fenced, fenced_in, hold, hold_in};
+pub use hold::{FENCED, Fence, HISTORY, fenced, fenced_in, history, history_in, hold, hold_in};
 pub use probe::probes;
 
 /// The "start nothing while installing" guard, and how we know it for ours.

@@ -150,35 +150,36 @@ fn remembered() -> tempfile::TempDir {
 #[test]
 fn earlier_runs_are_listed() {
     let state = remembered();
-    let (status, list, _) = command(state.path(), &["report", "list"]);
+    let (status, list, _) = command(state.path(), &["history"]);
     assert_eq!(status, Some(0));
     assert_snapshot!(list, @r"
-    20260412T121530Z-0002  test         apply    no end       2 changes on 4 hosts, 11 s
-    20260412T111530Z-0001  xnat         apply    failed       3 changes on 4 hosts, 13 s
-    20260412T101530Z-3f9c  xnat         apply    ok           8 changes on 4 hosts, 35 s
+    Run                    Time                  Cluster  Who  Command  Result   Changes    Duration
+    20260412T121530Z-0002  2026-04-12 10:15:30Z  test          apply    cut off  2 changes  11 s
+    20260412T111530Z-0001  2026-04-12 10:15:30Z  xnat          apply    failed   3 changes  13 s
+    20260412T101530Z-3f9c  2026-04-12 10:15:30Z  xnat          apply    ok       8 changes  35 s
     ");
-    let (_, json, _) = command(state.path(), &["report", "list", "--cluster", "xnat", "--json"]);
+    let (_, json, _) = command(state.path(), &["history", "--cluster", "xnat", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-    assert_eq!(json[0]["outcome"], "failed");
+    assert_eq!(json[0]["result"], "failed");
     assert_eq!(json[1]["journal"], "STATE/xnat-provision/xnat/runs/20260412T101530Z-3f9c/events.jsonl");
 }
 
 #[test]
 fn earlier_runs_are_shown_again() {
     let state = remembered();
-    let (_, shown, remark) = command(state.path(), &["report", "20260412T101530Z-3f9c"]);
+    let (_, shown, remark) = command(state.path(), &["history", "show", "20260412T101530Z-3f9c"]);
     assert_eq!((shown, remark), (plain("good.jsonl"), String::new()));
-    let (_, json, _) = command(state.path(), &["report", "last", "--cluster", "xnat", "--json"]);
+    let (_, json, _) = command(state.path(), &["history", "show", "last", "--cluster", "xnat", "--json"]);
     assert_eq!(json, fs::read_to_string(fixture("failed.jsonl")).expect("read"));
 }
 
 #[test]
 fn a_killed_run_is_shown_as_far_as_it_got() {
     let state = remembered();
-    let (status, shown, remark) = command(state.path(), &["report"]);
+    let (status, shown, remark) = command(state.path(), &["history", "show"]);
     assert_eq!(status, Some(0));
     assert_snapshot!(shown.lines().rev().take(4).collect::<Vec<_>>().join("\n"), @r"
-    Show it again:            xnat-provision report 20260412T101530Z-3f9c
+    Show it again:            xnat-provision history show 20260412T101530Z-3f9c
     Everything that happened: STATE/xnat-provision/test/runs/20260412T121530Z-0002/events.jsonl
     ! ended without a result after 11 s, 2 changes on 2 hosts
     10:15:40Z db1 | changed package etcd-server: installed 3.4.23-4+b4
@@ -191,15 +192,55 @@ fn a_killed_run_is_shown_as_far_as_it_got() {
 #[test]
 fn runs_that_are_not_there_are_named() {
     let state = remembered();
-    let (status, shown, error) = command(state.path(), &["report", "yesterday"]);
+    let (status, shown, error) = command(state.path(), &["history", "show", "yesterday"]);
     assert_eq!((status, shown.as_str()), (Some(2), ""));
     assert_snapshot!(error, @r"
     xnat::report::no_such_run
 
       × there is no run yesterday
-      help: see which there are: xnat-provision report list
+      help: see which there are: xnat-provision history
     ");
-    let (status, _, error) = command(state.path(), &["report", "last", "--cluster", "other"]);
+    let (status, _, error) = command(state.path(), &["history", "show", "last", "--cluster", "other"]);
     assert_eq!(status, Some(2));
     assert!(error.contains("no runs of cluster other are recorded here"), "{error}");
+}
+
+/// Who, from where, what was typed, and the plan: all of it comes back from the journal.
+#[test]
+fn a_run_says_who_began_it_and_what_it_planned() {
+    let state = tempfile::tempdir().expect("a temporary directory");
+    let store = Store::at(state.path().join("xnat-provision"));
+    let event =
+        |kind: &str| format!(r#"{{"run":"20260412T101530Z-0003","seq":0,"at":"2026-04-12T10:15:30Z",{kind}}}"#) + "\n";
+    let started = event(
+        r#""kind":"run_started","command":"apply","cluster":"xnat","hosts":["db1"],"version":"0.1.0","origin":{"user":"anna","machine":"desk","from":"10.0.0.9","arguments":["apply","--yes","x.toml"]},"inventory":{"path":"x.toml","sha256":"00ff"}"#,
+    );
+    let change = r#"{"title":"Create the database","effect":"quiet"}"#;
+    let plan = format!(
+        r#"{{"cluster":"xnat","version":"0.1.0","stages":[{{"title":"Site","hosts":{{}},"cluster":[{change}]}}]}}"#
+    );
+    let made = event(&format!(r#""kind":"plan_made","changes":1,"hosts":0,"plan":{plan}"#));
+    let journal = store.create("xnat", "20260412T101530Z-0003").expect("created");
+    fs::write(journal.path(), started + &made).expect("written");
+    let (_, list, _) = command(state.path(), &["history"]);
+    assert!(list.contains("anna@desk") && list.contains("cut off"), "{list}");
+    let (_, shown, _) = command(state.path(), &["history", "show"]);
+    assert!(
+        shown.starts_with(
+            "by anna@desk, from 10.0.0.9: xnat-provision apply --yes x.toml\ninventory x.toml, sha256 00ff\n"
+        ),
+        "{shown}"
+    );
+    let (status, shown, error) = command(state.path(), &["history", "show", "--plan"]);
+    assert_eq!((status, error.as_str()), (Some(0), ""));
+    assert!(shown.contains("Create the database"), "{shown}");
+    let (_, json, _) = command(state.path(), &["history", "show", "--plan", "--json"]);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&json).expect("JSON"),
+        serde_json::from_str::<serde_json::Value>(&plan).expect("JSON")
+    );
+    // journals of older versions have no plan
+    let (status, _, error) = command(remembered().path(), &["history", "show", "20260412T101530Z-3f9c", "--plan"]);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("xnat::history::no_plan"), "{error}");
 }
