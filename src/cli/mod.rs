@@ -15,6 +15,7 @@ mod out;
 mod plan;
 mod saved;
 mod schema;
+mod secrets;
 mod session;
 mod status;
 mod vault;
@@ -58,6 +59,8 @@ pub enum Command {
     Status(status::Args),
     /// The passwords and certificates of a cluster: show, change, encrypt otherwise
     Vault(vault::Args),
+    /// New passwords for a cluster that runs
+    Secrets(secrets::Args),
     /// Certificates: which there are, until when, and new ones
     Certs(certs::Args),
     /// Print the JSON Schema of the inventory, for editors
@@ -78,6 +81,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Apply(args) => apply::run(args, &cli.globals).await,
         Command::Status(args) => status::run(args, &cli.globals).await,
         Command::Vault(args) => vault::run(args, &cli.globals).await,
+        Command::Secrets(args) => secrets::run(args, &cli.globals).await,
         Command::Certs(args) => certs::run(args, &cli.globals).await,
         Command::Schema(args) => schema::run(args),
         Command::Assets(args) => assets::run(args, &cli.globals),

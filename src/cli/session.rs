@@ -18,13 +18,13 @@ use crate::engine::{Cancel, Claim, Connector, Fleet, Scrutiny};
 use crate::error::{Exit, Fails};
 use crate::inventory::Inventory;
 use crate::names::HostName;
-use crate::pki::{self, Issued, Step, Why};
+use crate::pki::{self, Issued, Why};
 use crate::plan::Plan;
 use crate::report::{
     self, Ended, InventoryFile, Kind, Origin, Outcome, Record, Redactor, Reporter, Running, Show, millis_since,
 };
 use crate::role;
-use crate::vault::{Secrets, Vault};
+use crate::vault::{Secrets, Vault, rotation};
 use crate::workflow::certificates::Exchanged;
 use crate::workflow::{Scope, Survey, SurveyError, Surveyor};
 
@@ -65,7 +65,7 @@ pub struct Session {
     pub vault: Vault,
     /// What was issued for this run.
     issued: Vec<Issued>,
-    /// The certificates are not as in the vault any more.
+    /// The secrets are not as in the vault any more.
     unkept: bool,
     /// Services that run get other certificates.
     exchanges: bool,
@@ -101,21 +101,40 @@ pub enum Need {
     No,
 }
 
+/// What becomes of the secrets when a session is opened: in memory, until the run is approved.
+pub enum Step {
+    Certificates(pki::Step),
+    Passwords(rotation::Step),
+}
+
+impl From<pki::Step> for Step {
+    fn from(step: pki::Step) -> Self {
+        Self::Certificates(step)
+    }
+}
+
+impl From<rotation::Step> for Step {
+    fn from(step: rotation::Step) -> Self {
+        Self::Passwords(step)
+    }
+}
+
 impl Session {
     /// Everything up to the first connection: all that can be wrong on this side is found here.
     pub async fn open(target: &Target, opening: Opening<'_>) -> Result<Self, Failure> {
-        Self::open_for(target, opening, Step::Complete).await
+        Self::open_for(target, opening, pki::Step::Complete).await
     }
 
-    /// The same, with something to be done about the certificates.
-    pub async fn open_for(target: &Target, opening: Opening<'_>, step: Step) -> Result<Self, Failure> {
+    /// The same, with something to be done about the certificates or the passwords.
+    pub async fn open_for(target: &Target, opening: Opening<'_>, step: impl Into<Step>) -> Result<Self, Failure> {
         let loaded = Inventory::load(&target.inventory, opening.globals.assets.as_deref())?;
         let inventory = loaded.inventory;
         let assets = Assets::new(inventory.assets.as_deref())?;
         let redactor = Redactor::default();
         let terminal = Terminal::new(&redactor);
         let mut vault = Vault::of(&inventory, terminal.clone(), &redactor);
-        let exchanges = step != Step::Complete;
+        let step = step.into();
+        let exchanges = !matches!(step, Step::Certificates(pki::Step::Complete) | Step::Passwords(_));
         let Known { secrets, issued, unkept } = match opening.secrets {
             Need::Yes => Known::of(&inventory, &mut vault, step)?,
             Need::No => Known::nothing(),
@@ -139,6 +158,10 @@ impl Session {
         if let Some(told) = phase.told() {
             let event = Kind::Warned { message: told.to_owned(), help: Some(phase.help().to_owned()) };
             reporter.emit(event).await;
+        }
+        if let Some(rotation) = &secrets.rotation {
+            let help = format!("go on with `xnat-provision secrets rotate {}`", target.inventory.display());
+            reporter.emit(Kind::Warned { message: rotation.told(), help: Some(help) }).await;
         }
         let listener = tokio::spawn(announce(cancel.clone(), reporter.clone()));
         Ok(Self {
@@ -256,8 +279,8 @@ impl Session {
         Ok(incomplete)
     }
 
-    /// Certificates that were only made for the plan are kept before a host is told of them.
-    pub fn keep_certificates(&mut self) -> Result<(), Failure> {
+    /// What concerns no host is kept all the same.
+    pub fn keep_unseen(&mut self) -> Result<(), Failure> {
         if self.unkept && !self.secrets.is_placeholder() {
             self.vault.keep(&self.secrets)?;
             self.unkept = false;
@@ -346,12 +369,16 @@ impl Known {
         Self { secrets: Secrets::placeholder(), issued: Vec::new(), unkept: false }
     }
 
-    /// The passwords, and the certificates as they will be after the step.
+    /// The passwords and certificates as they will be after the step.
     fn of(inventory: &Inventory, vault: &mut Vault, step: Step) -> Result<Self, Failure> {
         let mut secrets = vault.open()?;
         let before = secrets.pki.to_table();
-        let issued = pki::advance(&mut secrets.pki, inventory, Timestamp::now(), step)?;
-        let unkept = before != secrets.pki.to_table();
+        let (certificates, rotated) = match step {
+            Step::Certificates(step) => (step, false),
+            Step::Passwords(step) => (pki::Step::Complete, rotation::advance(&mut secrets, inventory, step)?),
+        };
+        let issued = pki::advance(&mut secrets.pki, inventory, Timestamp::now(), certificates)?;
+        let unkept = rotated || before != secrets.pki.to_table();
         vault.mask(&secrets);
         Ok(Self { secrets, issued, unkept })
     }

@@ -13,6 +13,7 @@ use super::expand::{Input, Transition};
 use super::sources::FirewallContext;
 use crate::inventory::{Check, Component, Database, Host, PackageSource, Synchronous};
 use crate::pki::Purpose;
+use crate::vault::rotation::{Login, REPLICATOR, REWINDER};
 
 /// Everything a template can use.
 #[derive(Serialize)]
@@ -99,6 +100,9 @@ pub struct PostgresqlContext<'a> {
     /// The first word of our pg_hba.conf lines: `hostssl`, or `host` without TLS.
     pub connection: &'static str,
     pub members: Vec<Member<'a>>,
+    /// Who is let in for replication and for pg_rewind: more than one while passwords change.
+    pub replicators: Vec<&'static str>,
+    pub rewinders: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -167,10 +171,23 @@ pub struct PairContext<'a> {
 #[derive(Serialize)]
 pub struct SecretsContext<'a> {
     pub superuser: &'a str,
-    pub replication: &'a str,
-    pub rewind: &'a str,
+    pub replication: LoginContext<'a>,
+    pub rewind: LoginContext<'a>,
     pub rest_api: &'a str,
     pub statistics: &'a str,
+}
+
+/// What a member uses towards the others.
+#[derive(Serialize)]
+pub struct LoginContext<'a> {
+    pub user: &'a str,
+    pub password: &'a str,
+}
+
+impl<'a> From<Login<'a>> for LoginContext<'a> {
+    fn from(login: Login<'a>) -> Self {
+        Self { user: login.user, password: login.password.expose() }
+    }
 }
 
 impl<'a> Context<'a> {
@@ -189,8 +206,8 @@ impl<'a> Context<'a> {
             packages: PackagesContext::new(input),
             secrets: SecretsContext {
                 superuser: secrets.superuser.expose(),
-                replication: secrets.replication.expose(),
-                rewind: secrets.rewind.expose(),
+                replication: REPLICATOR.used(secrets).into(),
+                rewind: REWINDER.used(secrets).into(),
                 rest_api: secrets.rest_api.expose(),
                 statistics: secrets.statistics.expose(),
             },
@@ -342,6 +359,8 @@ impl<'a> PostgresqlContext<'a> {
             hba: &postgresql.hba,
             connection: if input.inventory.tls.enabled { "hostssl" } else { "host" },
             members: Member::with(input, Component::Postgres),
+            replicators: REPLICATOR.let_in(input.secrets),
+            rewinders: REWINDER.let_in(input.secrets),
         })
     }
 }

@@ -11,6 +11,7 @@ mod means;
 mod parse;
 mod reference;
 mod rekey;
+pub mod rotation;
 mod seal;
 mod secrets;
 
@@ -226,6 +227,9 @@ fn elsewhere(inventory: &Inventory) -> BTreeSet<&str> {
 fn register(redactor: &Redactor, secrets: &Secrets) {
     for key in secrets.pki.keys() {
         mask(redactor, key);
+    }
+    for secret in secrets.rotation.iter().flat_map(|rotation| rotation.secrets()) {
+        mask(redactor, secret);
     }
     // A placeholder is to be seen.
     let real = secrets.each().filter(|(_, secret)| secret.expose() != secrets::PLACEHOLDER);

@@ -10,12 +10,15 @@ use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
 use super::error::{BadContent, Problem, VaultError};
+use super::rotation::{self, Rotation};
 use super::secrets::{PLACEHOLDER, SHORTEST, Secrets, unusable};
 use crate::pki::Pki;
 use crate::secret::Secret;
 
 /// The table with the certificates.
 const PKI: &str = "pki";
+/// The table with new passwords that are under way.
+const ROTATION: &str = "rotation";
 /// Who can open the vault.
 const RECIPIENTS: &str = "recipients";
 
@@ -40,7 +43,7 @@ pub fn parse(path: &Path, text: &str, elsewhere: &BTreeSet<&str>) -> Result<Cont
             if problems.is_empty() && missing.is_empty() {
                 match content(table, text, elsewhere) {
                     Some(content) => return Ok(content),
-                    None => problems.push(Problem { what: SPOILT.to_owned(), span: place_of(table, PKI) }),
+                    None => problems.push(spoilt(table, text)),
                 }
             }
         }
@@ -53,7 +56,14 @@ pub fn parse(path: &Path, text: &str, elsewhere: &BTreeSet<&str>) -> Result<Cont
     Err(VaultError::Content(Box::new(BadContent { path: path.to_owned(), missing, problems, masked })))
 }
 
-const SPOILT: &str = "the certificates in this table are not as this program wrote them";
+/// Which of the tables that only this program writes is not as it wrote it.
+fn spoilt(table: &DeTable<'_>, text: &str) -> Problem {
+    let (what, name) = match pki(text) {
+        None => ("the certificates in this table are not as this program wrote them", PKI),
+        Some(_) => ("the new passwords in this table are not as this program wrote them", ROTATION),
+    };
+    Problem { what: what.to_owned(), span: place_of(table, name) }
+}
 
 fn place_of(table: &DeTable<'_>, name: &str) -> std::ops::Range<usize> {
     table.get_key_value(name).map_or(0..0, |(key, _)| key.span())
@@ -67,7 +77,7 @@ fn content(table: &DeTable<'_>, text: &str, elsewhere: &BTreeSet<&str>) -> Optio
     let secrets = Secrets::try_each(|name| value(name).map(Secret::new).ok_or(())).ok()?;
     let recipients = table.get(RECIPIENTS).and_then(|value| value.get_ref().as_array()).into_iter().flatten();
     let recipients = recipients.filter_map(|one| one.get_ref().as_str().map(str::to_owned)).collect();
-    Some(Content { secrets: Secrets { pki: pki(text)?, ..secrets }, recipients })
+    Some(Content { secrets: Secrets { pki: pki(text)?, rotation: rotation(text)?, ..secrets }, recipients })
 }
 
 /// The certificates; none when what stands there is not what [`write`] wrote.
@@ -80,12 +90,21 @@ fn pki(text: &str) -> Option<Pki> {
     }
 }
 
+/// The same of a rotation.
+fn rotation(text: &str) -> Option<Option<Rotation>> {
+    let table: toml::Table = text.parse().ok()?;
+    match table.get(ROTATION) {
+        None => Some(None),
+        Some(found) => rotation::from_table(found.as_table()?).map(Some),
+    }
+}
+
 fn problems(table: &DeTable<'_>, elsewhere: &BTreeSet<&str>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (name, value) in table.iter() {
         let known = name.get_ref().as_ref();
         let wrong = match known {
-            PKI => None,
+            PKI | ROTATION => None,
             RECIPIENTS => wrong_recipients(value.get_ref()).map(|what| (what, value.span())),
             _ if elsewhere.contains(known) => None,
             _ if Secrets::names().any(|name| name == known) => {
@@ -155,6 +174,12 @@ pub fn write(content: &Content, cluster: &str, elsewhere: &BTreeSet<&str>) -> Re
             "\n# Who can open it; `xnat-provision vault rekey` makes this list anew.\n{RECIPIENTS} = {list}\n"
         )
         .ok();
+    }
+    if let Some(rotation) = &content.secrets.rotation {
+        let table = toml::Table::from_iter([(ROTATION.to_owned(), rotation::to_table(rotation).into())]);
+        let text_of = Zeroizing::new(table.to_string());
+        write!(text, "\n# New passwords that are under way; `xnat-provision secrets rotate` goes on.\n{}", *text_of)
+            .ok();
     }
     let pki = &content.secrets.pki;
     if !pki.is_empty() {

@@ -6,6 +6,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 
 use super::error::VaultError;
+use super::rotation::Rotation;
 use crate::pki::Pki;
 use crate::secret::Secret;
 
@@ -37,6 +38,8 @@ pub struct Secrets {
     pub statistics: Secret,
     /// The private authority and its certificates; empty without TLS.
     pub pki: Pki,
+    /// New passwords that are under way.
+    pub rotation: Option<Rotation>,
 }
 
 impl Secrets {
@@ -78,7 +81,7 @@ impl Secrets {
 
     /// Every secret with its name in the file, for instance to register them with the redactor.
     pub fn each(&self) -> impl Iterator<Item = (&'static str, &Secret)> {
-        let Self { superuser, replication, rewind, rest_api, application, statistics, pki: _ } = self;
+        let Self { superuser, replication, rewind, rest_api, application, statistics, pki: _, rotation: _ } = self;
         Self::names().zip([superuser, replication, rewind, rest_api, application, statistics])
     }
 
@@ -112,6 +115,7 @@ impl Secrets {
             application: secret("application")?,
             statistics: secret("statistics")?,
             pki: Pki::default(),
+            rotation: None,
         })
     }
 }

@@ -76,6 +76,7 @@ impl StageRun<'_> {
                 self.create_member_roles().await?;
                 self.roll_postgres_members().await?;
                 self.wait_for_replicas().await?;
+                self.wait_for_logins().await?;
                 self.change_shared_configuration().await
             }
             Stage::Database => self.create_database().await,

@@ -279,7 +279,12 @@ impl Surveyor<'_> {
             });
             observed = usable(again.await)?;
         }
-        let stranger = inside.values().flatten().any(|inside| inside.stranger);
+        // A replica may still have to hear of a new password; it is of the same cluster as its leader.
+        let leading = view.leader().and_then(|leader| inside.get(&leader.host)?.as_ref().ok());
+        let stranger = match leading {
+            Some(leading) => leading.stranger,
+            None => inside.values().flatten().any(|inside| inside.stranger),
+        };
         let inside = match view.leader() {
             Some(leader) => inside.remove(&leader.host).and_then(Result::ok),
             None => self.inside_before_the_first_start(started),

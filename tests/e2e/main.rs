@@ -14,6 +14,7 @@ mod lock;
 mod poison;
 mod privilege;
 mod rolling;
+mod rotate;
 mod site;
 mod tls;
 mod writer;

@@ -44,6 +44,7 @@ fn secrets() -> Secrets {
         application: secret("application"),
         statistics: secret("statistics"),
         pki: Pki::default(),
+        rotation: None,
     }
 }
 
@@ -196,6 +197,7 @@ fn nasty() -> (Inventory, Secrets) {
         application: secret(),
         statistics: secret(),
         pki: Pki::default(),
+        rotation: None,
     };
     (inventory, secrets)
 }

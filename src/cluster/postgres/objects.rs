@@ -1,5 +1,6 @@
 //! Roles, database, grants and extensions: what the inventory wants (pure), how a server differs from it (pure), and
-//! the SQL that would change it (pure). `administrator` looks and performs. Nothing is ever dropped.
+//! the SQL that would change it (pure). `administrator` looks and performs. Nothing is ever dropped but the two logins that
+//! bridge a change of passwords.
 //!
 //! Patroni itself makes `replicator` and `rewind` with the same attributes and grants when it bootstraps the first
 //! member (patroni/postgresql/bootstrap.py, `post_bootstrap`), so after a bootstrap nothing is left to do for them;
@@ -14,13 +15,14 @@ use super::{SUPERUSER, identifier, literal, scram};
 use crate::inventory::Inventory;
 use crate::secret::Secret;
 use crate::vault::Secrets;
+use crate::vault::rotation::{self, Bridged};
 
 pub use administrator::Administrator;
 
 /// Streams WAL to the replicas.
-pub const REPLICATOR: &str = "replicator";
+pub const REPLICATOR: &str = rotation::REPLICATOR.real;
 /// Reads files for pg_rewind.
-pub const REWIND: &str = "rewind";
+pub const REWIND: &str = rotation::REWINDER.real;
 
 /// What pg_rewind needs when it is not a superuser (PostgreSQL's documentation of pg_rewind).
 const REWIND_FUNCTIONS: [&str; 4] = [
@@ -33,9 +35,13 @@ const REWIND_FUNCTIONS: [&str; 4] = [
 /// Everything wanted inside PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Objects {
-    /// The superuser's password. It is Patroni that sets it, once; here it tells whose cluster this is.
+    /// The superuser's password. It is Patroni that sets it first; it also tells whose cluster this is.
     pub superuser: Secret,
+    /// What it was, while it is being changed.
+    pub former_superuser: Option<Secret>,
     pub roles: Vec<Role>,
+    /// Logins that bridged a change of passwords and are wanted no longer.
+    pub departed: Vec<&'static str>,
     pub database: Database,
 }
 
@@ -114,13 +120,27 @@ pub fn desired(inventory: &Inventory, secrets: &Secrets) -> Objects {
         password: password.clone(),
         functions: BTreeSet::new(),
     };
-    let mut replicator = role(REPLICATOR, &secrets.replication);
-    replicator.attributes.replication = true;
-    let mut rewind = role(REWIND, &secrets.rewind);
-    rewind.functions = REWIND_FUNCTIONS.map(String::from).into();
+    let replicator = |name: &str, password: &Secret| {
+        let mut replicator = role(name, password);
+        replicator.attributes.replication = true;
+        replicator
+    };
+    let rewind = |name: &str, password: &Secret| {
+        let functions = REWIND_FUNCTIONS.map(String::from).into();
+        Role { functions, ..role(name, password) }
+    };
+    let mut roles = vec![replicator(REPLICATOR, &secrets.replication), rewind(REWIND, &secrets.rewind)];
+    let second = |of: Bridged| of.bridge(secrets);
+    roles.extend(second(rotation::REPLICATOR).map(|login| replicator(login.user, login.password)));
+    roles.extend(second(rotation::REWINDER).map(|login| rewind(login.user, login.password)));
+    roles.push(role(&database.owner, &secrets.application));
+    let mut departed = vec![rotation::REPLICATOR.second, rotation::REWINDER.second];
+    departed.retain(|name| roles.iter().all(|role| role.name != *name));
     Objects {
         superuser: secrets.superuser.clone(),
-        roles: vec![replicator, rewind, role(&database.owner, &secrets.application)],
+        former_superuser: secrets.former_superuser().cloned(),
+        roles,
+        departed,
         database: Database {
             name: database.name.clone(),
             owner: database.owner.clone(),
@@ -154,6 +174,7 @@ pub enum DatabaseChange {
     RevokeConnect { database: String },
     SecureSchema { database: String, owner: String },
     CreateExtension { database: String, name: String },
+    DropLogin { role: &'static str },
 }
 
 /// What differs and cannot be changed in place.
@@ -171,19 +192,31 @@ pub struct Difference {
     pub warnings: Vec<Warning>,
 }
 
-/// The superuser has a password, and it is not the one we know.
+/// The superuser has a password, and it is none that we know.
 pub fn is_stranger(desired: &Objects, state: &State) -> bool {
     let stored = state.superuser.as_ref().map(Secret::expose);
-    stored.is_some_and(scram::is_verifier) && !scram::matches(stored, &desired.superuser)
+    let ours = scram::matches(stored, &desired.superuser) || has_former_superuser(desired, state);
+    stored.is_some_and(scram::is_verifier) && !ours
+}
+
+fn has_former_superuser(desired: &Objects, state: &State) -> bool {
+    let stored = state.superuser.as_ref().map(Secret::expose);
+    desired.former_superuser.as_ref().is_some_and(|former| scram::matches(stored, former))
 }
 
 /// How a server differs from what is wanted.
 pub fn diff(desired: &Objects, state: &State) -> Difference {
     let mut difference = Difference::default();
+    if has_former_superuser(desired, state) {
+        let change = DatabaseChange::SetPassword { role: SUPERUSER.to_owned(), password: desired.superuser.clone() };
+        difference.changes.push(change);
+    }
     for role in &desired.roles {
         diff_role(role, state.roles.get(&role.name), &mut difference.changes);
     }
     diff_database(&desired.database, state.database.as_ref(), &mut difference);
+    let gone = desired.departed.iter().filter(|name| state.roles.contains_key(**name));
+    difference.changes.extend(gone.map(|role| DatabaseChange::DropLogin { role }));
     difference
 }
 
@@ -314,9 +347,17 @@ impl DatabaseChange {
                 Secret::new(format!("GRANT ALL ON SCHEMA public TO {}", identifier(owner))),
                 Secret::new("REVOKE CREATE ON SCHEMA public FROM PUBLIC"),
             ],
+            Self::DropLogin { role } => drop_login(role),
             Self::CreateExtension { name, .. } => one(format!("CREATE EXTENSION IF NOT EXISTS {}", identifier(name))),
         }
     }
+}
+
+/// Only what it was given is taken away: were it to own something, PostgreSQL would refuse.
+fn drop_login(role: &str) -> Vec<Secret> {
+    let role = identifier(role);
+    let revoked = REWIND_FUNCTIONS.map(|function| format!("REVOKE EXECUTE ON FUNCTION {function} FROM {role}"));
+    revoked.into_iter().chain([format!("DROP ROLE {role}")]).map(Secret::new).collect()
 }
 
 /// From template0, which has no objects of its own that could be in the way of another locale.
@@ -368,6 +409,7 @@ impl fmt::Display for DatabaseChange {
             Self::SecureSchema { database, owner } => {
                 write!(f, "let {owner} and nobody else create tables in schema public of database {database}")
             }
+            Self::DropLogin { role } => write!(f, "remove role {role}, which only bridged a change of passwords"),
             Self::CreateExtension { database, name } => write!(f, "create extension {name} in database {database}"),
         }
     }

@@ -13,6 +13,8 @@ fn objects() -> Objects {
     };
     Objects {
         superuser: Secret::new("postgres-password"),
+        former_superuser: None,
+        departed: vec![rotation::REPLICATOR.second, rotation::REWINDER.second],
         roles: vec![role(REPLICATOR), role(REWIND), role("xnat")],
         database: Database {
             name: "xnat".into(),

@@ -6,7 +6,7 @@ use super::super::suggest;
 use super::Context;
 
 /// Roles and databases that exist already or belong to the cluster itself.
-const RESERVED_ROLES: [&str; 4] = ["postgres", "replicator", "rewind", "patroni"];
+const RESERVED_ROLES: [&str; 6] = ["postgres", "replicator", "replicator_next", "rewind", "rewind_next", "patroni"];
 const RESERVED_DATABASES: [&str; 3] = ["postgres", "template0", "template1"];
 /// Words that need quoting in SQL wherever they stand for a name.
 const KEYWORDS: [&str; 14] = [

@@ -6,9 +6,11 @@ use super::{ApplyError, StageRun};
 use crate::cluster::postgres::{self, objects};
 use crate::cluster::{self, Gather, Severity, etcd, initialize, patroni, verify};
 use crate::engine::wait::Wait;
+use crate::error::one_line;
 use crate::inventory::{Component, Host};
 use crate::report::{Kind, millis_since};
 use crate::role;
+use crate::vault::rotation::REPLICATOR;
 
 impl StageRun<'_> {
     pub(super) async fn wait_for_etcd_quorum(&mut self) -> Result<(), ApplyError> {
@@ -71,6 +73,26 @@ impl StageRun<'_> {
         .await?;
         self.changed += self.planned.cluster.len();
         Ok(())
+    }
+
+    /// While passwords change: Patroni takes up a login with its next round, and the one it used until then is only touched
+    /// when nobody streams with it any more.
+    pub(super) async fn wait_for_logins(&self) -> Result<(), ApplyError> {
+        if self.apply.secrets.rotation.is_none() {
+            return Ok(());
+        }
+        let (user, hosts) = (REPLICATOR.used(self.apply.secrets).user, self.hosts());
+        let other = if user == REPLICATOR.real { REPLICATOR.second } else { REPLICATOR.real };
+        self.wait(&format!("the replicas to log in as {user}"), Duration::from_secs(120), async |gather| {
+            let name = patroni::leader(gather).await?;
+            let leader = gather.inventory.host(&name).ok_or_else(|| format!("{name} is not in the inventory"))?;
+            let names = postgres::administrator(gather, leader)?.streaming_as(other).await;
+            match names.map_err(|error| one_line(&error))?.as_slice() {
+                [] => patroni::streaming(gather, &hosts).await,
+                names => Err(format!("{} still log in as {other}", names.join(", "))),
+            }
+        })
+        .await
     }
 
     /// What all members share lives in the DCS; what differs there is patched, nothing else is touched.

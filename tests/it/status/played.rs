@@ -64,6 +64,7 @@ pub fn secrets() -> Secrets {
         application: secret("app"),
         statistics: secret("stats"),
         pki: xnat_provision::pki::Pki::default(),
+        rotation: None,
     }
 }
 

@@ -37,6 +37,9 @@ const ROLES: &str = "SELECT rolname, rolcanlogin, rolsuper, rolcreatedb, rolcrea
        array(SELECT f FROM unnest($2::text[]) f WHERE has_function_privilege(pg_authid.oid, f, 'EXECUTE'))
   FROM pg_authid WHERE rolname = ANY($1::text[])";
 
+const STREAMING: &str =
+    "SELECT application_name FROM pg_stat_replication WHERE usename = $1 AND state = 'streaming' ORDER BY 1";
+
 const DATABASE: &str = "SELECT pg_get_userbyid(datdba)::text, pg_encoding_to_char(encoding)::text, datcollate::text,
        datctype::text,
        EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) a
@@ -91,6 +94,16 @@ impl Administrator<'_> {
         within(DEADLINE, &self.login.place(), "read the application's database", reading).await.map(Some)
     }
 
+    /// The standbys that stream from here as this role.
+    pub async fn streaming_as(&self, role: &str) -> Result<Vec<String>, SqlError> {
+        let client = connect(self.transport, &self.login).await?;
+        let reading = async {
+            let rows = client.query(STREAMING, &[&role]).await?;
+            rows.iter().map(|row| row.try_get(0)).collect()
+        };
+        within(DEADLINE, &self.login.place(), "read who streams", reading).await
+    }
+
     /// Make one change.
     pub async fn perform(&self, approved: &Approved, change: &DatabaseChange) -> Result<(), SqlError> {
         approved.still_holds()?;
@@ -107,7 +120,8 @@ impl Administrator<'_> {
 }
 
 async fn roles(client: &Client, desired: &Objects) -> Result<BTreeMap<String, RoleState>, Error> {
-    let names: Vec<&str> = desired.roles.iter().map(|r| r.name.as_str()).collect();
+    let wanted = desired.roles.iter().map(|r| r.name.as_str());
+    let names: Vec<&str> = wanted.chain(desired.departed.iter().copied()).collect();
     let functions: Vec<&str> = desired.roles.iter().flat_map(|r| &r.functions).map(String::as_str).collect();
     let rows = client.query(ROLES, &[&names, &functions]).await?;
     rows.iter()
