@@ -62,7 +62,9 @@ dd if=/dev/zero of={path}/full bs=4k 2>/dev/null || test -s {path}/full"
 /// A disk of its own where one is to be filled, before anything is on it.
 pub fn prepare(site: &Site, point: &Point) {
     if let Fault::Disk(host, path) = &point.fault {
-        site.lab.ssh(host, &format!("mkdir -p {path} && mount -t tmpfs -o size=4G,mode=755 none {path}")).expect(0);
+        let own = "set -- $(stat -c '%u %g %a' .)";
+        let mount = format!("mount -t tmpfs -o size=4G,uid=$1,gid=$2,mode=$3 none {path}");
+        site.lab.ssh(host, &format!("mkdir -p {path} && cd {path} && {own} && {mount}")).expect(0);
     }
 }
 
