@@ -110,7 +110,7 @@ impl PlannedStage {
     }
 
     fn refuses(&self, change: &Change) -> bool {
-        change.effect >= Effect::RollingRestart && !(is_restart(change) && !self.rolling.is_empty())
+        change.effect >= Effect::RollingRestart && (self.rolling.is_empty() || !is_restart(change))
     }
 }
 

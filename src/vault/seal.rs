@@ -47,8 +47,8 @@ pub enum Key {
 /// Which kind of key opens the file. Also finds what is no vault, and what was cut off.
 pub fn lock(path: &Path, bytes: &[u8]) -> Result<Lock, VaultError> {
     let path = path.to_owned();
-    let text = bytes.trim_ascii();
-    if text.is_empty() {
+    let text = body(bytes);
+    if text.trim_ascii().is_empty() {
         return Err(VaultError::Empty { path });
     }
     // A beginning of the beginning was cut off, too.
@@ -59,7 +59,9 @@ pub fn lock(path: &Path, bytes: &[u8]) -> Result<Lock, VaultError> {
     if begun(BEGIN) && !text.ends_with(END) {
         return Err(VaultError::Truncated { path });
     }
+    let newer = text.starts_with(BINARY) && !text.starts_with(VERSION_1);
     let decryptor = Decryptor::new_buffered(ArmoredReader::new(text)).map_err(|error| match error {
+        _ if newer => VaultError::Newer { path: path.clone() },
         // The library says so of a header that is cut off, too.
         DecryptError::UnknownFormat if !text.starts_with(VERSION_1) => VaultError::Newer { path: path.clone() },
         _ => VaultError::Damaged { path: path.clone() },
@@ -67,10 +69,16 @@ pub fn lock(path: &Path, bytes: &[u8]) -> Result<Lock, VaultError> {
     Ok(if decryptor.is_scrypt() { Lock::Passphrase } else { Lock::Recipients })
 }
 
+/// Without what an editor or a mail program puts around the armour. A file that is not armoured may end as it likes.
+fn body(bytes: &[u8]) -> &[u8] {
+    let trimmed = bytes.trim_ascii();
+    if trimmed.starts_with(BEGIN) { trimmed } else { bytes }
+}
+
 /// The content of the file.
 pub fn open(path: &Path, bytes: &[u8], key: &Key) -> Result<Zeroizing<String>, VaultError> {
     let damaged = || VaultError::Damaged { path: path.to_owned() };
-    let decryptor = Decryptor::new_buffered(ArmoredReader::new(bytes.trim_ascii())).map_err(|_| damaged())?;
+    let decryptor = Decryptor::new_buffered(ArmoredReader::new(body(bytes))).map_err(|_| damaged())?;
     let reader = match key {
         Key::Passphrase(passphrase) => {
             let mut identity = scrypt::Identity::new(secret_string(passphrase));

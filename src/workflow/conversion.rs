@@ -39,7 +39,7 @@ fn everybody_knows_tls(view: &ClusterView) -> bool {
 }
 
 /// Members that are to hear clients both ways and only hear those with TLS: etcd's own mistake, see `apply/etcd.rs`.
-pub fn deaf<'a>(view: &'a ClusterView, transition: Option<Transition>) -> impl Iterator<Item = &'a HostName> {
+pub fn deaf(view: &ClusterView, transition: Option<Transition>) -> impl Iterator<Item = &HostName> {
     let deaf = move |member: &etcd::Member| transition.is_some() && member.tls && !member.plain;
     view.etcd.iter().filter(move |seen| seen.answer.known().is_some_and(deaf)).map(|seen| &seen.host)
 }

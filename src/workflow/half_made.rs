@@ -73,12 +73,16 @@ fn join(lost: &LostMember, directory: &str) -> String {
 }
 
 /// The first thing found that stands in the way.
-pub fn check(inventory: &Inventory, facts: &BTreeMap<HostName, Facts>, view: &ClusterView) -> Result<(), HalfMade> {
+pub fn check(
+    inventory: &Inventory,
+    facts: &BTreeMap<HostName, Facts>,
+    view: &ClusterView,
+) -> Result<(), Box<HalfMade>> {
     let found = other_etcd(inventory, view)
         .or_else(|| lost_etcd(inventory, facts, view))
         .or_else(|| lost_data(inventory, facts, view))
         .or_else(|| other_data(inventory, facts, view));
-    found.map_or(Ok(()), Err)
+    found.map_or(Ok(()), |found| Err(Box::new(found)))
 }
 
 fn other_etcd(inventory: &Inventory, view: &ClusterView) -> Option<HalfMade> {

@@ -109,7 +109,7 @@ pub enum SurveyError {
     NewEtcdMembers { new: Vec<String>, members: Vec<String> },
     #[error(transparent)]
     #[diagnostic(transparent)]
-    HalfMade(#[from] HalfMade),
+    HalfMade(#[from] Box<HalfMade>),
     #[error("{step} needs all of {}, and --limit leaves out {}", all.join(", "), missing.join(", "))]
     #[diagnostic(
         code(xnat::scope::cut),

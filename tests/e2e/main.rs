@@ -2,6 +2,8 @@
 //! `make lab-tools` installs; where that is missing they fail and say so, because a skipped test proves nothing.
 //! Run with `make test`, or one of them with `cargo nextest run --profile full -E 'binary(e2e) & test(NAME)'`.
 
+#![expect(clippy::print_stdout, reason = "figures of a run, shown when a test fails or with --no-capture")]
+
 mod certs;
 mod chaos;
 mod check;

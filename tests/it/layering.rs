@@ -130,6 +130,15 @@ fn pure_modules_know_neither_runtime_nor_network() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Whoever makes one has just looked at the whole cluster.
+#[test]
+fn members_may_only_be_restarted_by_who_looks_at_all_of_them() {
+    let makes =
+        |(path, code): &(PathBuf, String)| code.contains("Permit::seen_to_be_safe").then(|| path.display().to_string());
+    let places: Vec<String> = modules().values().flatten().filter_map(makes).collect();
+    assert_eq!(places, ["workflow/apply/rolling.rs"]);
+}
+
 /// Dry-run safety rests on this: a plan cannot be approved anywhere else.
 #[test]
 fn approvals_are_made_in_one_place() {

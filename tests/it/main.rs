@@ -21,4 +21,5 @@ mod secrets;
 mod shell;
 mod ssh;
 mod status;
+mod vault;
 mod workflow;

@@ -70,7 +70,7 @@ fn each_damage_has_its_own_error_and_changes_nothing() {
         (b"", "empty"),
         (b"superuser = \"x\"\n", "foreign"),
         (b"\x7fELF\x02\x01", "foreign"),
-        (b"age-encryption.org/v9\n", "newer"),
+        (b"age-encryption.org/v9\n-> X\n", "newer"),
         (b"age-encryption.org/v1\n-> ", "damaged"),
     ] {
         fs::write(site.sealed(), bytes).expect("written");
@@ -86,6 +86,24 @@ fn each_damage_has_its_own_error_and_changes_nothing() {
     }
     fs::write(site.sealed(), &good).expect("written");
     site.load().expect("it was the bytes");
+}
+
+#[test]
+fn a_file_that_age_wrote_itself_is_opened_too() {
+    let site = Site::with_identity(IDENTITY);
+    let made = site.make(nobody());
+    let (vault, secrets) = site.load().expect("opened");
+    let text = vault.editable(&secrets).expect("text");
+    let identity = means::identities(&[site.file("key.txt")]).expect("read").remove(0);
+    // Not armoured, and until it ends as a text would, which must not be taken for one.
+    let binary = (0..4096).map(|_| age::encrypt(&identity.to_public(), text.as_bytes()).expect("encrypted"));
+    let binary = binary.into_iter().find(|bytes| bytes.ends_with(b"\n") || bytes.ends_with(b" ")).expect("one of many");
+    fs::write(site.sealed(), binary).expect("written");
+    assert!(same(&made, &site.load().expect("opened").1));
+    // Armoured, and sent by mail.
+    let armoured = age::encrypt_and_armor(&identity.to_public(), text.as_bytes()).expect("encrypted");
+    fs::write(site.sealed(), format!("\r\n{}\r\n\r\n", armoured.replace('\n', "\r\n"))).expect("written");
+    assert!(same(&made, &site.load().expect("opened").1));
 }
 
 #[test]

@@ -135,9 +135,8 @@ async fn the_successor_is_synchronous_and_near_and_may_lead() {
     let mut synchronous = behind.clone();
     synchronous.members[0].listed.as_mut().expect("listed").role = patroni::Role::SyncStandby;
     assert_eq!(successor(&synchronous, &inventory), Ok("db1".into()));
-    let tags = |name: &str, value| [(name.to_owned(), value)].into_iter().collect();
     inventory.hosts.iter_mut().find(|host| host.name.as_str() == "db3").expect("it is there").tags =
-        tags("nofailover", Scalar::Bool(true));
+        [("nofailover".to_owned(), Scalar::Bool(true))].into_iter().collect();
     assert_eq!(successor(&behind, &inventory), Ok("db1".into()));
     let mut nobody = behind.clone();
     nobody.members[0].listed.as_mut().expect("listed").tags.insert("failover_priority".into(), 0.into());
