@@ -4,6 +4,7 @@
 mod findings;
 mod summary;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::confirm::{self, Ask};
@@ -13,6 +14,7 @@ use crate::engine::{Fleet, Scrutiny};
 use crate::error::{Exit, Fails};
 use crate::facts::preflight::{Severity, catalogue};
 use crate::inventory::{Inventory, InventoryErrors, Problem, Problems};
+use crate::pki;
 use crate::plan::{Depth as Detail, render};
 use crate::report::{self, Kind, Show};
 use crate::workflow::lock::RunLock;
@@ -60,6 +62,7 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
         bad if globals.json => return report_json(&args, bad),
         Err(error) => return Err(error.into()),
     };
+    pki::check_supplied(&inventory, Timestamp::now())?;
     if !args.offline {
         return online(&args, globals, &warnings).await;
     }

@@ -66,6 +66,11 @@ pub fn told(issued: &[Issued]) -> Vec<String> {
     reasons.into_iter().map(|(why, places)| format!("New certificates, {why}: {}", places.join(", "))).collect()
 }
 
+/// Whether what the inventory names can be used.
+pub fn check_supplied(inventory: &Inventory, now: Timestamp) -> Result<(), PkiError> {
+    supplied::look(inventory, &wanted(inventory), now).map(|_| ())
+}
+
 /// Make what is to be made, and tell what that was; the vault has to be written anew when it is anything.
 pub fn complete(pki: &mut Pki, inventory: &Inventory, now: Timestamp) -> Result<Vec<Issued>, PkiError> {
     let wanted = wanted(inventory);

@@ -87,6 +87,28 @@ impl Text<'_> {
         })
     }
 
+    /// Patroni on Debian 13 verifies to the letter, and would refuse its peers where others are lenient.
+    fn form(&self, read: &Read) -> Option<Fault> {
+        let form = read.form;
+        let needed = [
+            ("a key usage", !read.is_authority || form.key_usage),
+            ("critical basic constraints", !read.is_authority || form.critical_basic_constraints),
+            ("a subject key identifier", !read.is_authority || form.subject_key_identifier),
+            ("an authority key identifier", read.is_self_signed() || form.authority_key_identifier),
+        ];
+        let missing: Vec<&str> = needed.iter().filter(|(_, there)| !there).map(|(name, _)| *name).collect();
+        (!missing.is_empty()).then(|| {
+            let what = format!("is not as RFC 5280 has it: \"{}\" is without {}", read.subject, missing.join(", "));
+            self.fault(
+                what,
+                format!(
+                    "strict clients refuse it, Patroni on Debian 13 among them: have a new one made; {}",
+                    self.look()
+                ),
+            )
+        })
+    }
+
     /// A chain that begins with the one that signs and ends in a root.
     pub fn chain_of_authorities(&self, chain: &[Read], now: Timestamp) -> Vec<Fault> {
         let mut faults = self.authorities(chain, now);
@@ -105,7 +127,11 @@ impl Text<'_> {
 
     /// A set of authorities to trust.
     pub fn authorities(&self, all: &[Read], now: Timestamp) -> Vec<Fault> {
-        all.iter().flat_map(|one| [self.authority(one), self.time(one, now)]).flatten().collect()
+        let judge = |one| match self.authority(one) {
+            None => [self.form(one), self.time(one, now)],
+            nobody => [nobody, self.time(one, now)],
+        };
+        all.iter().flat_map(judge).flatten().collect()
     }
 }
 
@@ -137,6 +163,7 @@ pub fn leaf(
     let Some((own, above)) = chain.split_first() else { return Err(Vec::new()) };
     let mut faults: Vec<Fault> = chain.iter().filter_map(|one| certificate.time(one, now)).collect();
     faults.extend(above.iter().filter_map(|one| certificate.authority(one)));
+    faults.extend(chain.iter().filter_map(|one| certificate.form(one)));
     for pair in chain.windows(2).filter(|pair| !pair[0].is_signed_by(&pair[1])) {
         let what = format!("is no chain: \"{}\" is not signed by the next, \"{}\"", pair[0].subject, pair[1].subject);
         faults.push(certificate.fault(what, "put the certificate first, then the authority that signed it, and so on"));

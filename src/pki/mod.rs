@@ -19,7 +19,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use complete::{Issued, Why, complete, renewed_before, told};
+pub use complete::{Issued, Why, check_supplied, complete, renewed_before, told};
 pub use error::{Fault, PkiError, RotationError};
 pub use rotation::{Phase, Step, advance};
 pub use supplied::files;

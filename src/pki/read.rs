@@ -7,6 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::oid_registry::{
+    OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_KEY_USAGE, OID_X509_EXT_SUBJECT_KEY_IDENTIFIER, Oid,
+};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
 
@@ -26,6 +29,7 @@ pub struct Read {
     /// It may sign others.
     pub is_authority: bool,
     pub uses: Uses,
+    pub form: Form,
     /// Its public key as it stands in it.
     pub public_key: Vec<u8>,
     pub der: Vec<u8>,
@@ -36,6 +40,15 @@ pub struct Read {
 pub struct Uses {
     pub server: bool,
     pub client: bool,
+}
+
+/// What strict verifiers insist on (RFC 5280); Patroni is one from Python 3.13 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    pub key_usage: bool,
+    pub subject_key_identifier: bool,
+    pub authority_key_identifier: bool,
+    pub critical_basic_constraints: bool,
 }
 
 impl Read {
@@ -113,6 +126,7 @@ pub fn of_der(der: &[u8]) -> Result<Read, String> {
         names: names(&x509),
         is_authority: is_authority(&x509),
         uses: uses(&x509),
+        form: form(&x509),
         public_key: x509.public_key().raw.to_vec(),
         der: der.to_vec(),
     })
@@ -121,6 +135,16 @@ pub fn of_der(der: &[u8]) -> Result<Read, String> {
 fn is_authority(x509: &X509Certificate<'_>) -> bool {
     let signs = x509.key_usage().ok().flatten().is_none_or(|usage| usage.value.key_cert_sign());
     x509.is_ca() && signs
+}
+
+fn form(x509: &X509Certificate<'_>) -> Form {
+    let has = |oid: &Oid<'_>| matches!(x509.get_extension_unique(oid), Ok(Some(_)));
+    Form {
+        key_usage: has(&OID_X509_EXT_KEY_USAGE),
+        subject_key_identifier: has(&OID_X509_EXT_SUBJECT_KEY_IDENTIFIER),
+        authority_key_identifier: has(&OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER),
+        critical_basic_constraints: matches!(x509.basic_constraints(), Ok(Some(basic)) if basic.critical),
+    }
 }
 
 /// Without the extension it may be shown to anybody.

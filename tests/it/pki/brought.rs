@@ -220,6 +220,7 @@ fn every_fault_of_every_file_is_told_at_once() {
     );
     write("db1-postgres", root.leaf(Leaf::of(&["db1", "10.0.0.11", "web1"])));
     write("db2-etcd", root.leaf(Leaf { until: Some((2020, 1, 1)), ..Leaf::of(&["db2", "10.0.0.12"]) }));
+    write("db2-postgres", root.leaf(Leaf { careless: true, ..Leaf::of(&["db2", "10.0.0.12", "web1", "10.0.0.21"]) }));
     fs::remove_file(site.path("certificates/db2-patroni.pem")).expect("removed");
     fs::remove_file(site.path("certificates/db2-patroni-key.pem")).expect("removed");
     let stranger = root.leaf(Leaf::of(&["x"]));
@@ -233,6 +234,7 @@ fn every_fault_of_every_file_is_told_at_once() {
     certificates/db2-etcd.pem has ended: "CN=rcgen self signed cert" was good until 2020-01-01
     certificates/db2-patroni.pem cannot be read: No such file or directory (os error 2)
     certificates/db2-patroni-key.pem cannot be read: No such file or directory (os error 2)
+    certificates/db2-postgres.pem is not as RFC 5280 has it: "CN=rcgen self signed cert" is without an authority key identifier
     certificates/db3-etcd-key.pem is not the key of the certificate in certificates/db3-etcd.pem
     certificates/operator.pem may not be used as clientAuth
     "#);

@@ -94,6 +94,7 @@ fn authority_params(subject: &str) -> CertificateParams {
     let mut params = params(subject);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.use_authority_key_identifier_extension = true;
     params
 }
 
@@ -128,6 +129,7 @@ impl Signer {
         let names: Vec<String> = leaf.names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("good names");
         params.extended_key_usages = leaf.uses.to_vec();
+        params.use_authority_key_identifier_extension = !leaf.careless;
         if let Some((year, month, day)) = leaf.until {
             params.not_after = rcgen::date_time_ymd(year, month, day);
         }
@@ -141,10 +143,12 @@ pub struct Leaf<'a> {
     pub names: &'a [&'a str],
     pub uses: &'a [ExtendedKeyUsagePurpose],
     pub until: Option<(i32, u8, u8)>,
+    /// Without what only strict verifiers look at.
+    pub careless: bool,
 }
 
 impl<'a> Leaf<'a> {
     pub fn of(names: &'a [&'a str]) -> Self {
-        Self { names, uses: &[], until: None }
+        Self { names, uses: &[], until: None, careless: false }
     }
 }
