@@ -68,6 +68,7 @@ f root:root 644 /etc/systemd/system/xnat-firewall.service
 f root:root 644 /etc/xnat-provision/firewall.nft
 f root:root 755 /usr/local/lib/xnat-provision/check-patroni-config
 f root:root 755 /usr/local/lib/xnat-provision/firewall
+f root:root 755 /usr/local/lib/xnat-provision/set-aside-unfinished
 ";
 
 const BALANCER_FILES: &str = "\
