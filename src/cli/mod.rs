@@ -11,6 +11,7 @@ mod edit;
 mod handout;
 mod history;
 mod lab;
+mod opened;
 mod out;
 mod plan;
 mod saved;

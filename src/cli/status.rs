@@ -4,11 +4,11 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::connect::{ConnectArgs, Terminal};
+use super::connect::ConnectArgs;
+use super::opened::Opened;
 use super::out::{self, OutputError, Reader};
 use super::{Failure, Globals};
 use crate::cluster::table::render;
@@ -16,10 +16,9 @@ use crate::cluster::{ClusterView, Gather, Health, assess, gather};
 use crate::engine::{Dialer, Fleet};
 use crate::error::{Exit, Fails};
 use crate::inventory::Inventory;
-use crate::pki;
 use crate::report::{Redactor, Reporter};
 use crate::transport::ssh::SshConnector;
-use crate::vault::{Secrets, Vault};
+use crate::vault::Secrets;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -48,11 +47,7 @@ impl Fails for NoSignals {
 
 pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let inventory = Inventory::load(&args.inventory, globals.assets.as_deref())?.inventory;
-    let terminal = Terminal::new(&Redactor::default());
-    let mut secrets = Vault::of(&inventory, terminal.clone(), &terminal.redactor).open()?;
-    if inventory.tls.signing.is_elsewhere() {
-        pki::complete(&mut secrets.pki, &inventory, Timestamp::now())?;
-    }
+    let Opened { inventory, secrets, terminal, .. } = Opened::with_supplied(inventory)?;
     let redactor = terminal.redactor.clone();
     let mut watcher = Watcher {
         connector: args.connect.connector(&terminal)?,

@@ -3,19 +3,19 @@
 
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::connect::Terminal;
 use super::edit;
+use super::opened::Opened;
 use super::{Failure, Globals, out};
 use crate::error::{Exit, Fails};
 use crate::inventory::Inventory;
 use crate::report::Redactor;
 use crate::secret::Secret;
-use crate::vault::{self, Means, Opens, Rekeyed, Secrets, Vault, VaultError};
+use crate::vault::{self, Means, Opens, Rekeyed, Secrets};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -127,37 +127,12 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     }
 }
 
-/// A vault that was opened, and whom to ask.
-struct Opened {
-    inventory: Inventory,
-    vault: Vault,
-    secrets: Secrets,
-    terminal: Arc<Terminal>,
-}
-
-impl Opened {
-    fn of(path: &Path, globals: &Globals) -> Result<Self, Failure> {
-        let inventory = Inventory::load(path, globals.assets.as_deref())?.inventory;
-        let terminal = Terminal::new(&Redactor::default());
-        let mut vault = Vault::of(&inventory, terminal.clone(), &terminal.redactor);
-        let secrets = vault.open()?;
-        Ok(Self { inventory, vault, secrets, terminal })
-    }
-
-    fn must_exist(&self) -> Result<(), VaultError> {
-        match self.vault.exists() {
-            true => Ok(()),
-            false => Err(VaultError::NoVault { path: self.vault.path(), inventory: self.inventory.path.clone() }),
-        }
-    }
-
-    /// Where a secret is taken from, in words.
-    fn source(&self, name: &str) -> String {
-        match self.inventory.secrets.get(name) {
-            Some(reference) => vault::place(reference),
-            None if self.vault.exists() => "the vault".to_owned(),
-            None => "not made yet".to_owned(),
-        }
+/// Where a secret is taken from, in words.
+fn source(opened: &Opened, name: &str) -> String {
+    match opened.inventory.secrets.get(name) {
+        Some(reference) => vault::place(reference),
+        None if opened.vault.exists() => "the vault".to_owned(),
+        None => "not made yet".to_owned(),
     }
 }
 
@@ -181,7 +156,7 @@ fn show(first: Option<String>, second: Option<PathBuf>, globals: &Globals) -> Re
 }
 
 fn list(opened: &Opened, globals: &Globals) -> Result<Exit, Failure> {
-    let secrets: Vec<(&str, String)> = Secrets::names().map(|name| (name, opened.source(name))).collect();
+    let secrets: Vec<(&str, String)> = Secrets::names().map(|name| (name, source(opened, name))).collect();
     let keys = opened.secrets.pki.keys().count();
     if globals.json {
         let list: Vec<Value> = secrets.iter().map(|(name, from)| json!({ "name": name, "from": from })).collect();

@@ -6,18 +6,16 @@ use zeroize::Zeroizing;
 
 use super::super::apply::Request;
 use super::super::confirm::Ask;
-use super::super::connect::Terminal;
+use super::super::opened::Opened;
 use super::super::session::{Need, Opening, Session, Target};
 use super::super::{Failure, Globals};
 use crate::bounded;
 use crate::engine::Scrutiny;
 use crate::error::{Exit, Fails};
-use crate::inventory::Inventory;
 use crate::names::HostName;
 use crate::pki::{Phase, Step};
-use crate::report::{Redactor, Show};
+use crate::report::Show;
 use crate::secret::Secret;
-use crate::vault::Vault;
 use crate::workflow::Scope;
 
 #[derive(Debug, clap::Args)]
@@ -78,9 +76,7 @@ fn key(path: &Path) -> Result<Secret, UnreadableKey> {
 
 /// How far the vault says it is; what came of that on the hosts, a step finds out by itself.
 fn phase(args: &Args, globals: &Globals) -> Result<Phase, Failure> {
-    let inventory = Inventory::load(&args.target.inventory, globals.assets.as_deref())?.inventory;
-    let redactor = Redactor::default();
-    Ok(Vault::of(&inventory, Terminal::new(&redactor), &redactor).open()?.pki.phase())
+    Ok(Opened::of(&args.target.inventory, globals)?.secrets.pki.phase())
 }
 
 /// What was begun is carried out on every host before the next step is taken.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::super::connect::Terminal;
+use super::super::opened::Opened;
 use super::super::{Failure, Globals, out};
 use super::StatusArgs;
 use crate::cluster::Gather;
@@ -13,11 +13,10 @@ use crate::digest::sha256;
 use crate::engine::{Dialer, Fleet};
 use crate::error::Exit;
 use crate::inventory::Inventory;
-use crate::pki::{self, Pki, PkiError, RotationError, read};
-use crate::report::{Redactor, Reporter};
+use crate::pki::{Pki, PkiError, RotationError, read};
+use crate::report::Reporter;
 use crate::role;
 use crate::transport::ssh::SshConnector;
-use crate::vault::Vault;
 
 /// One certificate.
 #[derive(Debug, Serialize)]
@@ -59,11 +58,8 @@ pub(super) async fn run(args: StatusArgs, globals: &Globals) -> Result<Exit, Fai
     if !inventory.tls.enabled {
         return Err(PkiError::from(RotationError::NoTls).into());
     }
-    let terminal = Terminal::new(&Redactor::default());
-    let mut pki = Vault::of(&inventory, terminal.clone(), &terminal.redactor).open()?.pki;
-    if inventory.tls.signing.is_elsewhere() {
-        pki::complete(&mut pki, &inventory, Timestamp::now())?;
-    }
+    let Opened { inventory, secrets, terminal, .. } = Opened::with_supplied(inventory)?;
+    let pki = secrets.pki;
     if pki.is_empty() {
         return Err(PkiError::from(RotationError::NothingYet).into());
     }
