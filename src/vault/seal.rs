@@ -7,6 +7,8 @@ use std::path::Path;
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::secrecy::SecretString;
 use age::{DecryptError, Decryptor, Encryptor, scrypt, x25519};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::error::VaultError;
@@ -59,14 +61,19 @@ pub fn lock(path: &Path, bytes: &[u8]) -> Result<Lock, VaultError> {
     if begun(BEGIN) && !text.ends_with(END) {
         return Err(VaultError::Truncated { path });
     }
-    let newer = text.starts_with(BINARY) && !text.starts_with(VERSION_1);
-    let decryptor = Decryptor::new_buffered(ArmoredReader::new(text)).map_err(|error| match error {
-        _ if newer => VaultError::Newer { path: path.clone() },
-        // The library says so of a header that is cut off, too.
-        DecryptError::UnknownFormat if !text.starts_with(VERSION_1) => VaultError::Newer { path: path.clone() },
-        _ => VaultError::Damaged { path: path.clone() },
+    let decryptor = Decryptor::new_buffered(ArmoredReader::new(text)).map_err(|_| match is_newer(text) {
+        true => VaultError::Newer { path: path.clone() },
+        false => VaultError::Damaged { path: path.clone() },
     })?;
     Ok(if decryptor.is_scrypt() { Lock::Passphrase } else { Lock::Recipients })
+}
+
+/// Whether the first line names a version we do not know. The library calls other damage an unknown format, too.
+fn is_newer(text: &[u8]) -> bool {
+    let armoured = text.strip_prefix(BEGIN).and_then(|rest| rest.trim_ascii_start().split(|b| *b == b'\n').next());
+    let decoded = armoured.map(|line| STANDARD.decode(line.trim_ascii()).unwrap_or_default());
+    let begins = decoded.as_deref().unwrap_or(text);
+    begins.starts_with(BINARY) && begins.contains(&b'\n') && !begins.starts_with(VERSION_1)
 }
 
 /// Without what an editor or a mail program puts around the armour. A file that is not armoured may end as it likes.

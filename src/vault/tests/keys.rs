@@ -72,6 +72,7 @@ fn each_damage_has_its_own_error_and_changes_nothing() {
         (b"\x7fELF\x02\x01", "foreign"),
         (b"age-encryption.org/v9\n-> X\n", "newer"),
         (b"age-encryption.org/v1\n-> ", "damaged"),
+        (b"-----BEGIN AGE ENCRYPTED FILE-----\nYWdlLWVuY3J5cHRpb24ub3JnL3Y5Ci0+IFgK\n-----END AGE ENCRYPTED FILE-----\n", "newer"),
     ] {
         fs::write(site.sealed(), bytes).expect("written");
         is(&site, site.refused(), code);
