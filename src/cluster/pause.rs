@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use super::postgres::{self, Login, Way};
-use super::tls::Tls;
+use super::postgres::{self, Login, server};
 use super::view::Gather;
 use crate::inventory::{Component, Host};
 use crate::names::HostName;
+use crate::transport::Transport;
 
 /// Between two writes.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -25,12 +25,15 @@ pub struct Pause {
     pub longest: Duration,
 }
 
-/// Do some work, and see for how long nobody could write meanwhile. None when there is no HAProxy to write through, or
-/// nobody could write before, or not soon after.
+/// Do some work, and see for how long nobody could write meanwhile. None when there is no HAProxy to write through (or no
+/// password), or nobody could write before, or not soon after.
 pub async fn during<T>(gather: &Gather<'_>, work: impl Future<Output = T>) -> (T, Option<Pause>) {
-    let reached = |host: &&Host| gather.transport(&host.name).is_ok();
-    let Some(host) = gather.inventory.with(Component::Haproxy).find(reached) else { return (work.await, None) };
-    let mut probe = Probe { gather, host, session: None, last: None, longest: Duration::ZERO };
+    let Some((transport, login)) = gather.inventory.with(Component::Haproxy).find_map(|host| way_in(gather, host))
+    else {
+        return (work.await, None);
+    };
+    let through = login.host.clone();
+    let mut probe = Probe { login, transport, session: None, last: None, longest: Duration::ZERO };
     probe.write().await;
     tokio::pin!(work);
     let result = loop {
@@ -45,12 +48,18 @@ pub async fn during<T>(gather: &Gather<'_>, work: impl Future<Output = T>) -> (T
         probe.write_and_rest().await;
     }
     let measured = before.is_some() && probe.last != before;
-    (result, measured.then(|| Pause { through: host.name.clone(), longest: probe.longest }))
+    (result, measured.then_some(Pause { through, longest: probe.longest }))
+}
+
+/// None when there is no way through this HAProxy, or no password.
+fn way_in<'a>(gather: &Gather<'a>, balancer: &'a Host) -> Option<(&'a dyn Transport, Login<'a>)> {
+    let login = server::application(gather, balancer, gather.inventory.haproxy.primary_port).ok()?;
+    Some((gather.transport(&balancer.name).ok()?, login))
 }
 
 struct Probe<'a> {
-    gather: &'a Gather<'a>,
-    host: &'a Host,
+    login: Login<'a>,
+    transport: &'a dyn Transport,
     session: Option<Client>,
     /// When the last write was answered.
     last: Option<Instant>,
@@ -80,21 +89,6 @@ impl Probe<'_> {
     }
 
     async fn connect(&self) -> Option<Client> {
-        let inventory = self.gather.inventory;
-        let secrets = self.gather.secrets?;
-        let tls = if inventory.tls.enabled { Tls::of(&secrets.pki).ok()? } else { None };
-        let login = Login {
-            host: self.host.name.clone(),
-            port: inventory.haproxy.primary_port,
-            way: Way::Network {
-                address: &self.host.address,
-                user: &inventory.database.owner,
-                password: &secrets.application,
-                tls,
-            },
-            database: &inventory.database.name,
-        };
-        let transport = self.gather.transport(&self.host.name).ok()?;
-        tokio::time::timeout(PATIENCE, postgres::connect(transport, &login)).await.ok()?.ok()
+        tokio::time::timeout(PATIENCE, postgres::connect(self.transport, &self.login)).await.ok()?.ok()
     }
 }

@@ -6,13 +6,11 @@ use std::time::{Duration, Instant};
 use tokio_postgres::{Client, Error};
 
 use super::http::{DEADLINE, Place};
-use super::postgres::{Login, SqlError, Way, connect, identifier, within};
-use super::tls::Tls;
+use super::postgres::{Login, SqlError, connect, identifier, server, within};
 use super::view::Gather;
 use crate::approval::{Approved, Overtaken};
 use crate::error::{Exit, Fails};
 use crate::inventory::{Component, Host};
-use crate::vault::Secrets;
 
 /// How long HAProxy may take to lead where it should, and a row to reach a replica.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -64,20 +62,19 @@ impl Fails for VerifyError {
 /// Write and read through one HAProxy, from its own host. It creates a table and drops it, hence the token.
 pub async fn through(gather: &Gather<'_>, host: &Host, approved: &Approved) -> Result<Evidence, VerifyError> {
     approved.still_holds()?;
-    let secrets = gather.secrets.ok_or_else(|| VerifyError::Connection("there are no passwords at hand".to_owned()))?;
     // One table per HAProxy, so that two checked at once do not meet, and one left by a killed run is taken over.
     let table = format!("public.{}", identifier(&format!("xnat_provision_check_{}", host.name)));
-    let tls = if gather.inventory.tls.enabled { Tls::of(&secrets.pki).map_err(VerifyError::Connection)? } else { None };
-    Check { gather, host, table, secrets, tls }.run().await.map(Evidence)
+    let port = gather.inventory.haproxy.primary_port;
+    let login = server::application(gather, host, port).map_err(VerifyError::Connection)?;
+    Check { gather, host, table, login }.run().await.map(Evidence)
 }
 
 struct Check<'a> {
     gather: &'a Gather<'a>,
     host: &'a Host,
     table: String,
-    secrets: &'a Secrets,
-    /// With TLS the server must prove that it is behind this HAProxy's address.
-    tls: Option<Tls>,
+    /// As the application, to the port that is to lead to the leader.
+    login: Login<'a>,
 }
 
 /// What a port is to lead to.
@@ -165,17 +162,7 @@ impl Check<'_> {
             Wanted::Replica => inventory.haproxy.replica_port,
         };
         let place = Place { service: "HAProxy", unit: "haproxy", host: self.host.name.clone(), port };
-        let login = Login {
-            host: self.host.name.clone(),
-            port,
-            way: Way::Network {
-                address: &self.host.address,
-                user: &inventory.database.owner,
-                password: &self.secrets.application,
-                tls: self.tls.clone(),
-            },
-            database: &inventory.database.name,
-        };
+        let login = Login { port, ..self.login.clone() };
         let transport = self.gather.transport(&self.host.name).map_err(VerifyError::Connection)?;
         let client = connect(transport, &login).await?;
         let (server, in_recovery) = within(DEADLINE, &place, "see which server it is", whoami(&client)).await?;

@@ -6,6 +6,7 @@ use tokio_postgres::Client;
 use super::super::view::Gather;
 use super::{Login, SUPERUSER, SqlError, Way, connect, within};
 use crate::cluster::http::DEADLINE;
+use crate::cluster::tls::Tls;
 use crate::inventory::Host;
 use crate::transport::Transport;
 
@@ -49,6 +50,15 @@ const STANDBYS: &str = "SELECT application_name, coalesce(state, ''), coalesce(s
 pub fn superuser<'a>(gather: &Gather<'a>, host: &'a Host) -> Login<'a> {
     let port = gather.inventory.postgresql.port;
     Login { host: host.name.clone(), port, way: Way::Socket, database: SUPERUSER }
+}
+
+/// The application, through the HAProxy of a host; with TLS the server must prove that it is behind that address.
+pub fn application<'a>(gather: &Gather<'a>, balancer: &'a Host, port: u16) -> Result<Login<'a>, String> {
+    let (inventory, secrets) = (gather.inventory, gather.secrets.ok_or("there are no passwords at hand")?);
+    let tls = if inventory.tls.enabled { Tls::of(&secrets.pki)? } else { None };
+    let (user, password) = (inventory.database.owner.as_str(), &secrets.application);
+    let way = Way::Network { address: &balancer.address, user, password, tls };
+    Ok(Login { host: balancer.name.clone(), port, way, database: &inventory.database.name })
 }
 
 /// Log in and look.
