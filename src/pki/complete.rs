@@ -150,7 +150,7 @@ impl Issuing<'_> {
             None => pki.authority.insert(self.authority()?).clone(),
         };
         let renewed_before = renewed_before(self.days);
-        Completing { issuing: *self, authority: &authority, renewed_before }.complete(pki, wanted)
+        Completing::of(*self, &authority, renewed_before).complete(pki, wanted)
     }
 }
 
@@ -158,10 +158,17 @@ impl Issuing<'_> {
 struct Completing<'a> {
     issuing: Issuing<'a>,
     authority: &'a Authority,
+    /// What the authority's certificate says; none when it cannot be read.
+    signer: Option<read::Read>,
     renewed_before: i64,
 }
 
-impl Completing<'_> {
+impl<'a> Completing<'a> {
+    fn of(issuing: Issuing<'a>, authority: &'a Authority, renewed_before: i64) -> Self {
+        let signer = read::certificate(&authority.certificate, "the authority").ok();
+        Self { issuing, authority, signer, renewed_before }
+    }
+
     fn complete(&self, pki: &mut Pki, wanted: &[Wanted]) -> Result<Vec<Issued>, PkiError> {
         let mut issued = Vec::new();
         if let Some(why) = self.why(pki.operator.as_ref(), None) {
@@ -183,17 +190,14 @@ impl Completing<'_> {
     /// Why this one is to be made anew; none when it fits.
     fn why(&self, pair: Option<&Pair>, names: Option<&[String]>) -> Option<Why> {
         let Some(pair) = pair else { return Some(Why::Missing) };
-        let (Ok(read), Ok(authority)) = (
-            read::certificate(&pair.certificate, "a certificate"),
-            read::certificate(&self.authority.certificate, "the authority"),
-        ) else {
+        let (Ok(read), Some(signer)) = (read::certificate(&pair.certificate, "a certificate"), &self.signer) else {
             return Some(Why::Unreadable);
         };
         let days = read.days_left(self.issuing.now);
         if days < self.renewed_before {
             return Some(Why::Ends { days });
         }
-        if !read.is_signed_by(&authority) {
+        if !read.is_signed_by(signer) {
             return Some(Why::Authority);
         }
         names.is_some_and(|names| read.names != names).then_some(Why::Names)
