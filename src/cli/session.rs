@@ -272,10 +272,8 @@ impl Session {
     pub fn keep_secrets(&mut self) -> Result<bool, Failure> {
         let incomplete = self.secrets.is_placeholder();
         self.secrets.generate_missing()?;
-        if incomplete || self.unkept {
-            self.vault.keep(&self.secrets)?;
-            self.unkept = false;
-        }
+        self.unkept |= incomplete;
+        self.keep_unseen()?;
         Ok(incomplete)
     }
 
