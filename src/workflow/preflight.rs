@@ -16,7 +16,7 @@ use crate::inventory::Inventory;
 use crate::names::HostName;
 use crate::plan::{Plan, PlannedStage, diff_resources};
 use crate::report::{Reporter, failed};
-use crate::resource::{Command, File, OnChange, Resource, Restart, Sysctl, Unit};
+use crate::resource::{Change, Command, File, OnChange, Resource, Restart, Sysctl, Unit};
 
 pub struct Preflight<'a> {
     pub inventory: &'a Inventory,
@@ -82,15 +82,7 @@ impl Preflight<'_> {
             all.dedup();
         }
         resources.retain(|_, all| !all.is_empty());
-        let mut hosts = BTreeMap::new();
-        for (name, resources) in &resources {
-            let probes: Vec<_> = resources.iter().flat_map(Resource::probes).collect();
-            let Some(host) = fleet.host(name) else { continue };
-            let changes = diff_resources(resources, &host.observe(&probes).await?);
-            if !changes.is_empty() {
-                hosts.insert(name.clone(), changes);
-            }
-        }
+        let hosts = differences(fleet, &resources).await?;
         let stage = PlannedStage { title: STAGE.to_owned(), hosts, ..PlannedStage::default() };
         let (cluster, version) = (self.inventory.cluster.clone(), env!("CARGO_PKG_VERSION").to_owned());
         Ok(Mending { resources, plan: Plan { cluster, version, stages: vec![stage], ..Plan::default() } })
@@ -129,6 +121,31 @@ impl Preflight<'_> {
         }
         if failures.is_empty() { Ok(changed) } else { Err(failures) }
     }
+}
+
+/// How each host differs from its remedies; those that do not are left out.
+async fn differences(
+    fleet: &Fleet,
+    resources: &BTreeMap<HostName, Vec<Resource>>,
+) -> Result<BTreeMap<HostName, Vec<Change>>, HostError> {
+    let names: Vec<HostName> = resources.keys().cloned().collect();
+    let parallel = names.len();
+    let differ = |name: HostName| {
+        let resources = &resources[&name];
+        async move {
+            let Some(host) = fleet.host(&name) else { return Ok(Vec::new()) };
+            let probes: Vec<_> = resources.iter().flat_map(Resource::probes).collect();
+            Ok::<_, HostError>(diff_resources(resources, &host.observe(&probes).await?))
+        }
+    };
+    let mut differing = BTreeMap::new();
+    for (name, changes) in for_each_host(names, parallel, differ).await {
+        let changes = changes?;
+        if !changes.is_empty() {
+            differing.insert(name, changes);
+        }
+    }
+    Ok(differing)
 }
 
 const STAGE: &str = "Mend what the check found";
