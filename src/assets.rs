@@ -226,7 +226,7 @@ fn walk(root: &Path, directory: &Path, into: &mut BTreeMap<String, Overlaid>) ->
             walk(root, &path, into)?;
             continue;
         }
-        let text = crate::bounded::read_text(&path).map_err(unreadable(&path))?;
+        let text = crate::files::read_text(&path).map_err(unreadable(&path))?;
         let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
         into.insert(name, Overlaid { path, text });
     }
@@ -234,7 +234,7 @@ fn walk(root: &Path, directory: &Path, into: &mut BTreeMap<String, Overlaid>) ->
 }
 
 fn read_stamp(path: &Path) -> Result<Option<Stamp>, AssetsError> {
-    let text = match crate::bounded::read_text(path) {
+    let text = match crate::files::read_text(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(AssetsError::Read { path: path.to_owned(), source }),

@@ -1,9 +1,11 @@
-//! Reading files of this machine within bounds: what is named by mistake may be a device or a disk image. A pipe is good:
-//! the shell's `<(…)` is one.
+//! Files of this machine. They are read within bounds: what is named by mistake may be a device or a disk image. (A pipe is
+//! good: the shell's `<(…)` is one.) And they are written whole or not at all.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
+
+use tempfile::NamedTempFile;
 
 /// Far more than anything written by hand.
 pub const TEXT: u64 = 4 << 20;
@@ -27,6 +29,19 @@ pub fn read_text(path: &Path) -> io::Result<String> {
         io::Error::new(io::ErrorKind::InvalidData, format!("it is not text in UTF-8 (line {line})"))
     };
     String::from_utf8(read(path, TEXT)?).map_err(no_text)
+}
+
+/// The directory a file is in, or is to be in.
+pub fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A whole new content beside a file, on the disk, of mode 0600 from its first byte; to be put in the file's place.
+pub fn beside(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new().prefix(".xnat-").tempfile_in(directory(path))?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
 //! The file for clients: the authorities whose certificates the database shows. Public, beside the inventory.
 
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Exit, Fails};
+use crate::files;
 use crate::inventory::Inventory;
 use crate::pki::Pki;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("cannot write {}, which clients verify the database with", path.display())]
-#[diagnostic(code(xnat::handout::write), help("see whether there is space and who may write there: `ls -ld {0}; df {0}`", directory(path).display()))]
+#[diagnostic(code(xnat::handout::write), help("see whether there is space and who may write there: `ls -ld {0}; df {0}`", files::directory(path).display()))]
 pub struct HandoutError {
     path: PathBuf,
     #[source]
@@ -40,14 +40,9 @@ pub fn write(inventory: &Inventory, pki: &Pki) -> Result<(), HandoutError> {
 
 /// At every moment the file is the old or the new one.
 fn put(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(".ca-").tempfile_in(directory(path))?;
-    file.write_all(text.as_bytes())?;
+    let file = files::beside(path, text.as_bytes())?;
     file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
-}
-
-fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

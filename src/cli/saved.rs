@@ -59,8 +59,7 @@ pub struct Promise {
 impl Promise {
     pub fn read(path: &Path) -> Result<Self, SavedError> {
         let path = path.to_owned();
-        let text =
-            crate::bounded::read_text(&path).map_err(|source| SavedError::Read { path: path.clone(), source })?;
+        let text = crate::files::read_text(&path).map_err(|source| SavedError::Read { path: path.clone(), source })?;
         match serde_json::from_str(&text) {
             Ok(plan) => Ok(Self { path, plan }),
             Err(source) => Err(SavedError::Format { path, source }),

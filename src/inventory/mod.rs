@@ -21,8 +21,8 @@ use miette::NamedSource;
 use serde::Deserialize;
 use toml::de::Deserializer;
 
-use crate::bounded;
 use crate::digest::sha256;
+use crate::files;
 use crate::report::text;
 
 pub use model::*;
@@ -47,7 +47,7 @@ impl Inventory {
     /// Read and check an inventory, with `--assets DIR` if that was given: it wins over `assets` in the file.
     pub fn load(path: &Path, assets: Option<&Path>) -> Result<Loaded, InventoryErrors> {
         let text =
-            bounded::read_text(path).map_err(|source| InventoryErrors::Unreadable { path: path.to_owned(), source })?;
+            files::read_text(path).map_err(|source| InventoryErrors::Unreadable { path: path.to_owned(), source })?;
         let (inventory, mut problems) = examine(&text, path, assets);
         let source =
             Arc::new(NamedSource::new(path.display().to_string(), text::in_place(&text)).with_language("toml"));

@@ -9,6 +9,7 @@ use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use serde::Serialize;
 
 use crate::error::{Exit, Fails};
+use crate::files;
 use crate::report::text;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -190,7 +191,7 @@ impl Fails for InventoryErrors {
 }
 
 fn unreadable_help(path: &Path) -> String {
-    let place = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let place = files::directory(path);
     format!(
         "see what is there with `ls -l {}`; to start a new inventory, copy inventory/minimal.toml and edit it",
         place.display()

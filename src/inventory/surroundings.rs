@@ -33,7 +33,7 @@ impl Surroundings {
             if repository.key_file.is_empty() {
                 continue;
             }
-            match crate::bounded::read_text(&seen.resolve(&repository.key_file)) {
+            match crate::files::read_text(&seen.resolve(&repository.key_file)) {
                 Ok(text) => drop(seen.keys.insert(index, text)),
                 Err(error) => seen.complain(format!("packages.repository[{index}].key_file"), &error),
             }

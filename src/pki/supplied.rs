@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::error::Fault;
 use super::judge::{self, Needs, Text};
 use super::{Authority, AuthorityKey, Pair, PkiError, Purpose, Wanted, read};
-use crate::bounded;
+use crate::files;
 use crate::inventory::{Inventory, Signing};
 use crate::names::HostName;
 use crate::secret::Secret;
@@ -93,7 +93,7 @@ fn both<A, B>(one: Result<A, Fault>, other: Result<B, Fault>) -> Result<(A, B), 
 }
 
 fn public(file: &Path) -> Result<String, Fault> {
-    bounded::read_text(file).map_err(|error| unreadable(file, &error))
+    files::read_text(file).map_err(|error| unreadable(file, &error))
 }
 
 /// A key that others can read is nobody's secret any more.
@@ -104,7 +104,7 @@ fn private(file: &Path) -> Result<Zeroizing<String>, Fault> {
         let help = format!("`chmod 600 {}`, and have a new one made if others could log in here", file.display());
         return Err(Fault { file: file.to_owned(), what, help });
     }
-    bounded::read_text(file).map(Zeroizing::new).map_err(|error| unreadable(file, &error))
+    files::read_text(file).map(Zeroizing::new).map_err(|error| unreadable(file, &error))
 }
 
 fn unreadable(file: &Path, error: &std::io::Error) -> Fault {

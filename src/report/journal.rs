@@ -156,8 +156,8 @@ impl Journal {
 
 impl Recording {
     pub fn read(path: &Path) -> Result<Self, ReportError> {
-        let bytes = crate::bounded::read(path, LARGEST)
-            .map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
+        let bytes =
+            crate::files::read(path, LARGEST).map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
         let whole = bytes.is_empty() || bytes.ends_with(b"\n");
         let mut lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
         // What comes after the last line feed: nothing, or the beginning of a line that was not finished.

@@ -60,7 +60,7 @@ impl HostKeys {
     pub fn load(name: &str, files: &[PathBuf]) -> Result<Self, Unreadable> {
         let mut lines = Vec::new();
         for file in files {
-            let text = match crate::bounded::read_text(file) {
+            let text = match crate::files::read_text(file) {
                 Ok(text) => text,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(source) => return Err(Unreadable { path: file.clone(), source }),

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::{SHORTEST, Secrets};
 use crate::error::{Exit, Fails};
+use crate::files;
 
 #[derive(Debug, Error, Diagnostic)]
 pub enum VaultError {
@@ -263,6 +264,5 @@ fn restore(path: &Path) -> String {
 }
 
 fn directory(path: &Path) -> String {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    parent.unwrap_or(Path::new(".")).display().to_string()
+    files::directory(path).display().to_string()
 }

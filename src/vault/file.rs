@@ -2,13 +2,14 @@
 //! all. What is replaced is kept beside it, because a lost authority is a disaster.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use super::error::VaultError;
+use crate::files;
 
 /// Who may be able to read a file for it to be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,20 +97,12 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), VaultError> {
     sync_directory(to)
 }
 
-/// The whole content in a temporary file of the same directory. tempfile's files have mode 0600.
 fn written(path: &Path, content: &[u8]) -> Result<tempfile::NamedTempFile, VaultError> {
-    let failed = |source| VaultError::Write { path: path.to_owned(), source };
-    let mut file = tempfile::Builder::new().prefix(".secrets-").tempfile_in(directory(path)).map_err(failed)?;
-    file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    Ok(file)
+    files::beside(path, content).map_err(|source| VaultError::Write { path: path.to_owned(), source })
 }
 
 /// The name is on the disk, too, before a host is told a password.
 fn sync_directory(path: &Path) -> Result<(), VaultError> {
     let failed = |source| VaultError::Write { path: path.to_owned(), source };
-    File::open(directory(path)).and_then(|directory| directory.sync_all()).map_err(failed)
-}
-
-fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    File::open(files::directory(path)).and_then(|directory| directory.sync_all()).map_err(failed)
 }

@@ -9,7 +9,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("error", &[]),
     ("approval", &[]),
-    ("bounded", &[]),
+    ("files", &[]),
     ("digest", &[]),
     ("report", &[]),
     ("inventory", &[]),
@@ -49,7 +49,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Anyone may use these.
-const LEAVES: &[&str] = &["names", "secret", "error", "approval", "bounded", "digest", "report"];
+const LEAVES: &[&str] = &["names", "secret", "error", "approval", "files", "digest", "report"];
 
 /// No network, no runtime.
 const PURE: &[&str] =

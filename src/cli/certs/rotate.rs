@@ -9,9 +9,9 @@ use super::super::confirm::Ask;
 use super::super::opened::Opened;
 use super::super::session::{Need, Opening, Session, Target};
 use super::super::{Failure, Globals};
-use crate::bounded;
 use crate::engine::Scrutiny;
 use crate::error::{Exit, Fails};
+use crate::files;
 use crate::names::HostName;
 use crate::pki::{Phase, Step};
 use crate::report::Show;
@@ -69,7 +69,7 @@ pub(super) async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> 
 }
 
 fn key(path: &Path) -> Result<Secret, UnreadableKey> {
-    let text = bounded::read_text(path).map(Zeroizing::new);
+    let text = files::read_text(path).map(Zeroizing::new);
     let text = text.map_err(|source| UnreadableKey { path: path.to_owned(), source })?;
     Ok(Secret::new(text.as_str()))
 }

@@ -198,7 +198,7 @@ fn first<'a>(params: &'a HostParams, field: &str) -> Option<&'a str> {
 
 fn parse(home: &Path) -> Result<SshConfig, String> {
     let path = home.join(".ssh/config");
-    let text = match crate::bounded::read_text(&path) {
+    let text = match crate::files::read_text(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(SshConfig::default()),
         Err(error) => return Err(format!("cannot read {}: {error}", path.display())),

@@ -30,7 +30,7 @@ impl KeyStore {
         if let Some(key) = self.unlocked.lock().await.get(path) {
             return Ok(KeyFile::Unlocked(key.clone()));
         }
-        let text = match crate::bounded::read_text(path) {
+        let text = match crate::files::read_text(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(KeyFile::Missing),
             Err(error) => return Err(error.to_string()),
