@@ -47,6 +47,9 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "templates/patroni/xnat.conf.j2",
 ];
 
+/// So many bytes in a line, and so many lines, are more than any role or template has.
+const LONGEST: usize = 65_000;
+
 /// What [`Assets::export`] leaves beside the files, so that a later version can tell what has changed since.
 const STAMP: &str = "exported.toml";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -227,10 +230,20 @@ fn walk(root: &Path, directory: &Path, into: &mut BTreeMap<String, Overlaid>) ->
             continue;
         }
         let text = crate::files::read_text(&path).map_err(unreadable(&path))?;
+        if let Some(line) = overlong(&text) {
+            return Err(AssetsError::Overlong { path, line });
+        }
         let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
         into.insert(name, Overlaid { path, text });
     }
     Ok(())
+}
+
+/// The first line that the template engine cannot count to the end of, or to: it keeps lines and columns in 16 bits, and
+/// panics or points anywhere when they overflow (minijinja 3.1).
+fn overlong(text: &str) -> Option<usize> {
+    let long = text.lines().position(|line| line.len() > LONGEST);
+    long.or_else(|| text.lines().nth(LONGEST).map(|_| LONGEST)).map(|index| index + 1)
 }
 
 fn read_stamp(path: &Path) -> Result<Option<Stamp>, AssetsError> {
@@ -245,6 +258,12 @@ fn read_stamp(path: &Path) -> Result<Option<Stamp>, AssetsError> {
 /// Why roles and templates could not be read or exported.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum AssetsError {
+    #[error("line {line} of {} is too long, or one too many", path.display())]
+    #[diagnostic(
+        code(xnat::assets::overlong),
+        help("a role or template has at most {LONGEST} lines of at most {LONGEST} bytes; is that file one of them?")
+    )]
+    Overlong { path: PathBuf, line: usize },
     #[error("there is no directory {} for roles and templates", path.display())]
     #[diagnostic(
         code(xnat::assets::directory),

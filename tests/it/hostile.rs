@@ -175,7 +175,13 @@ proptest! {
             std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
             std::fs::write(path, text).expect("written");
         }
-        let assets = Assets::new(Some(directory.path())).expect("it can be read");
+        let assets = match Assets::new(Some(directory.path())) {
+            Ok(assets) => assets,
+            Err(error) => {
+                prop_assert!(error.to_string().contains(" is too long, or one too many"), "{error}");
+                return Ok(());
+            }
+        };
         let inventory = Inventory::load(&root().join("inventory/single.toml"), None).expect("good").inventory;
         let secrets = Secrets::placeholder();
         let input = Input { inventory: &inventory, host: &inventory.hosts[0], facts: &FACTS, secrets: &secrets, assets: &assets };
@@ -269,4 +275,16 @@ fn an_error_about_an_evil_name_cannot_steer_the_terminal() {
 fn a_device_is_no_inventory() {
     let error = Inventory::load(Path::new("/dev/zero"), None).expect_err("refused");
     assert!(matches!(error, InventoryErrors::Unreadable { .. }), "{error}");
+}
+
+/// Found by the test above: the template engine counts columns and lines in 16 bits.
+#[test]
+fn a_line_without_an_end_is_no_template() {
+    for (text, line) in [(format!("a\n{}", "x".repeat(70_000)), 2), ("x\n".repeat(70_000), 65_001)] {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(directory.path().join("templates")).expect("made");
+        std::fs::write(directory.path().join("templates/x.j2"), text).expect("written");
+        let error = Assets::new(Some(directory.path())).expect_err("refused").to_string();
+        assert!(error.starts_with(&format!("line {line} of ")), "{error}");
+    }
 }
