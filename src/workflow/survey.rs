@@ -1,10 +1,12 @@
 //! Reads everything and changes nothing: connections, facts, preflight, the resources each host should have, what it
 //! has, what the cluster says; and makes the plan of it. `plan` ends here, `apply` goes on from here.
 
+mod error;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster_plan::{self, Known, Started};
-use super::half_made::{self, HalfMade};
+use super::half_made;
 use super::stage::{Stage, by_stage};
 use super::{conversion, rolling};
 use crate::assets::Assets;
@@ -13,16 +15,16 @@ use crate::cluster::{self, ClusterView, Gather, safety};
 use crate::engine::{
     Cancel, Claim, Connector, Dialer, Fleet, Hold, HoldError, Host as _, HostError, Scrutiny, for_each_host,
 };
-use crate::error::{Exit, Fails};
 use crate::facts::{Facts, preflight, preflight::Severity};
 use crate::inventory::{Component, Host, Inventory};
 use crate::names::HostName;
 use crate::plan::{Plan, PlannedStage, diff_resources};
-use crate::report::{Reporter, text};
+use crate::report::Reporter;
 use crate::resource::{Change, Observations, Resource, ResourceId};
 use crate::role::{self, RoleError, Transition};
-use crate::transport::TransportError;
 use crate::vault::Secrets;
+
+pub use error::{HostProblem, SurveyError};
 
 /// Which hosts a run may change.
 #[derive(Clone, Debug, Default)]
@@ -77,103 +79,12 @@ pub struct Survey {
     pub warnings: Vec<preflight::Finding>,
 }
 
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum SurveyError {
-    /// The problems are told host by host before this closes the list.
-    #[error("{} cannot be used; nothing was changed", text::count(hosts(problems), "host"))]
-    #[diagnostic(
-        code(xnat::survey::hosts),
-        help("mend what is said about each, or leave them out: --limit and the names of the others")
-    )]
-    Hosts { problems: Vec<(HostName, HostProblem)> },
-    #[error("interrupted while the hosts were read; nothing was changed")]
-    #[diagnostic(code(xnat::interrupted))]
-    Interrupted,
-    #[error("{} already speak TLS, and the inventory says `tls.enabled = false`; nothing was changed", hosts.join(", "))]
-    #[diagnostic(
-        code(xnat::survey::tls_off),
-        help(
-            "turning TLS off again is not done: it would send passwords over the network in the clear. Say `enabled = true` under [tls]"
-        )
-    )]
-    TlsOff { hosts: Vec<String> },
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Role(#[from] RoleError),
-    #[error("there is no host {name} in the inventory{}", suggestion(suggested))]
-    #[diagnostic(code(xnat::scope::unknown_host), help("hosts: {}", known.join(", ")))]
-    UnknownHost { name: HostName, suggested: Option<String>, known: Vec<String> },
-    /// It would start with an initial cluster of its own: two stores where Patroni believes in one.
-    #[error("{} would be new in the etcd cluster of {}, and adding members to a running etcd is not built yet; nothing was changed", new.join(", "), members.join(", "))]
-    #[diagnostic(code(xnat::survey::etcd_members), help("take the role \"etcd\" away from {} in the inventory", new.join(", ")))]
-    NewEtcdMembers { new: Vec<String>, members: Vec<String> },
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    HalfMade(#[from] Box<HalfMade>),
-    #[error("{step} needs all of {}, and --limit leaves out {}", all.join(", "), missing.join(", "))]
-    #[diagnostic(
-        code(xnat::scope::cut),
-        help("add the missing hosts to --limit, or leave --limit away for the first run")
-    )]
-    Cut { step: String, all: Vec<String>, missing: Vec<String> },
-}
-
-/// Why one host cannot be used.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum HostProblem {
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Unreachable(#[from] TransportError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Host(#[from] HostError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Unfit(#[from] preflight::Finding),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Lock(#[from] HoldError),
-}
-
-impl Fails for HostProblem {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Unreachable(error) => error.exit(),
-            Self::Host(error) => error.exit(),
-            Self::Unfit(_) => Exit::Failed,
-            Self::Lock(error) => error.exit(),
-        }
-    }
-}
-
-impl Fails for SurveyError {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Hosts { problems } => {
-                problems.iter().map(|(_, problem)| problem.exit()).max().unwrap_or(Exit::Failed)
-            }
-            Self::Interrupted => Exit::Interrupted,
-            Self::Role(error) => error.exit(),
-            Self::NewEtcdMembers { .. } | Self::HalfMade(_) | Self::TlsOff { .. } => Exit::Failed,
-            Self::UnknownHost { .. } | Self::Cut { .. } => Exit::Usage,
-        }
-    }
-}
-
 type Locks = BTreeMap<HostName, Result<Hold, HoldError>>;
 
 /// The known name nearest to a mistyped one.
 fn closest(name: &str, known: &[String]) -> Option<String> {
     let near = known.iter().map(|other| (strsim::damerau_levenshtein(name, other), other));
     near.filter(|(distance, _)| *distance <= 2).min().map(|(_, other)| other.clone())
-}
-
-fn hosts(problems: &[(HostName, HostProblem)]) -> usize {
-    problems.iter().map(|(host, _)| host).collect::<BTreeSet<_>>().len()
-}
-
-fn suggestion(name: &Option<String>) -> String {
-    name.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
 
 /// The resources of every host in scope, by stage.
