@@ -1,19 +1,26 @@
 //! `apply`: shows the plan, asks, runs it, and says where the cluster is to be found.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::confirm::{self, Ask};
 use super::saved::Promise;
 use super::session::{Done, Ending, Need, Opening, ScopeArgs, Session, Target, made};
-use super::{Failure, Globals, handout, out};
+use super::{Failure, Globals, handout, out, refusal};
 use crate::approval::Approved;
+use crate::cluster::safety::restart::{self, Obstacle};
 use crate::cluster::{self, ClusterView, endpoints, table};
 use crate::engine::Scrutiny;
-use crate::error::{Exit, Fails};
+use crate::engine::wait::{Wait, WaitError};
+use crate::error::Exit;
 use crate::plan::{Depth, render};
 use crate::report::{self, Kind, Show};
 use crate::workflow::lock::RunLock;
 use crate::workflow::{self, Applied, Apply, Scope, Survey};
+
+/// How long a member that does not answer may take to be there after all: etcd and Patroni start within seconds, and
+/// whoever has a dead member waits so long for a refusal.
+const ON_ITS_WAY: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -30,56 +37,6 @@ pub struct Args {
     plan: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
-}
-
-/// Why a plan is not run.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-enum Refusal {
-    #[error("this would interrupt the running database or etcd; nothing was changed:\n{}", list.join("\n"))]
-    #[diagnostic(
-        code(xnat::apply::interruption),
-        help(
-            "parameters that only a restart takes up, upgrades of packages and stopping a member are not built yet: take these changes back in the inventory; everything else can then be applied"
-        )
-    )]
-    Interruption { list: Vec<String> },
-    #[error("members would have to be restarted, and that is not safe now; nothing was changed:\n{}", list.join("\n"))]
-    #[diagnostic(code(xnat::apply::not_safe), help("mend this first: `xnat-provision status` says more"))]
-    NotSafe { list: Vec<String> },
-    #[error("the cluster runs already, and its passwords are not in {}; nothing was changed", path.display())]
-    #[diagnostic(
-        code(xnat::apply::lost_secrets),
-        help("bring back the file {} that the first apply wrote: new passwords would lock the members out of each other", path.display())
-    )]
-    LostSecrets { path: PathBuf },
-    #[error("the superuser's password in {} is not the one of the cluster; nothing was changed", path.display())]
-    #[diagnostic(
-        code(xnat::apply::other_secrets),
-        help(
-            "bring back the file as the last apply used it; the leader has that password too: `grep -A2 superuser /etc/patroni/xnat/40-secrets.yml`"
-        )
-    )]
-    OtherSecrets { path: PathBuf },
-    #[error("{} shows a certificate of an authority that is not in {}; nothing was changed", hosts.join(", "), path.display())]
-    #[diagnostic(
-        code(xnat::apply::other_authority),
-        help(
-            "bring back the file as the last apply used it: certificates of a new authority would cut the members off from each other"
-        )
-    )]
-    OtherAuthority { hosts: Vec<String>, path: PathBuf },
-}
-
-impl Fails for Refusal {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::NotSafe { .. } => Exit::Unhealthy,
-            Self::Interruption { .. }
-            | Self::LostSecrets { .. }
-            | Self::OtherSecrets { .. }
-            | Self::OtherAuthority { .. } => Exit::Failed,
-        }
-    }
 }
 
 pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
@@ -118,10 +75,11 @@ impl Request<'_> {
 
     async fn run_plan(self, session: &mut Session, survey: &mut Survey) -> Result<Done, Failure> {
         session.settle().await;
+        self.wait_for_those_on_their_way(session, survey).await?;
         if let Some(promise) = &self.promise {
             promise.must_hold(&survey.plan)?;
         }
-        refuse(session, survey)?;
+        refusal::refuse(session, survey)?;
         if survey.plan.is_empty() {
             // a certificate of this program's own concerns no host, nor does the end of a change of passwords
             session.keep_unseen()?;
@@ -147,6 +105,38 @@ impl Request<'_> {
         self.carry_out(session, survey, approved).await
     }
 
+    /// A member that does not answer may be on its way back, from a run that was cut off or from a power cut. Then it comes
+    /// soon, and the plan is made anew; otherwise the run is refused like any other that is not safe.
+    async fn wait_for_those_on_their_way(&self, session: &Session, survey: &mut Survey) -> Result<(), Failure> {
+        let silent = |obstacles: &[Obstacle]| obstacles.iter().all(|obstacle| obstacle.kind == restart::Kind::Silent);
+        let obstacles = workflow::obstacles(survey, &session.inventory, None);
+        if obstacles.is_empty() || !silent(&obstacles) {
+            return Ok(());
+        }
+        let wait = Wait {
+            what: "members that do not answer".to_owned(),
+            deadline: ON_ITS_WAY,
+            interval: Duration::from_secs(1),
+            help: String::new(),
+        };
+        let looked = || async {
+            let view = cluster::gather(&survey.gather(&session.inventory, &session.secrets)).await;
+            let left = workflow::obstacles(survey, &session.inventory, Some(&view));
+            left.into_iter().next().map_or(Ok(()), |obstacle| Err(obstacle.text))
+        };
+        match wait.until(&session.reporter, &session.cancel, looked).await {
+            Ok(()) => {
+                let notes = std::mem::take(&mut survey.plan.notes);
+                session.surveyor(self.scope).again(survey).await?;
+                survey.plan.notes = notes;
+                session.reporter.emit(made(&survey.plan)).await;
+                Ok(())
+            }
+            Err(WaitError::Deadline { .. }) => Ok(()),
+            Err(cancelled @ WaitError::Cancelled { .. }) => Err(cancelled.into()),
+        }
+    }
+
     /// Changes what was approved, and has the hosts remember who did.
     async fn carry_out(&self, session: &mut Session, survey: &mut Survey, approved: Approved) -> Result<Done, Failure> {
         let planned = survey.plan.count();
@@ -167,7 +157,8 @@ impl Request<'_> {
             }
             session.surveyor(self.scope).again(survey).await?;
             session.reporter.emit(made(&survey.plan)).await;
-            refuse(session, survey)?;
+            self.wait_for_those_on_their_way(session, survey).await?;
+            refusal::refuse(session, survey)?;
             // with --limit a pass waits for the hosts that were left out
             if survey.plan.is_empty() {
                 break;
@@ -193,28 +184,6 @@ impl Request<'_> {
         };
         Ok(apply.run().await?)
     }
-}
-
-/// What stands against running the plan, found before anything is asked.
-fn refuse(session: &Session, survey: &Survey) -> Result<(), Refusal> {
-    // Passwords that are kept elsewhere do not bring back the authority that the members trust.
-    let needed = session.secrets.is_placeholder() || session.inventory.tls.enabled;
-    if needed && !session.vault.exists() && survey.started.postgres {
-        return Err(Refusal::LostSecrets { path: session.vault.path() });
-    }
-    if survey.stranger {
-        return Err(Refusal::OtherSecrets { path: session.vault.path() });
-    }
-    if !survey.view.strangers.is_empty() {
-        let hosts = survey.view.strangers.iter().map(ToString::to_string).collect();
-        return Err(Refusal::OtherAuthority { hosts, path: session.vault.path() });
-    }
-    let list = survey.plan.interruptions();
-    if !list.is_empty() {
-        return Err(Refusal::Interruption { list });
-    }
-    let list = workflow::obstacles(&survey.plan, &survey.view, &session.inventory);
-    if list.is_empty() { Ok(()) } else { Err(Refusal::NotSafe { list }) }
 }
 
 /// Who is leader, is all well, and where to connect.

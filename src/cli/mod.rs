@@ -14,6 +14,7 @@ mod lab;
 mod opened;
 mod out;
 mod plan;
+mod refusal;
 mod saved;
 mod schema;
 mod secrets;

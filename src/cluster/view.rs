@@ -104,6 +104,11 @@ impl ClusterView {
         self.members.iter().find(|m| m.leads())
     }
 
+    /// Does the leader's PostgreSQL say itself that it leads?
+    pub fn takes_writes(&self) -> bool {
+        self.leader().and_then(|leader| leader.server.known()).is_some_and(|server| !server.in_recovery)
+    }
+
     /// Did at least one Patroni tell who the members are?
     pub fn members_known(&self) -> bool {
         self.paused.known().is_some()

@@ -106,17 +106,17 @@ impl Known<'_> {
         copy.into_iter().chain(self.shared_configuration()).collect()
     }
 
-    /// Without a look inside PostgreSQL nobody can tell which parameters need a restart: then all of them might.
+    /// Without a look inside PostgreSQL nobody can tell which parameters need a restart: `apply` waits for one.
     fn shared_configuration(self) -> Option<ClusterChange> {
-        let actual = self.view.config.known()?;
-        let differing = postgres::config_diff(&role::dynamic_config(self.inventory), actual);
+        let differing = shared_differences(self.inventory, self.view);
         if differing.is_empty() {
             return None;
         }
         let restarts =
-            self.inside.is_none_or(|inside| !postgres::needs_restart(&differing, &inside.settings).is_empty());
+            self.inside.is_some_and(|inside| !postgres::needs_restart(&differing, &inside.settings).is_empty());
         let effect = if restarts { Effect::RollingRestart } else { Effect::Reload };
-        let detail = differing.iter().map(ToString::to_string).collect();
+        let unknown = self.inside.is_none().then(|| UNJUDGED.to_owned());
+        let detail = differing.iter().map(ToString::to_string).chain(unknown).collect();
         Some(ClusterChange { title: "change the configuration all members share".to_owned(), detail, effect })
     }
 
@@ -125,6 +125,15 @@ impl Known<'_> {
         let changes = self.inside.map(|inside| inside.difference.changes.as_slice()).unwrap_or_default();
         changes.iter().map(|change| quiet(change.to_string())).collect()
     }
+}
+
+/// Why a change of what all members share has to wait.
+pub const UNJUDGED: &str = "no leader can be asked yet which of the parameters need a restart";
+
+/// What the members share and the inventory wants otherwise; nothing, when nobody could be asked.
+pub fn shared_differences(inventory: &Inventory, view: &ClusterView) -> Vec<postgres::ConfigChange> {
+    let actual = view.config.known();
+    actual.map(|actual| postgres::config_diff(&role::dynamic_config(inventory), actual)).unwrap_or_default()
 }
 
 /// When no leader can be asked yet, as after a run that was cut off while PostgreSQL started.

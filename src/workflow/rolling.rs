@@ -1,7 +1,9 @@
 //! Restarting the members of etcd and of PostgreSQL in turn: what the plan says of it, and what stands against it before
 //! anything is asked. `apply/rolling.rs` does it, and looks again before each host.
 
+use super::cluster_plan;
 use super::stage::Stage;
+use super::survey::Survey;
 use crate::cluster::ClusterView;
 use crate::cluster::safety::restart::{self, Kind, Obstacle};
 use crate::inventory::{Component, Inventory};
@@ -78,11 +80,16 @@ fn in_turn(mut due: Vec<HostName>, next: impl Fn(&[HostName]) -> Option<HostName
     order
 }
 
-/// What keeps the planned restarts from being safe and does not go away by itself. What this plan itself mends, by starting
-/// a member that is down, is none.
-pub fn obstacles(plan: &Plan, view: &ClusterView, inventory: &Inventory) -> Vec<String> {
+/// What keeps the plan from being safe, and does not go away while the run waits for its members' turn. What this plan
+/// itself mends, by starting a member that is down, is none. With a newer view: whether a new survey may say otherwise.
+pub fn obstacles(survey: &Survey, inventory: &Inventory, newer: Option<&ClusterView>) -> Vec<Obstacle> {
+    let view = newer.unwrap_or(&survey.view);
     let mut found = Vec::new();
-    for (stage, planned) in Stage::ALL.into_iter().zip(&plan.stages) {
+    let unjudged = survey.blind && !cluster_plan::shared_differences(inventory, &survey.view).is_empty();
+    if unjudged && !newer.is_some_and(ClusterView::takes_writes) {
+        found.push(Obstacle { host: None, kind: Kind::Silent, text: cluster_plan::UNJUDGED.to_owned() });
+    }
+    for (stage, planned) in Stage::ALL.into_iter().zip(&survey.plan.stages) {
         let due = due(planned);
         let obstacles = match stage {
             _ if due.is_empty() => continue,
@@ -93,8 +100,8 @@ pub fn obstacles(plan: &Plan, view: &ClusterView, inventory: &Inventory) -> Vec<
         let mended = |obstacle: &Obstacle| {
             obstacle.host.as_ref().is_some_and(|host| planned.hosts.contains_key(host) && !due.contains(host))
         };
-        let stays = |obstacle: &Obstacle| obstacle.kind == Kind::Lasting && !mended(obstacle);
-        found.extend(obstacles.into_iter().filter(stays).map(|obstacle| obstacle.text));
+        let stays = |obstacle: &Obstacle| obstacle.kind != Kind::Passing && !mended(obstacle);
+        found.extend(obstacles.into_iter().filter(stays));
     }
     found
 }

@@ -72,6 +72,8 @@ pub struct Survey {
     pub started: Started,
     /// The superuser's password is another one than ours: the secrets belong to another cluster.
     pub stranger: bool,
+    /// Nobody could look inside the PostgreSQL there is.
+    pub blind: bool,
     /// What differs inside the database and cannot be changed in place.
     pub unchangeable: Vec<objects::Warning>,
     pub view: ClusterView,
@@ -201,6 +203,7 @@ impl Surveyor<'_> {
             None => self.inside_before_the_first_start(started),
         };
         let unchangeable = inside.as_ref().map(|inside| inside.difference.warnings.clone()).unwrap_or_default();
+        let blind = inside.is_none();
         let (inventory, scope, inside) = (self.inventory, self.scope, inside.as_ref());
         let known = Known { inventory, scope, facts: &facts, view: &view, inside, started, transition };
         let plan = self.plan(&desired, &observed, known);
@@ -213,6 +216,7 @@ impl Surveyor<'_> {
             transition,
             started,
             stranger,
+            blind,
             unchangeable,
             view,
             plan,

@@ -28,6 +28,8 @@ fn verified(test: &str, suite: &str) {
     wire.the_statistics_page_is_encrypted();
     wire.clients_verify_and_are_verified();
     wire.replication_is_encrypted();
+    wire.patronictl_is_obeyed();
+    wire.the_leader_goes_on_without_etcd();
     wire.a_failover_works();
     wire.replication_is_encrypted();
     another_authority_is_refused(&site);
@@ -178,6 +180,44 @@ impl<'a> Wire<'a> {
         let psql = format!("cd / && runuser -u postgres -- psql -XAtqc \"{sql}\"");
         let shown = self.site.lab.ssh(&self.leader(), &psql).expect(0).stdout;
         assert_eq!(shown, "replicator|t|t\n".repeat(self.members.len() - 1));
+    }
+
+    /// The administrator's own tool shows a certificate, whichever member it has to ask.
+    fn patronictl_is_obeyed(&self) {
+        for (wanted, paused) in [("pause", true), ("resume", false)] {
+            let said = self.site.lab.ssh("db2", &format!("patronictl {wanted} --wait")).expect(0);
+            assert!(said.stdout.contains("Success"), "{}{}", said.stdout, said.stderr);
+            let status: Value = serde_json::from_str(&self.site.run(&["status", "--json"]).stdout).expect("JSON");
+            assert_eq!(status["view"]["paused"]["known"], paused, "{status:#}");
+        }
+    }
+
+    /// Failsafe mode: without etcd a leader asks all other members whether it may go on, and they want its certificate.
+    fn the_leader_goes_on_without_etcd(&self) {
+        let leader = self.leader();
+        let etcd = |verb: &str| {
+            for host in self.site.hosts("etcd") {
+                self.site.lab.ssh(&host, &format!("systemctl {verb} etcd --no-block")).expect(0);
+            }
+        };
+        etcd("stop");
+        let url = format!("https://{}:8008/patroni", self.site.address(&leader));
+        let active = || {
+            let answer: Value = serde_json::from_str(&self.curl(&[&url]).stdout).unwrap_or_default();
+            answer["failsafe_mode_is_active"] == true && answer["role"] == "primary"
+        };
+        let goes_on = (0..300).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            active()
+        });
+        let log = || self.site.lab.ssh(&leader, "journalctl -u patroni -n 30 --no-pager").stdout;
+        assert!(goes_on, "the leader does not go on: {}", log());
+        let port = self.site.number("/inventory/haproxy/primary_port");
+        self.site.psql(port, "create table without_etcd (v int)").expect(0);
+        let status = self.site.run(&["status"]).expect(4).stdout;
+        assert!(status.contains(&format!("{leader} takes writes in failsafe mode")), "{status}");
+        etcd("start");
+        assert_eq!(self.leader(), leader, "nobody took over");
     }
 
     /// The leader's power fails: another one leads, and the old one finds its way back.

@@ -137,6 +137,7 @@ async fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Surv
         transition: None,
         started: Started { etcd: false, postgres: false },
         stranger: false,
+        blind: false,
         unchangeable: Vec::new(),
         view: ClusterView {
             cluster: inventory.cluster.clone(),

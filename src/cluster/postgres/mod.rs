@@ -10,7 +10,7 @@ pub mod settings;
 mod socket;
 
 pub use inside::{Inside, administrator, look};
-pub use settings::{config_diff, needs_restart, patch, unasked_parameters};
+pub use settings::{ConfigChange, config_diff, needs_restart, patch, unasked_parameters};
 
 use std::time::Duration;
 

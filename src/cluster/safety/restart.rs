@@ -26,12 +26,18 @@ pub struct Obstacle {
 pub enum Kind {
     /// It goes away by itself: a replica that catches up, an election.
     Passing,
+    /// Nobody answers: it is down, or it has only just been started.
+    Silent,
     /// Somebody has to do something about it.
     Lasting,
 }
 
 fn passing(host: &HostName, text: String) -> Obstacle {
     Obstacle { host: Some(host.clone()), kind: Kind::Passing, text }
+}
+
+fn silent(host: &HostName, text: String) -> Obstacle {
+    Obstacle { host: Some(host.clone()), kind: Kind::Silent, text }
 }
 
 fn lasting(host: &HostName, text: String) -> Obstacle {
@@ -56,14 +62,14 @@ pub fn etcd_turn(view: &ClusterView, due: &[HostName]) -> Option<HostName> {
 pub fn etcd_obstacles(view: &ClusterView, inventory: &Inventory, restarted: Option<&HostName>) -> Vec<Obstacle> {
     let known: Vec<&etcd::Member> = view.etcd.iter().filter_map(|seen| seen.answer.known()).collect();
     let Some(newest) = known.iter().max_by_key(|member| member.raft_index) else {
-        return vec![Obstacle { host: None, kind: Kind::Lasting, text: "no etcd member answers".to_owned() }];
+        return vec![Obstacle { host: None, kind: Kind::Silent, text: "no etcd member answers".to_owned() }];
     };
     let mut obstacles = Vec::new();
     let others = view.etcd.iter().filter(|seen| Some(&seen.host) != restarted);
     for seen in others {
         match &seen.answer {
             Answer::Known(member) => obstacles.extend(etcd_obstacle(&seen.host, member, newest)),
-            Answer::Down(reason) | Answer::Unknown(reason) => obstacles.push(lasting(&seen.host, reason.clone())),
+            Answer::Down(reason) | Answer::Unknown(reason) => obstacles.push(silent(&seen.host, reason.clone())),
         }
     }
     let (voters, ours) =
@@ -79,13 +85,16 @@ fn etcd_obstacle(host: &HostName, member: &etcd::Member, newest: &etcd::Member) 
     if member.cluster_id != newest.cluster_id {
         return Some(lasting(host, format!("etcd on {host} is in another cluster ({})", member.cluster_id)));
     }
+    if member.leader.is_none() {
+        return Some(silent(host, format!("etcd on {host} has no leader")));
+    }
     if !member.alarms.is_empty() {
         return Some(lasting(host, format!("etcd on {host} raises an alarm: {}", member.alarms.join(", "))));
     }
     if !member.healthy {
         return Some(lasting(host, format!("etcd on {host} says it is not healthy")));
     }
-    if member.leader.is_none() || member.leader != newest.leader {
+    if member.leader != newest.leader {
         return Some(passing(host, format!("etcd on {host} does not follow the leader yet")));
     }
     let behind = newest.raft_index.saturating_sub(member.raft_index);
@@ -107,7 +116,7 @@ pub fn postgres_turn(view: &ClusterView, due: &[HostName]) -> Option<HostName> {
 pub fn postgres_obstacles(view: &ClusterView, inventory: &Inventory) -> Vec<Obstacle> {
     let whole = |kind, text: &str| vec![Obstacle { host: None, kind, text: text.to_owned() }];
     match view.paused.known() {
-        None => return whole(Kind::Lasting, "no Patroni answers"),
+        None => return whole(Kind::Silent, "no Patroni answers"),
         Some(true) => {
             return whole(Kind::Lasting, "the cluster is in maintenance mode: end it with `patronictl resume`");
         }
@@ -117,7 +126,7 @@ pub fn postgres_obstacles(view: &ClusterView, inventory: &Inventory) -> Vec<Obst
     let healthy = view.etcd.iter().filter(|seen| seen.answer.known().is_some_and(etcd_decides)).count();
     if may_lose(view.etcd.len(), healthy).is_none() {
         return whole(
-            Kind::Lasting,
+            Kind::Silent,
             &format!("etcd has no quorum: {healthy} of {} members are healthy", view.etcd.len()),
         );
     }
@@ -133,12 +142,12 @@ pub fn postgres_obstacles(view: &ClusterView, inventory: &Inventory) -> Vec<Obst
 fn member_obstacle(view: &ClusterView, member: &Member) -> Option<Obstacle> {
     let host = &member.host;
     if let Answer::Down(reason) | Answer::Unknown(reason) = &member.patroni {
-        return Some(lasting(host, format!("Patroni on {host}: {reason}")));
+        return Some(silent(host, format!("Patroni on {host}: {reason}")));
     }
     let server = match &member.server {
         Answer::Known(server) => server,
         Answer::Down(reason) => return Some(passing(host, format!("PostgreSQL on {host}: {reason}"))),
-        Answer::Unknown(reason) => return Some(lasting(host, format!("PostgreSQL on {host}: {reason}"))),
+        Answer::Unknown(reason) => return Some(silent(host, format!("PostgreSQL on {host}: {reason}"))),
     };
     if member.leads() {
         return server.in_recovery.then(|| passing(host, format!("{host} has the leader lock and does not lead yet")));

@@ -153,6 +153,12 @@ fn forms_of_the_files_in_each_pass() {
       +  cafile: "/etc/patroni/tls/ca.pem"
       +  verify_client: optional
       +
+      +# What `patronictl` shows, and what a leader shows the others when it asks them whether it may go on without etcd.
+      +ctl:
+      +  certfile: "/etc/patroni/tls/patroni.pem"
+      +  keyfile: "/etc/patroni/tls/patroni-key.pem"
+      +  cacert: "/etc/patroni/tls/ca.pem"
+      +
       +  # Towards the other members. (Names and passwords are in 40-secrets.yml.)
       +  authentication:
       +    replication:

@@ -60,20 +60,20 @@ async fn real_clusters_are_judged() {
       etcd: safe
       PostgreSQL: safe
     bookworm-etcd-one-down
-      etcd: Lasting: nothing listens on port 2379 of db1
+      etcd: Silent: nothing listens on port 2379 of db1
       PostgreSQL: safe
     bookworm-etcd-no-quorum
-      etcd: Lasting: nothing listens on port 2379 of db1; Lasting: nothing listens on port 2379 of db2; Lasting: etcd on db3 raises an alarm: etcdserver: no leader
-      PostgreSQL: Lasting: etcd has no quorum: 0 of 3 members are healthy
+      etcd: Silent: nothing listens on port 2379 of db1; Silent: nothing listens on port 2379 of db2; Silent: etcd on db3 has no leader
+      PostgreSQL: Silent: etcd has no quorum: 0 of 3 members are healthy
     bookworm-failed-over
       etcd: safe
-      PostgreSQL: Passing: db1 does not stream yet; Lasting: Patroni on db3: nothing listens on port 8008 of db3
+      PostgreSQL: Passing: db1 does not stream yet; Silent: Patroni on db3: nothing listens on port 8008 of db3
     bookworm-leader-killed
       etcd: safe
-      PostgreSQL: Passing: db1 does not stream yet; Passing: db2 does not stream yet; Lasting: Patroni on db3: nothing listens on port 8008 of db3
+      PostgreSQL: Passing: db1 does not stream yet; Passing: db2 does not stream yet; Silent: Patroni on db3: nothing listens on port 8008 of db3
     bookworm-replica-stopped
       etcd: safe
-      PostgreSQL: Lasting: Patroni on db1: nothing listens on port 8008 of db1
+      PostgreSQL: Silent: Patroni on db1: nothing listens on port 8008 of db1
     trixie-healthy
       etcd: safe
       PostgreSQL: safe
@@ -81,14 +81,14 @@ async fn real_clusters_are_judged() {
       etcd: safe
       PostgreSQL: safe
     trixie-etcd-one-down
-      etcd: Lasting: nothing listens on port 2379 of db1
+      etcd: Silent: nothing listens on port 2379 of db1
       PostgreSQL: safe
     trixie-etcd-no-quorum
-      etcd: Lasting: nothing listens on port 2379 of db1; Lasting: nothing listens on port 2379 of db2; Lasting: etcd on db3 raises an alarm: etcdserver: no leader
-      PostgreSQL: Lasting: etcd has no quorum: 0 of 3 members are healthy
+      etcd: Silent: nothing listens on port 2379 of db1; Silent: nothing listens on port 2379 of db2; Silent: etcd on db3 has no leader
+      PostgreSQL: Silent: etcd has no quorum: 0 of 3 members are healthy
     trixie-haproxy-down
       etcd: safe
-      PostgreSQL: Lasting: Patroni on db3: nothing listens on port 8008 of db3
+      PostgreSQL: Silent: Patroni on db3: nothing listens on port 8008 of db3
     trixie-paused
       etcd: safe
       PostgreSQL: Lasting: the cluster is in maintenance mode: end it with `patronictl resume`
@@ -116,7 +116,7 @@ async fn leaders_come_last_and_what_is_broken_comes_first() {
     assert_eq!(etcd_turn(&view, &all()), Some("db2".into()));
     // restarting the broken one harms nobody, restarting another one would
     assert_eq!(told(&etcd_obstacles(&view, &inventory(), Some(&"db2".into()))), "safe");
-    assert_eq!(told(&etcd_obstacles(&view, &inventory(), Some(&"db1".into()))), "Lasting: refused");
+    assert_eq!(told(&etcd_obstacles(&view, &inventory(), Some(&"db1".into()))), "Silent: refused");
     assert_eq!(postgres_turn(&view, &["db3".into(), "db1".into()]), Some("db1".into()));
     assert_eq!(postgres_turn(&view, &["db3".into()]), Some("db3".into()));
 }

@@ -12,6 +12,14 @@ pub fn leader(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
     let first = view.members.first().map(|m| &m.host);
     let list = || first.map_or_else(|| apply(inventory), |host| patronictl("list", host));
     if let Answer::Down(_) = view.paused {
+        if let Some(leader) = goes_on_without_etcd(view) {
+            return vec![critical(
+                format!(
+                    "{leader} takes writes in failsafe mode: nothing fails over, and it stops as soon as it does not reach all other members"
+                ),
+                "bring etcd back first, and leave PostgreSQL and Patroni alone until then",
+            )];
+        }
         return vec![critical(
             "no Patroni answers: nobody can say who is leader, and nothing fails over",
             format!("start them: `systemctl start patroni`; where nothing is installed yet, {}", apply(inventory)),
@@ -31,6 +39,14 @@ pub fn leader(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
             vec![critical("there is no leader: nobody can write", format!("see why nobody takes over: {}", list()))]
         }
     }
+}
+
+/// The member that leads without a lock, since all others let it: failsafe mode.
+fn goes_on_without_etcd(view: &ClusterView) -> Option<&HostName> {
+    let leads = |member: &&Member| {
+        member.patroni.known().is_some_and(|about| about.failsafe_mode_is_active && about.role.leads())
+    };
+    view.members.iter().find(leads).map(|member| &member.host)
 }
 
 /// It is known that no member ever finished to create the cluster.

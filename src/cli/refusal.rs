@@ -1,0 +1,80 @@
+//! Why a plan is not run.
+
+use std::path::PathBuf;
+
+use super::session::Session;
+use crate::error::{Exit, Fails};
+use crate::workflow::{self, Survey};
+
+/// Why a plan is not run.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum Refusal {
+    #[error("this would interrupt the running database or etcd; nothing was changed:\n{}", list.join("\n"))]
+    #[diagnostic(
+        code(xnat::apply::interruption),
+        help(
+            "parameters that only a restart takes up, upgrades of packages and stopping a member are not built yet: take these changes back in the inventory; everything else can then be applied"
+        )
+    )]
+    Interruption { list: Vec<String> },
+    #[error("this is not safe now; nothing was changed:\n{}", list.join("\n"))]
+    #[diagnostic(code(xnat::apply::not_safe), help("mend this first: `xnat-provision status` says more"))]
+    NotSafe { list: Vec<String> },
+    #[error("the cluster runs already, and its passwords are not in {}; nothing was changed", path.display())]
+    #[diagnostic(
+        code(xnat::apply::lost_secrets),
+        help("bring back the file {} that the first apply wrote: new passwords would lock the members out of each other", path.display())
+    )]
+    LostSecrets { path: PathBuf },
+    #[error("the superuser's password in {} is not the one of the cluster; nothing was changed", path.display())]
+    #[diagnostic(
+        code(xnat::apply::other_secrets),
+        help(
+            "bring back the file as the last apply used it; the leader has that password too: `grep -A2 superuser /etc/patroni/xnat/40-secrets.yml`"
+        )
+    )]
+    OtherSecrets { path: PathBuf },
+    #[error("{} shows a certificate of an authority that is not in {}; nothing was changed", hosts.join(", "), path.display())]
+    #[diagnostic(
+        code(xnat::apply::other_authority),
+        help(
+            "bring back the file as the last apply used it: certificates of a new authority would cut the members off from each other"
+        )
+    )]
+    OtherAuthority { hosts: Vec<String>, path: PathBuf },
+}
+
+impl Fails for Refusal {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NotSafe { .. } => Exit::Unhealthy,
+            Self::Interruption { .. }
+            | Self::LostSecrets { .. }
+            | Self::OtherSecrets { .. }
+            | Self::OtherAuthority { .. } => Exit::Failed,
+        }
+    }
+}
+
+/// What stands against running the plan, found before anything is asked.
+pub fn refuse(session: &Session, survey: &Survey) -> Result<(), Refusal> {
+    // Passwords that are kept elsewhere do not bring back the authority that the members trust.
+    let needed = session.secrets.is_placeholder() || session.inventory.tls.enabled;
+    if needed && !session.vault.exists() && survey.started.postgres {
+        return Err(Refusal::LostSecrets { path: session.vault.path() });
+    }
+    if survey.stranger {
+        return Err(Refusal::OtherSecrets { path: session.vault.path() });
+    }
+    if !survey.view.strangers.is_empty() {
+        let hosts = survey.view.strangers.iter().map(ToString::to_string).collect();
+        return Err(Refusal::OtherAuthority { hosts, path: session.vault.path() });
+    }
+    let list = survey.plan.interruptions();
+    if !list.is_empty() {
+        return Err(Refusal::Interruption { list });
+    }
+    let obstacles = workflow::obstacles(survey, &session.inventory, None);
+    let list: Vec<String> = obstacles.into_iter().map(|obstacle| obstacle.text).collect();
+    if list.is_empty() { Ok(()) } else { Err(Refusal::NotSafe { list }) }
+}
