@@ -30,7 +30,7 @@ pub enum Refusal {
     #[diagnostic(
         code(xnat::apply::other_secrets),
         help(
-            "bring back the file as the last apply used it; the leader has that password too: `grep -A2 superuser /etc/patroni/xnat/40-secrets.yml`"
+            "bring back the file as the last apply used it (the leader has that password too: `grep -A2 superuser /etc/patroni/xnat/40-secrets.yml`); a new one is made and set by `xnat-provision secrets rotate superuser`"
         )
     )]
     OtherSecrets { path: PathBuf },

@@ -303,7 +303,7 @@ impl Session {
     /// The end: what failed, the last event, the summary, and how the process ends.
     pub async fn finish(self, result: Result<Done, Failure>) -> Result<Exit, Failure> {
         let Ending { outcome, changed } = Ending::of(result.as_ref().map(|done| done.changed));
-        let changed = changed.unwrap_or(0);
+        let changed = changed.unwrap_or_else(|| self.reporter.applied());
         if let Err(failure) = &result {
             self.reporter.emit(ending(failure)).await;
         }

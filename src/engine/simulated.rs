@@ -150,6 +150,7 @@ impl Machine {
             active: if record.active { "active" } else { "inactive" }.to_owned(),
             needs_daemon_reload: false,
             started: record.active.then_some(record.started),
+            restarts: 0,
             files: files.iter().map(|path| (path.clone(), watched(path))).collect(),
         }
     }

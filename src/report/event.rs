@@ -2,7 +2,7 @@
 //! A leaf: anyone may use it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use jiff::{Timestamp, Unit};
@@ -235,6 +235,8 @@ struct Shared {
     redactor: Redactor,
     /// How many events went into the channel; [`super::Running::settle`] waits until as many came out.
     sent: Arc<AtomicU64>,
+    /// How many changes were told, for a run that does not come to count them itself.
+    applied: AtomicUsize,
 }
 
 impl Reporter {
@@ -248,7 +250,11 @@ impl Reporter {
         Self::new(String::new(), sender)
     }
     pub(super) fn counted(run: String, sender: mpsc::Sender<Event>, redactor: Redactor, sent: Arc<AtomicU64>) -> Self {
-        Self { shared: Arc::new(Shared { run, sender, redactor, sent }), host: None, stage: None }
+        Self {
+            shared: Arc::new(Shared { run, sender, redactor, sent, applied: AtomicUsize::new(0) }),
+            host: None,
+            stage: None,
+        }
     }
     #[must_use]
     pub fn for_host(&self, host: &HostName) -> Self {
@@ -265,8 +271,16 @@ impl Reporter {
     pub fn redactor(&self) -> &Redactor {
         &self.shared.redactor
     }
+    /// How many changes were made so far.
+    pub fn applied(&self) -> usize {
+        self.shared.applied.load(Ordering::Relaxed)
+    }
+
     /// Waits while the channel is full: a slow terminal slows the run down rather than eating memory.
     pub async fn emit(&self, kind: Kind) {
+        if let Kind::ChangeApplied { .. } = kind {
+            self.shared.applied.fetch_add(1, Ordering::Relaxed);
+        }
         let mut event = Event {
             run: self.shared.run.clone(),
             seq: 0,

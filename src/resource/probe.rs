@@ -101,6 +101,8 @@ pub struct UnitState {
     pub needs_daemon_reload: bool,
     /// When the main process was started, seconds since 1970.
     pub started: Option<i64>,
+    /// How often systemd has started it again by itself, since somebody else last did.
+    pub restarts: u64,
     pub files: BTreeMap<String, WatchedFile>,
 }
 

@@ -6,6 +6,7 @@ mod etcd;
 mod hosts;
 mod rolling;
 mod services;
+mod wait;
 
 use std::time::Instant;
 

@@ -245,6 +245,7 @@ impl SeenUnit {
             active: self.active.clone(),
             needs_daemon_reload: self.needs_daemon_reload,
             started: self.started,
+            restarts: 0,
             files: self.files.iter().map(|(path, seen)| (path.clone(), watched(seen))).collect(),
         }
     }

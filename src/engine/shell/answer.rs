@@ -185,6 +185,7 @@ impl Lines {
             active: field("ActiveState").to_owned(),
             needs_daemon_reload: field("NeedDaemonReload") == "yes",
             started: field("ExecMainStartTimestamp").strip_prefix('@').and_then(|seconds| seconds.parse().ok()),
+            restarts: field("NRestarts").parse().unwrap_or_default(),
             files: files.iter().map(|path| (path.clone(), watched(path))).collect(),
         }
     }

@@ -149,7 +149,7 @@ fn units(probes: &[Probe], script: &mut String) {
     if names.is_empty() {
         return;
     }
-    script.push_str(&format!("systemctl show --timestamp=unix -p LoadState,UnitFileState,ActiveState,NeedDaemonReload,ExecMainStartTimestamp -- {} | while IFS= read -r line; do printf 'U\\t%s\\n' \"$line\"; done\n",
+    script.push_str(&format!("systemctl show --timestamp=unix -p LoadState,UnitFileState,ActiveState,NeedDaemonReload,ExecMainStartTimestamp,NRestarts -- {} | while IFS= read -r line; do printf 'U\\t%s\\n' \"$line\"; done\n",
         quoted(names.iter().copied())));
     for name in names {
         script.push_str(&format!(

@@ -6,6 +6,7 @@ use crate::cluster::verify::VerifyError;
 use crate::engine::ConvergeError;
 use crate::engine::wait::WaitError;
 use crate::error::{Exit, Fails};
+use crate::names::HostName;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ApplyError {
@@ -34,6 +35,12 @@ pub enum ApplyError {
     #[error("there is no leader to talk to: {reason}")]
     #[diagnostic(code(xnat::apply::no_leader), help("see `xnat-provision status`; then run apply again"))]
     NoLeader { reason: String },
+    #[error("{unit} on {host} ends again and again, so there is no point in waiting for {what}")]
+    #[diagnostic(
+        code(xnat::apply::keeps_ending),
+        help("its log says why: `ssh {host} journalctl -u {unit} -n 50`; then run apply again: it goes on from here")
+    )]
+    KeepsEnding { unit: String, host: HostName, what: String },
     #[error("cannot restart {unit} on {host}: {reason}")]
     #[diagnostic(
         code(xnat::apply::not_spared),
@@ -53,7 +60,7 @@ impl Fails for ApplyError {
             Self::Call(error) => error.exit(),
             Self::Sql(error) => error.exit(),
             Self::Verify(error) => error.exit(),
-            Self::NoLeader { .. } | Self::NotSpared { .. } => Exit::Unhealthy,
+            Self::NoLeader { .. } | Self::NotSpared { .. } | Self::KeepsEnding { .. } => Exit::Unhealthy,
         }
     }
 }

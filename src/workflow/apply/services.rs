@@ -1,14 +1,13 @@
 //! The part of a stage that is done to the cluster: waiting for its services, and changing what lives inside them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{ApplyError, StageRun};
 use crate::cluster::postgres::{self, objects};
 use crate::cluster::{self, Gather, Severity, etcd, initialize, patroni, verify};
-use crate::engine::wait::Wait;
 use crate::error::one_line;
 use crate::inventory::{Component, Host};
-use crate::report::{Kind, millis_since};
+use crate::report::Kind;
 use crate::role;
 use crate::vault::rotation::REPLICATOR;
 
@@ -174,23 +173,5 @@ impl StageRun<'_> {
 
     pub(super) fn gather(&self) -> Gather<'_> {
         self.apply.survey.gather(self.apply.inventory, self.apply.secrets)
-    }
-
-    pub(super) async fn wait<T, F>(&self, what: &str, deadline: Duration, condition: F) -> Result<T, ApplyError>
-    where
-        F: AsyncFn(&Gather<'_>) -> Result<T, String>,
-    {
-        let title = format!("wait for {what}");
-        let begun = Instant::now();
-        self.reporter.emit(Kind::StepStarted { title: title.clone() }).await;
-        let wait = Wait {
-            what: what.to_owned(),
-            deadline,
-            interval: Duration::from_millis(500),
-            help: "see `xnat-provision status` and the units' journals on the hosts; then run apply again: it goes on from here".to_owned(),
-        };
-        let value = wait.until(self.reporter, self.apply.cancel, || async { condition(&self.gather()).await }).await?;
-        self.reporter.emit(Kind::StepFinished { title, millis: millis_since(begun) }).await;
-        Ok(value)
     }
 }
