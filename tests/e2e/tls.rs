@@ -204,7 +204,8 @@ impl<'a> Wire<'a> {
         let url = format!("https://{}:8008/patroni", self.site.address(&leader));
         let active = || {
             let answer: Value = serde_json::from_str(&self.curl(&[&url]).stdout).unwrap_or_default();
-            answer["failsafe_mode_is_active"] == true && answer["role"] == "primary"
+            // the older Patroni says "master"
+            answer["failsafe_mode_is_active"] == true && (answer["role"] == "primary" || answer["role"] == "master")
         };
         let goes_on = (0..300).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(200));
