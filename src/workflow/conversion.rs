@@ -44,12 +44,19 @@ pub fn deaf(view: &ClusterView, transition: Option<Transition>) -> impl Iterator
     view.etcd.iter().filter(move |seen| seen.answer.known().is_some_and(deaf)).map(|seen| &seen.host)
 }
 
-/// What the plan says of it.
-pub fn told(transition: Option<Transition>) -> Option<String> {
-    Some(match transition? {
+/// What the plan says of it, and of hosts that this run leaves out.
+pub fn told(transition: Option<Transition>, left_out: &[&str]) -> Option<String> {
+    let mut text = match transition? {
         Transition::Opening => "Conversion to TLS, pass 1 of 3: everybody learns TLS and is still heard without. The same run goes on with pass 2 (Patroni and PostgreSQL refuse what is not encrypted; each member restarts once, with one hand-over) and pass 3 (etcd and HAProxy too; each etcd member restarts once more).".to_owned(),
         Transition::Moving => "Conversion to TLS, pass 2 of 3: Patroni and PostgreSQL refuse what is not encrypted. The same run goes on with pass 3 (etcd and HAProxy too; each etcd member restarts once more).".to_owned(),
-    })
+    };
+    if !left_out.is_empty() {
+        text.push_str(&format!(
+            " But not in this run: --limit leaves out {}, and a pass begins only when every host has had the one before.",
+            left_out.join(", ")
+        ));
+    }
+    Some(text)
 }
 
 /// Whoever speaks TLS although the inventory says no.

@@ -369,10 +369,12 @@ impl Surveyor<'_> {
             cluster: cluster.remove(&stage).unwrap_or_default(),
             rolling: Vec::new(),
         });
+        let left_out = self.inventory.hosts.iter().map(|host| &host.name).filter(|host| !self.scope.includes(host));
+        let left_out: Vec<&str> = left_out.map(HostName::as_str).collect();
         let mut plan = Plan {
             cluster: self.inventory.cluster.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            part_of: conversion::told(known.transition),
+            part_of: conversion::told(known.transition, &left_out),
             stages: stages.collect(),
             overridden: self.assets.overridden(),
             notes: Vec::new(),

@@ -20,7 +20,7 @@ use xnat_provision::resource::{Group, Observations, Resource};
 use xnat_provision::transport::{Output, Script, Stream, Transport, TransportError};
 use xnat_provision::vault::Secrets;
 use xnat_provision::workflow::stage::Stage;
-use xnat_provision::workflow::{Applied, Apply, ApplyError, Scope, Started, Survey};
+use xnat_provision::workflow::{Applied, Apply, ApplyError, Scope, Started, Survey, obstacles};
 
 /// What happens on a host when it is changed.
 #[derive(Clone)]
@@ -156,10 +156,14 @@ async fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Surv
     }
 }
 
+fn inventory() -> Inventory {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("inventory/minimal.toml");
+    Inventory::load(&path, None).expect("a good example").inventory
+}
+
 /// Apply, and what was told, host by host: who comes first within a stage is chance.
 async fn apply(cancel: &Cancel, natures: BTreeMap<&str, Nature>) -> (Result<Applied, ApplyError>, String) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("inventory/minimal.toml");
-    let inventory = Inventory::load(&path, None).expect("a good example").inventory;
+    let inventory = inventory();
     let survey = survey(&inventory, &natures).await;
     let (sender, mut receiver) = tokio::sync::mpsc::channel(256);
     let reporter = Reporter::new("test".to_owned(), sender);
@@ -241,4 +245,20 @@ async fn an_interrupted_run_finishes_what_is_under_way_and_says_what_is_left() {
     let error = result.expect_err("it was interrupted");
     assert_snapshot!(error, @"interrupted; done: nothing; still to do: Prepare hosts, Apply the site's own roles, Verify as a client");
     assert_eq!(error.exit(), Exit::Interrupted);
+}
+
+/// Nobody could look inside PostgreSQL: then nobody knows what a changed parameter needs, and a restart might be among it.
+#[tokio::test]
+async fn what_nobody_can_judge_is_not_applied() {
+    let inventory = inventory();
+    let mut survey = survey(&inventory, &BTreeMap::new()).await;
+    let told = |survey: &Survey| -> Vec<String> {
+        obstacles(survey, &inventory, None).into_iter().map(|obstacle| obstacle.text).collect()
+    };
+    survey.blind = true;
+    assert_eq!(told(&survey), Vec::<String>::new());
+    survey.view.config = Answer::Known(serde_json::json!({}));
+    assert_eq!(told(&survey), ["no leader can be asked yet which of the parameters need a restart"]);
+    survey.blind = false;
+    assert_eq!(told(&survey), Vec::<String>::new());
 }

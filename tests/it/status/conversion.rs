@@ -249,3 +249,11 @@ fn forms_of_the_files_in_each_pass() {
       +    server db3 10.0.0.13:5432 check verifyhost db3
     "#);
 }
+
+#[test]
+fn a_pass_without_some_hosts_says_that_the_next_one_waits() {
+    let all = conversion::told(Some(Transition::Moving), &[]).expect("a pass");
+    assert!(all.ends_with("(etcd and HAProxy too; each etcd member restarts once more)."), "{all}");
+    let some = conversion::told(Some(Transition::Moving), &["db3", "lb1"]).expect("a pass");
+    assert!(some.contains("--limit leaves out db3, lb1"), "{some}");
+}
