@@ -1,6 +1,7 @@
 //! Options of every command that connects to hosts, and how a person at a terminal is asked for a password.
 
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::{Exit, Fails};
 use crate::report::{Redactor, Registration};
@@ -59,11 +60,26 @@ pub struct Terminal {
     /// One question at a time.
     asking: Mutex<()>,
     pub redactor: Redactor,
+    /// What was typed for the runs before this one. An answer of this one would only be asked for again if it was wrong.
+    former: BTreeMap<String, Secret>,
+    answers: Answers,
+}
+
+/// What was typed, by question.
+#[derive(Clone, Debug, Default)]
+pub struct Answers(Arc<Mutex<BTreeMap<String, Secret>>>);
+
+impl Answers {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Secret>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
 }
 
 impl Terminal {
-    pub fn new(redactor: &Redactor) -> Arc<Self> {
-        Arc::new(Self { asking: Mutex::default(), redactor: redactor.clone() })
+    /// For one of several runs: nobody types the same twice.
+    pub fn of(answers: &Answers, redactor: &Redactor) -> Arc<Self> {
+        let former = answers.all().clone();
+        Arc::new(Self { asking: Mutex::default(), redactor: redactor.clone(), former, answers: answers.clone() })
     }
 
     /// The secret, which is known to the redactor now. One that is too short to be masked could be guessed anyway.
@@ -77,8 +93,13 @@ impl Terminal {
 impl Prompt for Terminal {
     fn ask(&self, question: &str) -> Option<Secret> {
         let _turn = self.asking.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(answer) = self.former.get(question) {
+            return Some(self.masked(answer.clone()));
+        }
         // An error means there is no terminal, or that the answer was end of file.
-        rpassword::prompt_password(format!("{question}: ")).ok().map(|answer| self.masked(Secret::new(answer)))
+        let answer = Secret::new(rpassword::prompt_password(format!("{question}: ")).ok()?);
+        self.answers.all().insert(question.to_owned(), answer.clone());
+        Some(self.masked(answer))
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::connect::{ConnectArgs, Terminal};
+use super::connect::{Answers, ConnectArgs, Terminal};
 use super::out;
 use super::{Failure, Globals};
 use crate::engine::{Dialer, Fleet};
@@ -103,7 +103,7 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
 
 /// What the hosts remember goes into the table; those that could not be asked are told of.
 async fn ask_hosts(inventory: &Inventory, connect: &ConnectArgs, table: &mut Table) -> Result<Exit, Failure> {
-    let connector = connect.connector(&Terminal::new(&Redactor::default()))?;
+    let connector = connect.connector(&Terminal::of(&Answers::default(), &Redactor::default()))?;
     let mut fleet = Fleet::default();
     let reporter = Reporter::muted();
     let dialer = Dialer { connector: &connector, parallel: inventory.hosts.len(), reporter: &reporter };

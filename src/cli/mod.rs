@@ -47,6 +47,9 @@ pub struct Globals {
     /// A directory whose roles and templates override the built-in ones, file by file
     #[arg(long, global = true, value_name = "DIR")]
     pub assets: Option<PathBuf>,
+    /// What a person has typed already, for the runs of a command that is a row of them.
+    #[arg(skip)]
+    pub answers: connect::Answers,
 }
 
 #[derive(Debug, Subcommand)]

@@ -22,20 +22,20 @@ pub(super) struct Opened {
 
 impl Opened {
     pub fn of(path: &Path, globals: &Globals) -> Result<Self, Failure> {
-        Self::vault_of(Inventory::load(path, globals.assets.as_deref())?.inventory)
+        Self::vault_of(Inventory::load(path, globals.assets.as_deref())?.inventory, globals)
     }
 
     /// The same, with the certificates that somebody else has signed, which are read from their files each time.
-    pub fn with_supplied(inventory: Inventory) -> Result<Self, Failure> {
-        let mut opened = Self::vault_of(inventory)?;
+    pub fn with_supplied(inventory: Inventory, globals: &Globals) -> Result<Self, Failure> {
+        let mut opened = Self::vault_of(inventory, globals)?;
         if opened.inventory.tls.signing.is_elsewhere() {
             pki::complete(&mut opened.secrets.pki, &opened.inventory, Timestamp::now())?;
         }
         Ok(opened)
     }
 
-    fn vault_of(inventory: Inventory) -> Result<Self, Failure> {
-        let terminal = Terminal::new(&Redactor::default());
+    fn vault_of(inventory: Inventory, globals: &Globals) -> Result<Self, Failure> {
+        let terminal = Terminal::of(&globals.answers, &Redactor::default());
         let mut vault = Vault::of(&inventory, terminal.clone(), &terminal.redactor);
         let secrets = vault.open()?;
         Ok(Self { inventory, vault, secrets, terminal })

@@ -131,7 +131,7 @@ impl Session {
         let inventory = loaded.inventory;
         let assets = Assets::new(inventory.assets.as_deref())?;
         let redactor = Redactor::default();
-        let terminal = Terminal::new(&redactor);
+        let terminal = Terminal::of(&opening.globals.answers, &redactor);
         let mut vault = Vault::of(&inventory, terminal.clone(), &redactor);
         let step = step.into();
         let exchanges = !matches!(step, Step::Certificates(pki::Step::Complete) | Step::Passwords(_));

@@ -47,7 +47,7 @@ impl Fails for NoSignals {
 
 pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let inventory = Inventory::load(&args.inventory, globals.assets.as_deref())?.inventory;
-    let Opened { inventory, secrets, terminal, .. } = Opened::with_supplied(inventory)?;
+    let Opened { inventory, secrets, terminal, .. } = Opened::with_supplied(inventory, globals)?;
     let redactor = terminal.redactor.clone();
     let mut watcher = Watcher {
         connector: args.connect.connector(&terminal)?,

@@ -231,7 +231,7 @@ fn told(path: &Path, what: &str, globals: &Globals) -> Result<(), Failure> {
 
 fn rekey(inventory: &Path, former: &[PathBuf], globals: &Globals) -> Result<Exit, Failure> {
     let inventory = Inventory::load(inventory, globals.assets.as_deref())?.inventory;
-    let terminal = Terminal::new(&Redactor::default());
+    let terminal = Terminal::of(&globals.answers, &Redactor::default());
     let done = vault::rekey(&inventory, terminal.clone(), &terminal.redactor, former)?;
     let Rekeyed { path, opens, old } = &done;
     let opens = match opens {

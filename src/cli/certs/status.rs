@@ -58,7 +58,7 @@ pub(super) async fn run(args: StatusArgs, globals: &Globals) -> Result<Exit, Fai
     if !inventory.tls.enabled {
         return Err(PkiError::from(RotationError::NoTls).into());
     }
-    let Opened { inventory, secrets, terminal, .. } = Opened::with_supplied(inventory)?;
+    let Opened { inventory, secrets, terminal, .. } = Opened::with_supplied(inventory, globals)?;
     let pki = secrets.pki;
     if pki.is_empty() {
         return Err(PkiError::from(RotationError::NothingYet).into());
