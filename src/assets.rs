@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::sha256;
 use crate::error::{Exit, Fails};
 use crate::names::RoleName;
+use crate::quote;
 
 /// `include_str!` and not a crate: cargo rebuilds when a file changes, a missing one does not compile, and debug and
 /// release builds embed the same. `tests/it/roles.rs` holds the table against the directories.
@@ -267,11 +268,11 @@ pub enum AssetsError {
     #[error("there is no directory {} for roles and templates", path.display())]
     #[diagnostic(
         code(xnat::assets::directory),
-        help("make one to start from: xnat-provision assets export {}", path.display())
+        help("make one to start from: xnat-provision assets export {}", quote::path(path))
     )]
     NoDirectory { path: PathBuf },
     #[error("could not read {}", path.display())]
-    #[diagnostic(code(xnat::assets::read), help("check who may read it: ls -l {}", path.display()))]
+    #[diagnostic(code(xnat::assets::read), help("check who may read it: ls -l {}", quote::path(path)))]
     Read { path: PathBuf, source: std::io::Error },
     #[error("could not write {}", path.display())]
     #[diagnostic(code(xnat::assets::write), help("choose a directory of yours: xnat-provision assets export DIR"))]
@@ -279,13 +280,16 @@ pub enum AssetsError {
     #[error("{} holds files already, and nothing is overwritten: {}", directory.display(), list(existing))]
     #[diagnostic(
         code(xnat::assets::exists),
-        help("export into an empty directory and compare: xnat-provision assets export {}.new", directory.display())
+        help(
+            "export into an empty directory and compare: xnat-provision assets export {}.new",
+            quote::path(directory)
+        )
     )]
     Exists { directory: PathBuf, existing: Vec<PathBuf> },
     #[error("{} is not what `assets export` writes", path.display())]
     #[diagnostic(
         code(xnat::assets::stamp),
-        help("restore it, or remove it and lose the warnings about outdated copies: rm {}", path.display())
+        help("restore it, or remove it and lose the warnings about outdated copies: rm {}", quote::path(path))
     )]
     BadStamp { path: PathBuf, source: toml::de::Error },
     #[error("could not write down the exported version")]

@@ -19,13 +19,14 @@
 //! | [`vault`]     | the encrypted file of passwords and certificates                                  |
 //! | [`pki`]       | the private certificate authority, and what it signs                              |
 //! | [`report`]    | events, and everything that renders them                                         |
-//! | [`names`], [`secret`], [`error`], [`approval`], [`files`], [`digest`] | leaves anyone may use                             |
+//! | [`names`], [`secret`], [`error`], [`approval`], [`files`], [`digest`], [`quote`] | leaves anyone may use                             |
 
 pub mod approval;
 pub mod digest;
 pub mod error;
 pub mod files;
 pub mod names;
+pub mod quote;
 pub mod secret;
 
 pub mod assets;

@@ -7,10 +7,17 @@ use crate::error::{Exit, Fails};
 use crate::files;
 use crate::inventory::Inventory;
 use crate::pki::Pki;
+use crate::quote;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("cannot write {}, which clients verify the database with", path.display())]
-#[diagnostic(code(xnat::handout::write), help("see whether there is space and who may write there: `ls -ld {0}; df {0}`", files::directory(path).display()))]
+#[diagnostic(
+    code(xnat::handout::write),
+    help(
+        "see whether there is space and who may write there: `ls -ld {0}; df {0}`",
+        quote::path(files::directory(path))
+    )
+)]
 pub struct HandoutError {
     path: PathBuf,
     #[source]

@@ -9,6 +9,7 @@ use super::out::{self, OutputError};
 use super::{Failure, Globals};
 use crate::error::{Exit, Fails};
 use crate::lab::{self, AirGap, Fault, Hosts, LabError, LabStatus, Link, Power, Removed, Request, Suite};
+use crate::quote;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -137,9 +138,9 @@ fn bring_up(up: Up, globals: &Globals) -> Result<Exit, Failure> {
     } else {
         out::text(&format!("{}\n", made.inventory.display()))?;
     }
-    let inventory = made.inventory.display();
+    let inventory = quote::path(&made.inventory);
     let hosts = crate::report::text::count(made.hosts.len(), "host");
-    say(&format!("{hosts} ready; next: xnat-provision apply {inventory}",));
+    say(&format!("{hosts} ready; next: xnat-provision apply {inventory}"));
     Ok(Exit::Ok)
 }
 

@@ -6,6 +6,7 @@ use similar::TextDiff;
 
 use crate::error::{Exit, Fails};
 use crate::plan::{Depth, Plan, Style, render};
+use crate::quote;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SavedError {
@@ -17,21 +18,24 @@ pub enum SavedError {
         source: std::io::Error,
     },
     #[error("cannot read the plan {}", path.display())]
-    #[diagnostic(code(xnat::plan::read), help("make one: xnat-provision plan --out {}", path.display()))]
+    #[diagnostic(code(xnat::plan::read), help("make one: xnat-provision plan --out {}", quote::path(path)))]
     Read {
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
     #[error("{} is not a saved plan", path.display())]
-    #[diagnostic(code(xnat::plan::format), help("make one: xnat-provision plan --out {}", path.display()))]
+    #[diagnostic(code(xnat::plan::format), help("make one: xnat-provision plan --out {}", quote::path(path)))]
     Format {
         path: PathBuf,
         #[source]
         source: serde_json::Error,
     },
     #[error("reality moved since {} was made; nothing was changed. From that plan (-) to now (+):\n{difference}", path.display())]
-    #[diagnostic(code(xnat::plan::moved), help("look at the new plan, then save or apply it: xnat-provision plan --out {}", path.display()))]
+    #[diagnostic(
+        code(xnat::plan::moved),
+        help("look at the new plan, then save or apply it: xnat-provision plan --out {}", quote::path(path))
+    )]
     Moved { path: PathBuf, difference: String },
 }
 

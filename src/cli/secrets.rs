@@ -10,6 +10,7 @@ use super::session::{Need, Opening, Session, Target};
 use super::{Failure, Globals};
 use crate::engine::Scrutiny;
 use crate::error::{Exit, Fails};
+use crate::quote;
 use crate::report::{Kind, Show};
 use crate::vault::Secrets;
 use crate::vault::rotation::{Phase, Rotation, Step};
@@ -110,7 +111,7 @@ fn about_clients(rotation: &Rotation, target: &Target) -> Option<Kind> {
     };
     let help = format!(
         "then put the new one into XNAT's configuration (datasource.password): `xnat-provision vault show application {}`",
-        target.inventory.display()
+        quote::path(&target.inventory)
     );
     concerned.then(|| Kind::Warned { message: message.to_owned(), help: Some(help) })
 }

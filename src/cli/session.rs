@@ -20,6 +20,7 @@ use crate::inventory::Inventory;
 use crate::names::HostName;
 use crate::pki::{self, Issued, Why};
 use crate::plan::Plan;
+use crate::quote;
 use crate::report::{
     self, Ended, InventoryFile, Kind, Origin, Outcome, Record, Redactor, Reporter, Running, Show, millis_since,
 };
@@ -160,7 +161,7 @@ impl Session {
             reporter.emit(event).await;
         }
         if let Some(rotation) = &secrets.rotation {
-            let help = format!("go on with `xnat-provision secrets rotate {}`", target.inventory.display());
+            let help = format!("go on with `xnat-provision secrets rotate {}`", quote::path(&target.inventory));
             reporter.emit(Kind::Warned { message: rotation.told(), help: Some(help) }).await;
         }
         let listener = tokio::spawn(announce(cancel.clone(), reporter.clone()));

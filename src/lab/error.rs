@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::error::{Exit, Fails};
+use crate::quote;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
@@ -146,9 +147,9 @@ impl LabError {
             Self::NoSubnet => "remove labs that are no longer needed: `xnat-provision lab down --all`".to_owned(),
             Self::NotReady { .. } => "try again; the lab was taken down, and the host's last console lines are above".to_owned(),
             Self::State { .. } => "remove the lab, which does not need that file: `xnat-provision lab down --name NAME`".to_owned(),
-            Self::Inventory { path, .. } => format!("see what is wrong with it: `xnat-provision check {}`", path.display()),
-            Self::NotOurs { path } => format!("write the lab's inventory elsewhere with `--write FILE`, or remove that file: `rm {}`", path.display()),
-            Self::Mounted { path } => format!("see what holds it, then run `lab down` again: `findmnt -R {}`", path.display()),
+            Self::Inventory { path, .. } => format!("see what is wrong with it: `xnat-provision check {}`", quote::path(path)),
+            Self::NotOurs { path } => format!("write the lab's inventory elsewhere with `--write FILE`, or remove that file: `rm {}`", quote::path(path)),
+            Self::Mounted { path } => format!("see what holds it, then run `lab down` again: `findmnt -R {}`", quote::path(path)),
             Self::Vault(error) => miette::Diagnostic::help(error)?.to_string(),
             Self::Tool { .. } | Self::Io { .. } => return None,
         })

@@ -8,6 +8,7 @@ use rcgen::{KeyPair, PublicKeyData};
 use super::error::Fault;
 use super::read::{self, Read};
 use super::{Pair, Wanted};
+use crate::quote;
 use crate::secret::Secret;
 
 /// A file and what is in it.
@@ -23,7 +24,7 @@ impl Text<'_> {
     }
 
     fn look(&self) -> String {
-        format!("look at it: `openssl x509 -noout -text -in {}`", self.file.display())
+        format!("look at it: `openssl x509 -noout -text -in {}`", quote::path(self.file))
     }
 
     /// Every certificate in it.
@@ -37,7 +38,7 @@ impl Text<'_> {
     /// The private key in it, as its public half is written in certificates.
     fn public_half(&self) -> Result<Vec<u8>, Fault> {
         let convert =
-            format!("`openssl pkcs8 -topk8 -nocrypt -in {0} -out {0}.new && mv {0}.new {0}`", self.file.display());
+            format!("`openssl pkcs8 -topk8 -nocrypt -in {0} -out {0}.new && mv {0}.new {0}`", quote::path(self.file));
         if self.text.contains("ENCRYPTED") {
             let help = format!("services cannot ask for its passphrase; take it off: {convert}");
             return Err(self.fault("is an encrypted private key", help));
@@ -61,8 +62,8 @@ impl Text<'_> {
                 format!("is not the key of the certificate in {}", certificate.file.display()),
                 format!(
                     "these two must print the same: `openssl x509 -noout -pubkey -in {}` and `openssl pkey -pubout -in {}`",
-                    certificate.file.display(),
-                    self.file.display()
+                    quote::path(certificate.file),
+                    quote::path(self.file)
                 ),
             )),
         }

@@ -14,6 +14,7 @@ use super::{Authority, AuthorityKey, Pair, PkiError, Purpose, Wanted, read};
 use crate::files;
 use crate::inventory::{Inventory, Signing};
 use crate::names::HostName;
+use crate::quote;
 use crate::secret::Secret;
 
 /// What was brought, checked.
@@ -101,7 +102,7 @@ fn private(file: &Path) -> Result<Zeroizing<String>, Fault> {
     let mode = std::fs::metadata(file).map_err(|error| unreadable(file, &error))?.permissions().mode();
     if mode & 0o077 != 0 {
         let what = format!("holds a private key and has mode {:04o}: others can read it", mode & 0o7777);
-        let help = format!("`chmod 600 {}`, and have a new one made if others could log in here", file.display());
+        let help = format!("`chmod 600 {}`, and have a new one made if others could log in here", quote::path(file));
         return Err(Fault { file: file.to_owned(), what, help });
     }
     files::read_text(file).map(Zeroizing::new).map_err(|error| unreadable(file, &error))
@@ -110,7 +111,7 @@ fn private(file: &Path) -> Result<Zeroizing<String>, Fault> {
 fn unreadable(file: &Path, error: &std::io::Error) -> Fault {
     let help = match error.kind() {
         std::io::ErrorKind::NotFound => "`xnat-provision certs wanted` lists every file that is needed".to_owned(),
-        _ => format!("see `ls -l {}`", file.display()),
+        _ => format!("see `ls -l {}`", quote::path(file)),
     };
     Fault { file: PathBuf::from(file), what: format!("cannot be read: {error}"), help }
 }

@@ -7,6 +7,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::error::{Exit, Fails};
+use crate::quote;
 
 #[derive(Debug, Error, Diagnostic)]
 pub enum ReportError {
@@ -26,10 +27,10 @@ pub enum ReportError {
     )]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot read the journal {}", path.display())]
-    #[diagnostic(code(xnat::report::journal_read), help("look at its owner and mode: ls -l {0}", path.display()))]
+    #[diagnostic(code(xnat::report::journal_read), help("look at its owner and mode: ls -l {}", quote::path(path)))]
     Read { path: PathBuf, source: io::Error },
     #[error("line {line} of the journal {} is not an event", path.display())]
-    #[diagnostic(code(xnat::report::journal_damaged), help("read it as it is: less {0}", path.display()))]
+    #[diagnostic(code(xnat::report::journal_damaged), help("read it as it is: less {}", quote::path(path)))]
     Damaged { path: PathBuf, line: usize, source: serde_json::Error },
     #[error("there is no run {run}{}", of(cluster.as_deref()))]
     #[diagnostic(code(xnat::report::no_such_run), help("see which there are: xnat-provision history"))]
@@ -59,7 +60,7 @@ impl Fails for ReportError {
 
 /// The nearest directory that may exist.
 fn near(path: &std::path::Path) -> String {
-    path.ancestors().skip(1).find(|dir| dir.is_dir()).unwrap_or(path).display().to_string()
+    quote::path(path.ancestors().skip(1).find(|dir| dir.is_dir()).unwrap_or(path))
 }
 
 fn of(cluster: Option<&str>) -> String {

@@ -4,6 +4,8 @@
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
 
+use crate::quote;
+
 /// What they are called, for those who mistyped one.
 pub const NAMES: [&str; 8] = ["apt", "deb822", "env", "haproxy", "hba", "shell", "unit", "yaml"];
 
@@ -13,7 +15,7 @@ pub fn add_to(environment: &mut Environment<'_>) {
     environment.add_filter("env", env);
     environment.add_filter("haproxy", haproxy);
     environment.add_filter("hba", hba);
-    environment.add_filter("shell", shell);
+    environment.add_filter("shell", quote::sh);
     environment.add_filter("unit", unit);
     environment.add_filter("yaml", yaml);
     environment.add_filter("deb822", deb822);
@@ -52,18 +54,13 @@ fn env(value: &str) -> Result<String, Error> {
 /// A word in haproxy.cfg: strong quotes, as in a shell.
 fn haproxy(value: &str) -> Result<String, Error> {
     one_line(value, "haproxy.cfg")?;
-    Ok(shell(value))
+    Ok(quote::sh(value))
 }
 
 /// A name in pg_hba.conf; in quotes it is only ever a name, also `all` or `replication`.
 fn hba(value: &str) -> Result<String, Error> {
     one_line(value, "pg_hba.conf")?;
     Ok(format!("\"{}\"", value.replace('"', "\"\"")))
-}
-
-/// One word for a POSIX shell.
-fn shell(value: &str) -> String {
-    format!("'{}'", value.replace('\'', r"'\''"))
 }
 
 /// A path or text in a unit file, where `%` begins a specifier.

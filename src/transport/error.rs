@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Exit, Fails};
+use crate::quote;
 
 /// A host and how it is reached; errors begin with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +114,7 @@ pub enum TransportError {
     #[error("the host key of {at} HAS CHANGED: it is now {algorithm} {fingerprint}, but {}:{line} has another one; somebody may be between you and the host", .file.display())]
     #[diagnostic(
         code(xnat::ssh::host_key::changed),
-        help("find out why before anything else; if the host was reinstalled, remove the old key with `ssh-keygen -R '{name}' -f {}` and run again", .file.display())
+        help("find out why before anything else; if the host was reinstalled, remove the old key with `ssh-keygen -R '{name}' -f {}` and run again", quote::path(.file))
     )]
     HostKeyChanged { at: At, name: String, algorithm: String, fingerprint: String, file: PathBuf, line: usize },
 
@@ -134,7 +135,7 @@ pub enum TransportError {
     PinMismatch { at: At, seen: Vec<String>, pinned: Vec<String> },
 
     #[error("cannot use the known hosts file {} for {at}", .path.display())]
-    #[diagnostic(code(xnat::ssh::known_hosts), help("look at it with `ls -l {}`", .path.display()))]
+    #[diagnostic(code(xnat::ssh::known_hosts), help("look at it with `ls -l {}`", quote::path(.path)))]
     KnownHosts { at: At, path: PathBuf, source: std::io::Error },
 
     #[error("cannot log in to {at}: tried {}; it accepts {accepts}", list(.tried))]
@@ -144,7 +145,7 @@ pub enum TransportError {
     #[error("cannot use the key {} for {at}: {reason}", .path.display())]
     #[diagnostic(
         code(xnat::ssh::key),
-        help("check it with `ssh-keygen -y -f {}`, or name another one as `identity` under `[ssh]` in the inventory", .path.display())
+        help("check it with `ssh-keygen -y -f {}`, or name another one as `identity` under `[ssh]` in the inventory", quote::path(.path))
     )]
     Key { at: At, path: PathBuf, reason: String },
 

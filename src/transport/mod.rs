@@ -1,10 +1,9 @@
 //! One connection per host, and three things to do with it: run a script, talk to a script that goes on running, open a
-//! stream to a port as the host sees it. File bodies travel inside scripts (base64 here-documents, see [`quote`]): no SFTP.
+//! stream to a port as the host sees it. File bodies travel inside scripts (base64 here-documents, see [`crate::quote`]): no SFTP.
 //! This module knows nothing of what the scripts mean.
 
 mod error;
 mod known_hosts;
-pub mod quote;
 pub mod scripted;
 pub mod ssh;
 

@@ -9,41 +9,48 @@ use thiserror::Error;
 use super::{SHORTEST, Secrets};
 use crate::error::{Exit, Fails};
 use crate::files;
+use crate::quote;
 
 #[derive(Debug, Error, Diagnostic)]
 pub enum VaultError {
     #[error("cannot read {}", path.display())]
-    #[diagnostic(code(xnat::vault::read), help("look at its owner and mode: ls -l '{}'", path.display()))]
+    #[diagnostic(code(xnat::vault::read), help("look at its owner and mode: ls -l {}", quote::path(path)))]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}", path.display())]
     #[diagnostic(
         code(xnat::vault::write),
-        help("look at the directory's owner and free space: ls -ld '{0}'; df -h '{0}'", directory(path))
+        help("look at the directory's owner and free space: ls -ld {0}; df -h {0}", directory(path))
     )]
     Write { path: PathBuf, source: io::Error },
     #[error("{} is there already, and is not written over", path.display())]
-    #[diagnostic(code(xnat::vault::exists), help("see what it is: ls -l '{}'", path.display()))]
+    #[diagnostic(code(xnat::vault::exists), help("see what it is: ls -l {}", quote::path(path)))]
     Exists { path: PathBuf },
     #[error("somebody else has changed {} meanwhile; it was not written", path.display())]
     #[diagnostic(code(xnat::vault::changed), help("do the same again, from what is in it now"))]
     Changed { path: PathBuf },
     #[error("{} is not a file", path.display())]
-    #[diagnostic(code(xnat::vault::not_a_file), help("see what it is: ls -ld '{}'", path.display()))]
+    #[diagnostic(code(xnat::vault::not_a_file), help("see what it is: ls -ld {}", quote::path(path)))]
     NotAFile { path: PathBuf },
     #[error("{} is a symbolic link that leads nowhere", path.display())]
     #[diagnostic(
         code(xnat::vault::dangling),
-        help("mount what it leads to, or remove the link to have new passwords made: readlink '{}'", path.display())
+        help("mount what it leads to, or remove the link to have new passwords made: readlink {}", quote::path(path))
     )]
     Dangling { path: PathBuf },
     #[error("{} may be read by others than its owner (mode {mode:04o})", path.display())]
     #[diagnostic(
         code(xnat::vault::mode),
-        help("close it: chmod 600 '{0}' - and if others use this machine, take what is in it for known to them", path.display())
+        help(
+            "close it: chmod 600 {0} - and if others use this machine, take what is in it for known to them",
+            quote::path(path)
+        )
     )]
     Mode { path: PathBuf, mode: u32 },
     #[error("{} is not text in UTF-8", path.display())]
-    #[diagnostic(code(xnat::vault::not_text), help("restore it from a copy; see what it is: file '{}'", path.display()))]
+    #[diagnostic(
+        code(xnat::vault::not_text),
+        help("restore it from a copy; see what it is: file {}", quote::path(path))
+    )]
     NotText { path: PathBuf },
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -55,21 +62,29 @@ pub enum VaultError {
     #[error("the passwords are in {} as plain text, and the inventory does not say that they may be", path.display())]
     #[diagnostic(
         code(xnat::vault::plain),
-        help("encrypt them: xnat-provision vault rekey '{}' - or, to leave them so, put this into it: [vault] encryption = \"none\"",
-             inventory.display())
+        help(
+            "encrypt them: xnat-provision vault rekey {} - or, to leave them so, put this into it: [vault] encryption = \"none\"",
+            quote::path(inventory)
+        )
     )]
     Plain { path: PathBuf, inventory: PathBuf },
     #[error("the vault {} is encrypted, and the inventory says encryption = \"none\"", path.display())]
     #[diagnostic(
         code(xnat::vault::sealed),
-        help("leave that line out of the inventory; or decrypt the vault for good: xnat-provision vault rekey '{}'", inventory.display())
+        help(
+            "leave that line out of the inventory; or decrypt the vault for good: xnat-provision vault rekey {}",
+            quote::path(inventory)
+        )
     )]
     Sealed { path: PathBuf, inventory: PathBuf },
     #[error("there are two files of secrets: {} and {}", sealed.display(), plain.display())]
     #[diagnostic(
         code(xnat::vault::two_files),
-        help("was `vault rekey` cut off? Run it again, it finishes when both hold the same: xnat-provision vault rekey '{}' - otherwise \
-              move the one away that is not the cluster's", inventory.display())
+        help(
+            "was `vault rekey` cut off? Run it again, it finishes when both hold the same: xnat-provision vault rekey {} - otherwise \
+              move the one away that is not the cluster's",
+            quote::path(inventory)
+        )
     )]
     TwoFiles { sealed: PathBuf, plain: PathBuf, inventory: PathBuf },
 
@@ -77,7 +92,7 @@ pub enum VaultError {
     #[diagnostic(code(xnat::vault::empty), help("{}", restore(path)))]
     Empty { path: PathBuf },
     #[error("{} is not a vault: it is not encrypted with age", path.display())]
-    #[diagnostic(code(xnat::vault::foreign), help("see what it is: file '{}'. {}", path.display(), restore(path)))]
+    #[diagnostic(code(xnat::vault::foreign), help("see what it is: file {}; {}", quote::path(path), restore(path)))]
     Foreign { path: PathBuf },
     #[error("the vault {} is cut off: its last line is missing", path.display())]
     #[diagnostic(code(xnat::vault::truncated), help("{}", restore(path)))]
@@ -130,13 +145,16 @@ pub enum VaultError {
     #[error("the vault {} has a passphrase, and the inventory names an identity", path.display())]
     #[diagnostic(
         code(xnat::vault::other_lock),
-        help("to change it to the identity: xnat-provision vault rekey '{}'", inventory.display())
+        help("to change it to the identity: xnat-provision vault rekey {}", quote::path(inventory))
     )]
     OtherLock { path: PathBuf, inventory: PathBuf },
     #[error("there is no identity file {}", path.display())]
     #[diagnostic(
         code(xnat::vault::no_identity_file),
-        help("if it is new, make it (and keep a copy: nothing else opens the vault): xnat-provision vault identity '{}'", path.display())
+        help(
+            "if it is new, make it (and keep a copy: nothing else opens the vault): xnat-provision vault identity {}",
+            quote::path(path)
+        )
     )]
     NoIdentityFile { path: PathBuf },
     #[error("the identity file {} cannot be used: {reason}", path.display())]
@@ -180,12 +198,15 @@ pub enum VaultError {
     #[diagnostic(code(xnat::vault::encryption), help("check [vault] recipients in the inventory"))]
     Encryption { reason: String },
     #[error("the new value of {name} cannot be used: {reason}")]
-    #[diagnostic(code(xnat::vault::value), help("nothing was changed; any printable characters will do"))]
+    #[diagnostic(code(xnat::vault::value), help("nothing was changed; make one with: openssl rand -hex 16"))]
     BadValue { name: String, reason: String },
     #[error("there are no secrets yet: {} is not there", path.display())]
     #[diagnostic(
         code(xnat::vault::none),
-        help("`apply` makes them; to choose one yourself before: xnat-provision vault set NAME '{}'", inventory.display())
+        help(
+            "`apply` makes them; to choose one yourself before: xnat-provision vault set NAME {}",
+            quote::path(inventory)
+        )
     )]
     NoVault { path: PathBuf, inventory: PathBuf },
 }
@@ -257,12 +278,12 @@ fn help_of(error: &VaultError) -> String {
 fn restore(path: &Path) -> String {
     let old = super::file::old(path);
     format!(
-        "restore it from your backup; the version before the last change is kept too: cp -p '{}' '{}'",
-        old.display(),
-        path.display()
+        "restore it from your backup; the version before the last change is kept too: cp -p {} {}",
+        quote::path(&old),
+        quote::path(path)
     )
 }
 
 fn directory(path: &Path) -> String {
-    files::directory(path).display().to_string()
+    quote::path(files::directory(path))
 }

@@ -242,7 +242,7 @@ fn plain_text_others_can_read_is_refused() {
     xnat::vault::mode
 
       x DIR/xnat.secrets.toml may be read by others than its owner (mode 0644)
-      help: close it: chmod 600 'DIR/xnat.secrets.toml' - and if others use this machine, take what is in it for known to them
+      help: close it: chmod 600 DIR/xnat.secrets.toml - and if others use this machine, take what is in it for known to them
     "#);
 }
 

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Exit, Fails};
+use crate::quote;
 
 /// Held until dropped.
 #[derive(Debug)]
@@ -16,7 +17,10 @@ pub enum LockError {
     #[error("another run is changing the cluster {cluster} from this machine")]
     #[diagnostic(
         code(xnat::lock::taken),
-        help("wait for it to end, or find it with `fuser {}`; the lock is gone as soon as that process is", path.display())
+        help(
+            "wait for it to end, or find it with `fuser {}`; the lock is gone as soon as that process is",
+            quote::path(path)
+        )
     )]
     Taken { cluster: String, path: PathBuf },
     #[error("cannot lock {}", path.display())]

@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("approval", &[]),
     ("files", &[]),
     ("digest", &[]),
+    ("quote", &[]),
     ("report", &[]),
     ("inventory", &[]),
     ("pki", &["inventory"]),
@@ -49,11 +50,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Anyone may use these.
-const LEAVES: &[&str] = &["names", "secret", "error", "approval", "files", "digest", "report"];
+const LEAVES: &[&str] = &["names", "secret", "error", "approval", "files", "digest", "quote", "report"];
 
 /// No network, no runtime.
 const PURE: &[&str] =
-    &["inventory", "facts", "resource", "plan", "role", "names", "secret", "error", "approval", "digest"];
+    &["inventory", "facts", "resource", "plan", "role", "names", "secret", "error", "approval", "digest", "quote"];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).expect("src is readable") {

@@ -14,6 +14,7 @@ use crate::error::{Exit, Fails};
 use crate::files;
 use crate::names::HostName;
 use crate::pki::{Phase, Step};
+use crate::quote;
 use crate::report::Show;
 use crate::secret::Secret;
 use crate::workflow::Scope;
@@ -41,7 +42,7 @@ pub struct Args {
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("cannot read the key {}", path.display())]
-#[diagnostic(code(xnat::certs::key), help("see `ls -l {}`", path.display()))]
+#[diagnostic(code(xnat::certs::key), help("see `ls -l {}`", quote::path(path)))]
 struct UnreadableKey {
     path: PathBuf,
     source: std::io::Error,

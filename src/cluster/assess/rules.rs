@@ -11,6 +11,7 @@ use super::{Problem, Severity};
 use crate::cluster::view::ClusterView;
 use crate::inventory::Inventory;
 use crate::names::HostName;
+use crate::quote;
 
 type Rule = fn(&ClusterView, &Inventory) -> Vec<Problem>;
 
@@ -53,7 +54,7 @@ fn log(host: &HostName, unit: &str) -> String {
     format!("read its log: `ssh {host} journalctl -u {unit} -n 50`")
 }
 fn apply(inventory: &Inventory) -> String {
-    format!("run `xnat-provision apply {}`", inventory.path.display())
+    format!("run `xnat-provision apply {}`", quote::path(&inventory.path))
 }
 fn patronictl(command: &str, host: &HostName) -> String {
     format!("`ssh {host} sudo -u postgres patronictl -c /etc/patroni/xnat {command}`")

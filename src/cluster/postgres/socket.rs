@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt;
 
 use super::{Login, SUPERUSER, SqlError};
 use crate::cluster::http::DEADLINE;
-use crate::transport::quote::sh;
+use crate::quote::sh;
 use crate::transport::{Script, Stream, Transport};
 
 /// Where Debian and our settings have it.

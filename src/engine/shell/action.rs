@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use super::{Fence, GUARD, GUARD_MARK, fenced};
+use crate::quote;
 use crate::resource::{
     Action, FIREWALL_TOOL, PackageWanted, TryRules, UnitStart, WriteFile, octal, stamp_path, sysctl_file_path,
     sysctl_proc_path,
 };
-use crate::transport::quote;
 
 const APT_LOG: &str = "/var/log/xnat-provision-apt.log";
 

@@ -2,7 +2,7 @@
 
 use crate::facts::{self, reach};
 use crate::inventory::{Component, Host, Inventory};
-use crate::transport::quote;
+use crate::quote;
 
 /// How closely a host is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 //! is given back: it goes on fencing off a run that lost its lock and does not know.
 
 use crate::approval::LEASE;
-use crate::transport::quote;
+use crate::quote;
 
 /// Which turn at the lock a script belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]

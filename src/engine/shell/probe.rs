@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{GUARD, GUARD_MARK};
+use crate::quote;
 use crate::resource::{Probe, stamp_path, sysctl_file_path, sysctl_proc_path};
-use crate::transport::quote;
 
 /// The largest present text sent back for a diff.
 const TEXT_LIMIT: u32 = 256 * 1024;

@@ -1,7 +1,8 @@
 //! Scripts and streams over a connection.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use xnat_provision::transport::{Output, Script, Stream, Transport, quote};
+use xnat_provision::quote;
+use xnat_provision::transport::{Output, Script, Stream, Transport};
 
 use super::server::{Proxy, echo};
 use super::*;

@@ -7,6 +7,7 @@ use crate::cluster::patroni::Lag;
 use crate::cluster::view::{ClusterView, Member};
 use crate::inventory::{Inventory, Size, Synchronous};
 use crate::names::HostName;
+use crate::quote;
 
 pub fn leader(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
     let first = view.members.first().map(|m| &m.host);
@@ -151,7 +152,7 @@ pub fn lag(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
     let behind = |member: &Member| match view.lag(member)? {
         Lag::Bytes(lag) if lag > limit => Some(warning(
             format!("replica {} is {} behind, and takes no reads beyond {}", member.host, size(lag), size(limit)),
-            format!("see whether it catches up: `xnat-provision status {} --watch`", inventory.path.display()),
+            format!("see whether it catches up: `xnat-provision status {} --watch`", quote::path(&inventory.path)),
         )),
         Lag::Bytes(_) | Lag::Unknown => None,
     };

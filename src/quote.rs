@@ -1,4 +1,7 @@
-//! The one place where text becomes shell. Whoever writes a script puts values in with these and with nothing else.
+//! The one place where text becomes shell. Whoever writes a script, or a command for a person to copy, puts values in with
+//! these and with nothing else.
+
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,6 +22,13 @@ pub fn sh(text: &str) -> String {
     }
     word.push('\'');
     word
+}
+
+/// A path in a command that a person copies: as [`sh`] where it needs that, otherwise as it is, which is easier to read.
+pub fn path(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:,@".contains(c);
+    if text.chars().all(plain) && !text.is_empty() { text } else { sh(&text) }
 }
 
 /// A here-document that gives these bytes to `base64 -d`: `format!("base64 -d > /some/file {}", heredoc_base64(body))`.
@@ -67,6 +77,17 @@ mod tests {
         assert_eq!(sh("a b"), "'a b'");
         assert_eq!(sh(""), "''");
         assert_eq!(sh("it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn a_path_is_quoted_only_where_it_needs_that() {
+        let path = |text: &str| path(Path::new(text));
+        assert_eq!(path("/srv/xnat-1/größe_2.toml"), "/srv/xnat-1/größe_2.toml");
+        assert_eq!(path("our site/xnat.toml"), "'our site/xnat.toml'");
+        assert_eq!(path("$(id)/it's.toml"), r"'$(id)/it'\''s.toml'");
+        for odd in ["~/x", "a;b", "a\"b", "a\\b", "a`b", "a*", "a#b", "a\nb", "a=b", "{a,b}", "a!b", "a\tb"] {
+            assert_eq!(run(&format!("printf %s {}\n", path(odd))), odd.as_bytes());
+        }
     }
 
     #[test]
