@@ -8,8 +8,9 @@ use super::saved::Promise;
 use super::session::{Done, Ending, Need, Opening, ScopeArgs, Session, Target, made};
 use super::{Failure, Globals, handout, out, refusal};
 use crate::approval::Approved;
+use crate::cluster::endpoints::{Files, Notation, endpoints};
 use crate::cluster::safety::restart::{self, Obstacle};
-use crate::cluster::{self, ClusterView, endpoints, table};
+use crate::cluster::{self, ClusterView, table};
 use crate::engine::Scrutiny;
 use crate::engine::wait::{Wait, WaitError};
 use crate::error::Exit;
@@ -206,10 +207,9 @@ impl Closing<'_> {
             for line in self.evidence {
                 text.push_str(&format!("\nVerified: {line}"));
             }
-            let inventory = session.inventory.path.display().to_string();
-            let authorities = handout::path(&session.inventory.path).display().to_string();
-            let files = endpoints::Files { inventory: &inventory, authorities: &authorities };
-            let lines = endpoints::endpoints(&session.inventory, files).lines(files);
+            let inventory = &session.inventory;
+            let files = Files { inventory: &inventory.path, authorities: &handout::path(&inventory.path) };
+            let lines = endpoints(inventory, files, Notation::of(&session.secrets.application)).lines(files);
             text.push_str(&format!("\n\n{}\n", lines.join("\n")));
             session.print(&text)?;
         }

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use insta::assert_snapshot;
+use xnat_provision::cluster::endpoints::{Files, Notation, endpoints};
 use xnat_provision::cluster::initialize::Initialize;
-use xnat_provision::cluster::{Answer, ClusterView, Severity, assess, endpoints, etcd, patroni, safety};
+use xnat_provision::cluster::{Answer, ClusterView, Severity, assess, etcd, patroni, safety};
 use xnat_provision::inventory::{Component, Inventory, Synchronous};
 use xnat_provision::names::HostName;
+use xnat_provision::secret::Secret;
 
 use super::played::{Hosts, inventory, recording};
 
@@ -190,8 +192,8 @@ fn where_to_connect() {
     let lines = |name: &str| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("inventory/{name}.toml"));
         let inventory = Inventory::load(&path, None).expect("a good inventory").inventory;
-        let files = endpoints::Files { inventory: "xnat.toml", authorities: "xnat.ca.pem" };
-        endpoints::endpoints(&inventory, files).lines(files).join("\n")
+        let files = Files { inventory: Path::new("xnat.toml"), authorities: Path::new("xnat.ca.pem") };
+        endpoints(&inventory, files, Notation::AsItIs).lines(files).join("\n")
     };
     assert_snapshot!(lines("split"), @r#"
     First copy xnat.ca.pem (it is public) to XNAT's host as /etc/ssl/certs/xnat-ca.pem.
@@ -206,7 +208,7 @@ fn where_to_connect() {
       datasource.password=<see: xnat-provision vault show application xnat.toml>
       datasource.validationQueryTimeout=5
     With psql:
-      psql "host=10.0.0.31,10.0.0.32 port=5432,5432 dbname=xnat user=xnat target_session_attrs=read-write sslmode=verify-full sslrootcert=xnat.ca.pem"
+      psql 'host=10.0.0.31,10.0.0.32 port=5432,5432 dbname=xnat user=xnat target_session_attrs=read-write sslmode=verify-full sslrootcert=xnat.ca.pem'
     HAProxy statistics: https://10.0.0.31:7000/stats (user stats, password: xnat-provision vault show statistics xnat.toml)
     HAProxy statistics: https://10.0.0.32:7000/stats (user stats, password: xnat-provision vault show statistics xnat.toml)
     "#);
@@ -221,7 +223,37 @@ fn where_to_connect() {
       datasource.password=<see: xnat-provision vault show application xnat.toml>
       datasource.validationQueryTimeout=5
     With psql:
-      psql "host=10.0.0.11 port=5000 dbname=xnat user=xnat target_session_attrs=read-write sslmode=verify-full sslrootcert=xnat.ca.pem"
+      psql 'host=10.0.0.11 port=5000 dbname=xnat user=xnat target_session_attrs=read-write sslmode=verify-full sslrootcert=xnat.ca.pem'
     HAProxy statistics: https://10.0.0.11:7000/stats (user stats, password: xnat-provision vault show statistics xnat.toml)
     "#);
+}
+
+/// What is pasted is the same path again, whatever the directory is called.
+#[test]
+fn where_to_connect_from_an_odd_directory() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("inventory/single.toml");
+    let inventory = Inventory::load(&path, None).expect("a good inventory").inventory;
+    let odd = Path::new(r"it's $(id) `id` \ odd");
+    let (toml, pem) = (odd.join("xnat.toml"), odd.join("xnat.ca.pem"));
+    let files = Files { inventory: &toml, authorities: &pem };
+    let lines = endpoints(&inventory, files, Notation::Escaped).lines(files);
+    let shown: Vec<&String> = lines.iter().filter(|line| line.contains("odd") || line.contains('#')).collect();
+    assert_snapshot!(shown.iter().map(|line| line.as_str()).collect::<Vec<_>>().join("\n"), @r"
+    First copy 'it'\''s $(id) `id` \ odd/xnat.ca.pem' (it is public) to XNAT's host as /etc/ssl/certs/xnat-dev-ca.pem.
+      # Of this password, write each \ twice, a blank at its beginning as `\ `, and what is not ASCII as \uXXXX:
+      datasource.password=<see: xnat-provision vault show application 'it'\''s $(id) `id` \ odd/xnat.toml'>
+      psql 'host=10.0.0.11 port=5000 dbname=xnat user=xnat target_session_attrs=read-write sslmode=verify-full sslrootcert='\''it\'\''s $(id) `id` \\ odd/xnat.ca.pem'\'''
+    HAProxy statistics: https://10.0.0.11:7000/stats (user stats, password: xnat-provision vault show statistics 'it'\''s $(id) `id` \ odd/xnat.toml')
+    ");
+}
+
+#[test]
+fn a_password_is_escaped_where_java_reads_it_otherwise() {
+    let of = |text: &str| Notation::of(&Secret::new(text));
+    for plain in ["simple", "a blank at the end ", "= : # ! { $ '"] {
+        assert_eq!(of(plain), Notation::AsItIs, "{plain}");
+    }
+    for special in [" first", r"a\b", r"last\", "ü"] {
+        assert_eq!(of(special), Notation::Escaped, "{special}");
+    }
 }
