@@ -108,7 +108,7 @@ fn problems(table: &DeTable<'_>, elsewhere: &BTreeSet<&str>) -> Vec<Problem> {
             RECIPIENTS => wrong_recipients(value.get_ref()).map(|what| (what, value.span())),
             _ if elsewhere.contains(known) => None,
             _ if Secrets::names().any(|name| name == known) => {
-                wrong_value(value.get_ref()).map(|what| (what, value.span()))
+                wrong_value(known, value.get_ref()).map(|what| (what, value.span()))
             }
             // An unknown name is not repeated: it may be a password on the wrong side of the `=`.
             _ => Some(("this name is not known".to_owned(), name.span())),
@@ -119,9 +119,9 @@ fn problems(table: &DeTable<'_>, elsewhere: &BTreeSet<&str>) -> Vec<Problem> {
     problems
 }
 
-fn wrong_value(value: &DeValue<'_>) -> Option<String> {
+fn wrong_value(name: &str, value: &DeValue<'_>) -> Option<String> {
     match value.as_str() {
-        Some(text) => unusable(text),
+        Some(text) => unusable(name, text),
         None => Some("this must be a text in quotes".to_owned()),
     }
 }

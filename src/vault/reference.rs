@@ -30,7 +30,7 @@ pub fn resolve(name: &str, reference: &Reference, means: &dyn Means) -> Result<S
         },
         Reference::Command(command) => output(command).map_err(failed)?,
     };
-    match unusable(secret.expose()) {
+    match unusable(name, secret.expose()) {
         Some(what) => Err(failed(what)),
         None => Ok(secret),
     }

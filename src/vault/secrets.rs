@@ -125,20 +125,34 @@ fn stands_in(secret: &Secret) -> bool {
 }
 
 /// What is wrong with a password somebody chose; never shows it.
-pub(super) fn unusable(password: &str) -> Option<String> {
+pub(super) fn unusable(name: &str, password: &str) -> Option<String> {
     if password == PLACEHOLDER {
         return Some("this is the text that stands for a password, not a password".to_owned());
     }
     if password.chars().any(char::is_control) {
         return Some("this has a control character in it, such as a line break".to_owned());
     }
+    if let Some((text, why)) = stumbling_block(name).filter(|(text, _)| password.contains(text)) {
+        return Some(format!("this has {text} in it, {why}"));
+    }
     let length = password.chars().count();
     (length < SHORTEST).then(|| format!("this has {length} characters; {SHORTEST} is the least"))
 }
 
+/// What somebody who is given this password makes something else of, whatever the quoting. All else works.
+fn stumbling_block(name: &str) -> Option<(&'static str, &'static str)> {
+    match name {
+        // Making the cluster it says DO $$ … PASSWORD '…' … $$; what follows would be SQL, and the log shows it.
+        "superuser" | "replication" | "rewind" => Some(("$$", "which Patroni takes for the end of its statement")),
+        // Spring, which cannot be told that it is only text.
+        "application" => Some(("${", "which XNAT takes for the name of a setting")),
+        _ => None,
+    }
+}
+
 /// Whether somebody may choose this for a secret.
 pub fn usable(name: &str, value: &Secret) -> Result<(), VaultError> {
-    match unusable(value.expose()) {
+    match unusable(name, value.expose()) {
         Some(reason) => Err(VaultError::BadValue { name: name.to_owned(), reason }),
         None => Ok(()),
     }

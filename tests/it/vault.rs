@@ -83,6 +83,8 @@ fn what_cannot_be_set_is_refused_and_not_repeated() {
     for (name, value, says) in [
         ("application", "hunter2", "this has 7 characters; 12 is the least"),
         ("application", "hunter2\nhunter2\n", "a control character"),
+        ("application", "hunter2${hunter2}\n", "this has ${ in it, which XNAT takes"),
+        ("superuser", "hunter2$$hunter2\n", "this has $$ in it, which Patroni takes"),
         ("application", "", "standard input is empty"),
         ("aplication", "hunter2hunter2", "there is no secret called aplication"),
         ("rewind", "hunter2hunter2", "kept elsewhere: the command `echo from-elsewhere`"),
