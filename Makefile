@@ -2,7 +2,7 @@
 # everything they do can be done by hand with the commands they print.
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos demo demo-down test build compiler lab-tools lab-clean rust nextest
+.PHONY: help chaos demo demo-down test build compiler lab-tools jdbc lab-clean rust nextest
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 
@@ -43,7 +43,7 @@ demo-down: ## Remove what `make demo` made
 
 # One run of nextest, so that its summary is the last line. Tests run as root: they boot hosts.
 # It builds the program itself, with the features the tests' libraries ask for: `make build` first would build all twice.
-test: lab-tools compiler nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
+test: lab-tools jdbc compiler nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	$(if $(SUDO),CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER='sudo -E') cargo nextest run --profile full
@@ -70,6 +70,10 @@ rust:
 
 nextest: compiler
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
+
+# For the test that connects as XNAT does.
+jdbc:
+	$(call install,default-jdk-headless libpostgresql-jdbc-java)
 
 # apt's indexes tell which mirror the hosts get their packages from.
 lab-tools:

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
+use xnat_provision::quote::sh;
 
 use crate::harness::{BINARY, Lab, Ran};
 
@@ -93,7 +94,7 @@ impl Site {
 
     /// The password of the application's user.
     pub fn application_password(&self) -> String {
-        self.run(&["vault", "show", "application"]).expect(0).stdout.trim_end().to_owned()
+        self.run(&["vault", "show", "application"]).expect(0).stdout.trim_end_matches('\n').to_owned()
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -156,7 +157,8 @@ impl Site {
     pub fn psql(&self, port: u64, sql: &str) -> Ran {
         let (balancer, client) = (&self.hosts("haproxy")[0], &self.hosts("postgres")[0]);
         let (address, password) = (self.address(balancer), self.application_password());
-        let psql = format!("PGPASSWORD={password} PGCONNECT_TIMEOUT=5 psql -XAtq -h {address} -p {port} -U xnat xnat");
+        let psql =
+            format!("PGPASSWORD={} PGCONNECT_TIMEOUT=5 psql -XAtq -h {address} -p {port} -U xnat xnat", sh(&password));
         self.lab.ssh(client, &format!("{psql} -c \"{sql}\""))
     }
 }
