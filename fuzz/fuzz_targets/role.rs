@@ -1,4 +1,4 @@
-//! A site's own role and template.
+//! A site's own role and, behind a NUL, template.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,9 +8,10 @@ use xnat_provision::inventory::Inventory;
 use xnat_provision::role::{self, Input};
 use xnat_provision::vault::Secrets;
 
-fuzz_target!(|texts: (&str, &str)| {
+fuzz_target!(|text: &str| {
+    let (role, template) = text.split_once('\0').unwrap_or((text, ""));
     let directory = tempfile::tempdir().expect("a directory");
-    for (name, text) in [("roles/base.toml", texts.0), ("templates/haproxy/haproxy.cfg.j2", texts.1)] {
+    for (name, text) in [("roles/base.toml", role), ("templates/haproxy/haproxy.cfg.j2", template)] {
         let path = directory.path().join(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
         std::fs::write(path, text).expect("written");
