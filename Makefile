@@ -2,7 +2,7 @@
 # everything they do can be done by hand with the commands they print.
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos demo demo-down test build compiler lab-tools jdbc lab-clean rust nextest
+.PHONY: help chaos fuzz demo demo-down test build compiler lab-tools jdbc lab-clean rust nextest cargo-fuzz
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 
@@ -55,6 +55,17 @@ chaos: lab-tools compiler nextest ## Cut runs at N points chosen by SEED (SUITE=
 	$(if $(SUDO),CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER='sudo -E') CHAOS_SEED=$(SEED) CHAOS_N=$(N) $(if $(SUITE),CHAOS_SUITE=$(SUITE)) \
 		cargo nextest run --profile chaos --no-capture -E 'binary(e2e) & test(/^chaos::cut_anywhere/)'
 
+# The program's own versions of what it is made of, so that what is fuzzed is what is built. It begins with fuzz/seeds and
+# what earlier runs left in fuzz/corpus; what broke is in fuzz/artifacts, and the command that repeats it is printed.
+fuzz: SECONDS ?= 30
+fuzz: TARGET ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+fuzz: cargo-fuzz ## Feed what reads others' texts with made-up ones (TARGET=inventory for one reader, SECONDS=120 each)
+	cp Cargo.lock fuzz/Cargo.lock
+	set -e; for target in $(TARGET); do \
+		mkdir -p fuzz/corpus/$$target; \
+		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(SECONDS) -timeout=30; \
+	done
+
 build: compiler
 	cargo build
 
@@ -70,6 +81,12 @@ rust:
 
 nextest: compiler
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
+
+cargo-fuzz: compiler
+	@rustc +nightly --version >/dev/null 2>&1 || { \
+		echo "Fuzzing needs a nightly Rust, and none was found. Install it with rustup (https://rustup.rs), then run make again:" >&2; \
+		echo "  rustup toolchain install nightly --profile minimal" >&2; exit 1; }
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 
 # For the test that connects as XNAT does.
 jdbc:
