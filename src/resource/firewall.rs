@@ -38,7 +38,7 @@ impl Firewall {
             return None;
         }
         let within = self.confirm_within.as_secs();
-        let what = if same { "load again: other rules are loaded" } else { "load" };
+        let what = if same { "load again: other rules are loaded, or none" } else { "load" };
         Some(Change {
             resource: Resource::Firewall(self.clone()).id(),
             summary: format!("{what}; taken back after {within} s unless we can log in under them"),
