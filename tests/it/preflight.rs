@@ -183,6 +183,7 @@ const SPOILT: &[(&str, Severity, Spoil)] = &[
     ("apparmor", Severity::Warn, |s| s.set("/sys/kernel/security/apparmor/profiles", "/usr/sbin/haproxy (enforce)")),
     ("firewall", Severity::Advise, |s| s.seen().filters.push("inet filter: type filter hook input priority filter; policy drop;".into())),
     ("firewall", Severity::Advise, |s| s.set("/etc/ufw/ufw.conf", "ENABLED=yes")),
+    ("firewall", Severity::Warn, |s| { s.inventory.firewall.enabled = true; s.set("/etc/ufw/ufw.conf", "ENABLED=yes"); }),
     ("ssh_forwarding", Severity::Refuse, |s| { s.seen().sshd.insert("allowtcpforwarding".into(), "no".into()); }),
     ("ssh_sessions", Severity::Warn, |s| { s.seen().sshd.insert("maxsessions".into(), "1".into()); }),
     ("sudo_records", Severity::Warn, |s| s.seen().sudo_log.push("Defaults log_input".into())),

@@ -296,10 +296,10 @@ catalogue! {
         "AppArmor does not confine the services."
         "A profile that somebody wrote for another layout denies ours its directories."
         "See `aa-status`; `aa-complain PROFILE`, or add the directories to it.";
-    FIREWALL "firewall" Advise
-        "Whether there is a firewall on the host: nftables or iptables rules, ufw, firewalld."
-        "This program's ports must be open between the hosts, and those for clients to the clients. What is closed between hosts is found by `blocked_port`."
-        "See that the ports for clients are open too.";
+    FIREWALL "firewall" Warn
+        "Whether there is a firewall on the host: nftables or iptables rules, ufw, firewalld. With `[firewall]` in the inventory, the last two are warned about."
+        "This program's ports must be open between the hosts, and those for clients to the clients. What is closed between hosts is found by `blocked_port`. Where two firewalls are kept, a packet must pass both, and only one of them follows the inventory."
+        "See that the ports for clients are open too. Of two firewalls leave one: `ufw disable`, `systemctl disable --now firewalld`, or no `[firewall]`.";
     SSH_FORWARDING "ssh_forwarding" Refuse
         "sshd lets TCP connections through (`AllowTcpForwarding`)."
         "etcd, Patroni and PostgreSQL are asked through the SSH connection, so that no port is open to the world."

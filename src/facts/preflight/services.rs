@@ -118,13 +118,12 @@ pub(super) fn sudo(subject: &Subject<'_>, seen: &Examination) -> Vec<Finding> {
 }
 
 pub(super) fn firewall(subject: &Subject<'_>, seen: &Examination) -> Vec<Finding> {
-    let mut active = Vec::new();
-    let lines = seen.settings.get("/etc/ufw/ufw.conf");
-    if lines.is_some_and(|lines| lines.iter().any(|line| line.trim().eq_ignore_ascii_case("ENABLED=yes"))) {
-        active.push("ufw".to_owned());
-    }
-    if seen.units.get("firewalld.service").is_some_and(|unit| unit.active == "active") {
-        active.push("firewalld".to_owned());
+    let mut active = managers(seen);
+    if subject.inventory.firewall.enabled && !active.is_empty() {
+        let message =
+            format!("{} is active beside the inventory's firewall: what either drops is dropped", active.join(" and "));
+        let help = "leave one of the two: `ufw disable` or `systemctl disable --now firewalld`, or no [firewall] in the inventory, and open the cluster's ports in the host's own";
+        return vec![subject.warn(&catalogue::FIREWALL, message, help)];
     }
     // Our own table is not news.
     let tables = seen.filters.iter().filter_map(|filter| filter.split_once(": ")).map(|(table, _)| table);
@@ -135,6 +134,19 @@ pub(super) fn firewall(subject: &Subject<'_>, seen: &Examination) -> Vec<Finding
     }
     let help = "see that clients reach their ports; those between the hosts are tried here. `nft list ruleset` shows the rules";
     vec![subject.advise(&catalogue::FIREWALL, format!("it has a firewall: {}", active.join(", ")), help)]
+}
+
+/// Programs that write firewall rules of their own.
+fn managers(seen: &Examination) -> Vec<String> {
+    let mut active = Vec::new();
+    let lines = seen.settings.get("/etc/ufw/ufw.conf");
+    if lines.is_some_and(|lines| lines.iter().any(|line| line.trim().eq_ignore_ascii_case("ENABLED=yes"))) {
+        active.push("ufw".to_owned());
+    }
+    if seen.units.get("firewalld.service").is_some_and(|unit| unit.active == "active") {
+        active.push("firewalld".to_owned());
+    }
+    active
 }
 
 pub(super) fn confinement(subject: &Subject<'_>, seen: &Examination) -> Vec<Finding> {
