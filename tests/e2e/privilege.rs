@@ -27,6 +27,8 @@ fn least(test: &str, suite: &str) {
     the_firewall_lets_in_what_is_needed(&site);
     rules_that_forget_ssh_are_taken_back(&site);
     rules_of_a_killed_run_are_taken_back(&site);
+    rules_outlive_the_distributions_own(&site);
+    without_a_firewall_in_the_inventory_the_rules_are_gone(&site);
 }
 
 fn services_are_behind_walls(site: &Site) {
@@ -203,6 +205,27 @@ fn rules_of_a_killed_run_are_taken_back(site: &Site) {
     child.wait().expect("it ended");
     assert!(eventually(60, || reaches(site, "db1", 22)), "the host did not take the rules back");
     assert!(eventually(60, || site.run(&["plan"]).status == 0), "the old rules are not loaded again");
+}
+
+/// Debian's /etc/nftables.conf begins with `flush ruleset`.
+fn rules_outlive_the_distributions_own(site: &Site) {
+    site.lab.ssh("db1", "systemctl start nftables && systemctl reload nftables && systemctl stop nftables").expect(0);
+    site.run(&["plan"]).expect(5);
+    site.run(&["apply", "--yes"]).expect(0);
+    site.lab.ssh("db1", "systemctl start nftables; systemctl restart xnat-firewall").expect(0);
+    site.lab.ssh("db1", "systemctl reload nftables").expect(0);
+    assert!(eventually(20, || !reaches(site, "db1", 2379)), "a reload of nftables has opened db1");
+}
+
+fn without_a_firewall_in_the_inventory_the_rules_are_gone(site: &Site) {
+    site.write(&site.read().replace("[firewall]\nenabled = true", ""));
+    let planned = site.run(&["plan"]).expect(5).stdout;
+    assert!(planned.contains("take the firewall away"), "{planned}");
+    site.run(&["apply", "--yes"]).expect(0);
+    site.run(&["plan"]).expect(0);
+    assert!(reaches(site, "db1", 2379) && reaches(site, "db1", 5432), "something is still closed");
+    let left = "nft list tables | grep xnat; ls -A /etc/xnat-provision; systemctl cat xnat-firewall 2>/dev/null";
+    assert_eq!(site.lab.ssh("db1", left).stdout, "");
 }
 
 /// Look again every half second, so many times at most.

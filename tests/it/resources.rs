@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use similar::TextDiff;
 use xnat_provision::resource::{
-    Change, Command, Detail, Directory, File, Group, Observations, Observed, OnChange, Package, PackageState, PathKind,
-    PathState, Pending, Probe, Resource, ResourceId, Restart, Sysctl, Unit, UnitState, User, WatchedFile, sha256,
+    Change, Command, Detail, Directory, File, Firewall, Group, Observations, Observed, OnChange, Package, PackageState,
+    PathKind, PathState, Pending, Probe, Resource, ResourceId, Restart, Sysctl, Unit, UnitState, User, WatchedFile,
+    sha256,
 };
 
 #[derive(Deserialize)]
@@ -37,6 +38,7 @@ enum Spec {
     Sysctl { key: String, value: String },
     Unit(UnitSpec),
     Command { run: String, unless: String, why: String },
+    Firewall { path: String, content: String },
 }
 
 /// A file or a directory.
@@ -180,6 +182,9 @@ impl Spec {
                 timeout: Duration::from_secs(30),
             }),
             Self::Command { run, unless, why } => Resource::Command(Command { run, unless, why }),
+            Self::Firewall { path, content } => {
+                Resource::Firewall(Firewall { path, content, confirm_within: Duration::from_secs(30) })
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use xnat_provision::names::HostName;
 use xnat_provision::plan::diff_resources;
 use xnat_provision::report::{Event, Kind, Reporter};
 use xnat_provision::resource::{
-    Command, Directory, File, OnChange, Package, PathKind, Probe, Resource, ResourceId, Restart, Sysctl, Unit,
+    Command, Directory, File, Firewall, OnChange, Package, PathKind, Probe, Resource, ResourceId, Restart, Sysctl, Unit,
 };
 
 fn file(path: &str, content: &str) -> Resource {
@@ -56,6 +56,11 @@ fn web(content: &str, restart: Restart) -> Vec<Resource> {
         }),
         file("/etc/web/web.cfg", content),
         Resource::Sysctl(Sysctl { key: "vm.swappiness".to_owned(), value: "1".to_owned() }),
+        Resource::Firewall(Firewall {
+            path: "/etc/web/rules.nft".to_owned(),
+            content: "tcp dport 80 accept\n".to_owned(),
+            confirm_within: Duration::from_secs(30),
+        }),
         unit("web.service", &["/etc/web/web.cfg"], restart),
         // the simulated host takes a command for done once it was run under the same text
         Resource::Command(Command {
@@ -106,9 +111,9 @@ async fn a_bare_host_is_converged_once_and_then_left_alone() {
     let host = bare();
     let role = web("port 80\n", Restart::Now);
     let (result, events) = converge(&host, &role).await;
-    assert_eq!(result.expect("converges"), 6);
+    assert_eq!(result.expect("converges"), 7);
     let applied = events.iter().filter(|event| matches!(event.kind, Kind::ChangeApplied { .. })).count();
-    assert_eq!(applied, 6);
+    assert_eq!(applied, 7);
     let before = host.history().len();
     let (again, _) = converge(&host, &role).await;
     assert_eq!((again.expect("converges"), host.history().len()), (0, before));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use xnat_provision::engine::shell;
 use xnat_provision::resource::{
-    Action, Observed, PackageWanted, PathKind, PathState, Probe, UnitStart, WantedContent, WriteFile, sha256,
+    Action, Observed, PackageWanted, PathKind, PathState, Probe, TryRules, UnitStart, WantedContent, WriteFile, sha256,
 };
 
 /// As the transport does it: all on standard input.
@@ -158,6 +158,8 @@ fn every_action_is_valid_shell() {
         Action::RestartUnit(start()),
         Action::ReloadUnit(start()),
         Action::RunCommand { run: odd.clone() },
+        Action::TryRules(TryRules { content: odd.as_str().into(), within: Duration::from_secs(5) }),
+        Action::ConfirmRules { path: odd.clone(), within: Duration::from_secs(5) },
     ];
     for action in actions {
         let script = shell::actions(std::slice::from_ref(&action));
@@ -206,6 +208,8 @@ fn the_scripts_of_ordinary_actions() {
         Action::StopUnit { name: word("web.service") },
         Action::DisableUnit { name: word("web.service") },
         Action::RunCommand { run: word("web-admin init --site='a b'") },
+        Action::TryRules(TryRules { content: "table inet web\n".into(), within: Duration::from_secs(30) }),
+        Action::ConfirmRules { path: word("/etc/web.nft"), within: Duration::from_secs(30) },
     ];
     let script = shell::actions(&actions);
     let checked = Command::new("sh").args(["-n", "-c", &script]).output().expect("sh runs");
