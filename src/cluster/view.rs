@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::answer::{Answer, Seen};
 use super::http::{CallError, Scheme};
 use super::initialize::{self, Initialize};
+use super::postgres::excess::Excess;
 use super::postgres::server;
 use super::shown::{self, Shown};
 use super::tls::Tls;
@@ -107,6 +108,12 @@ impl ClusterView {
     /// Does the leader's PostgreSQL say itself that it leads?
     pub fn takes_writes(&self) -> bool {
         self.leader().and_then(|leader| leader.server.known()).is_some_and(|server| !server.in_recovery)
+    }
+
+    /// Our roles that can do more than they need, and who leads: replicas have the same ones.
+    pub fn excess(&self) -> impl Iterator<Item = (&HostName, &Excess)> {
+        let server = self.leader().and_then(|leader| Some((&leader.host, leader.server.known()?)));
+        server.into_iter().flat_map(|(host, server)| server.excess.iter().map(move |excess| (host, excess)))
     }
 
     /// Did at least one Patroni tell who the members are?

@@ -74,7 +74,7 @@ pub struct Survey {
     pub stranger: bool,
     /// Nobody could look inside the PostgreSQL there is.
     pub blind: bool,
-    /// What differs inside the database and cannot be changed in place.
+    /// What differs inside the database and cannot be changed in place, or not without somebody's judgement.
     pub unchangeable: Vec<objects::Warning>,
     pub view: ClusterView,
     pub plan: Plan,
@@ -202,7 +202,8 @@ impl Surveyor<'_> {
             Some(leader) => inside.remove(&leader.host).and_then(Result::ok),
             None => self.inside_before_the_first_start(started),
         };
-        let unchangeable = inside.as_ref().map(|inside| inside.difference.warnings.clone()).unwrap_or_default();
+        let mut unchangeable = inside.as_ref().map(|inside| inside.difference.warnings.clone()).unwrap_or_default();
+        unchangeable.extend(view.excess().filter_map(|(leader, excess)| excess.membership(leader)));
         let blind = inside.is_none();
         let (inventory, scope, inside) = (self.inventory, self.scope, inside.as_ref());
         let known = Known { inventory, scope, facts: &facts, view: &view, inside, started, transition };

@@ -4,6 +4,7 @@ mod certificates;
 mod etcd;
 mod haproxy;
 mod patroni;
+mod roles;
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ use crate::quote;
 
 type Rule = fn(&ClusterView, &Inventory) -> Vec<Problem>;
 
-const RULES: [Rule; 18] = [
+const RULES: [Rule; 19] = [
     unreachable,
     unasked,
     etcd::quorum,
@@ -32,6 +33,7 @@ const RULES: [Rule; 18] = [
     patroni::paused,
     patroni::pending_restart,
     patroni::database,
+    roles::excess,
     haproxy::balancers,
     certificates::expiry,
 ];

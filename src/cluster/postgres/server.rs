@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::super::view::Gather;
+use super::excess::{Excess, excess};
 use super::{Login, SUPERUSER, SqlError, Way, connect, within};
 use crate::cluster::http::DEADLINE;
 use crate::cluster::tls::Tls;
-use crate::inventory::Host;
+use crate::inventory::{Database, Host};
 use crate::transport::Transport;
 
 /// A running PostgreSQL.
@@ -24,6 +25,9 @@ pub struct Server {
     pub standbys: Vec<Standby>,
     /// Is the application's database there?
     pub database: bool,
+    /// Our roles that can do more than they need.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excess: Vec<Excess>,
 }
 
 /// Who streams from it.
@@ -65,11 +69,11 @@ pub fn application<'a>(gather: &Gather<'a>, balancer: &'a Host, port: u16) -> Re
 pub async fn ask(gather: &Gather<'_>, transport: &dyn Transport, login: &Login<'_>) -> Result<Server, SqlError> {
     let place = login.place();
     let client = connect(transport, login).await?;
-    within(DEADLINE, &place, "read its state", look(&client, &gather.inventory.database.name)).await
+    within(DEADLINE, &place, "read its state", look(&client, &gather.inventory.database)).await
 }
 
-async fn look(client: &Client, database: &str) -> Result<Server, tokio_postgres::Error> {
-    let about = client.query_one(ABOUT, &[&database]).await?;
+async fn look(client: &Client, database: &Database) -> Result<Server, tokio_postgres::Error> {
+    let about = client.query_one(ABOUT, &[&database.name]).await?;
     let standbys = client.query(STANDBYS, &[]).await?;
     // `17.5 (Debian 17.5-1.pgdg120+1)` on some builds
     let version: &str = about.try_get(0)?;
@@ -79,6 +83,7 @@ async fn look(client: &Client, database: &str) -> Result<Server, tokio_postgres:
         receiver: about.try_get(2)?,
         database: about.try_get(3)?,
         tls: about.try_get(4)?,
+        excess: excess(client, &database.owner).await?,
         standbys: standbys
             .iter()
             .map(|row| {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use insta::assert_snapshot;
 use xnat_provision::cluster::endpoints::{Files, Notation, endpoints};
 use xnat_provision::cluster::initialize::Initialize;
+use xnat_provision::cluster::postgres::excess::Excess;
 use xnat_provision::cluster::{Answer, ClusterView, Severity, assess, etcd, patroni, safety};
 use xnat_provision::inventory::{Component, Inventory, Synchronous};
 use xnat_provision::names::HostName;
@@ -43,7 +44,7 @@ async fn waiting_tells_what_is_missing() {
 type Change = fn(&mut ClusterView, &mut Inventory);
 
 /// Changes to a healthy view that no recording has.
-const CASES: [(&str, Change); 13] = [
+const CASES: [(&str, Change); 14] = [
     ("a second leader", |view, _| about(view, 0).role = patroni::Role::Leader),
     ("a replica far behind", |view, _| {
         let standby = known(&mut view.members[1].server).standbys.iter_mut().find(|standby| standby.name == "db3");
@@ -90,6 +91,15 @@ const CASES: [(&str, Change); 13] = [
         }
     }),
     ("no database", |view, _| known(&mut view.members[1].server).database = false),
+    ("roles that can do more than they need", |view, _| {
+        let excess = |role: &str, attributes: &[&str], member_of: &[&str]| Excess {
+            role: role.into(),
+            attributes: attributes.iter().map(|&attribute| attribute.into()).collect(),
+            member_of: member_of.iter().map(|&other| other.into()).collect(),
+        };
+        let found = vec![excess("replicator", &[], &["pg_read_all_data"]), excess("xnat", &["SUPERUSER"], &["staff"])];
+        known(&mut view.members[1].server).excess = found;
+    }),
 ];
 
 fn known<T>(answer: &mut Answer<T>) -> &mut T {
@@ -164,6 +174,10 @@ async fn rarer_cases() {
       Warning: Patroni on db3 is down: refused
     no database
       Critical: the database xnat does not exist on the leader db2
+    roles that can do more than they need
+      Warning: role xnat has SUPERUSER, which it does not need
+      Warning: role replicator is a member of pg_read_all_data, which it does not need
+      Notice: role xnat is a member of staff, which it does not need
     ");
 }
 
