@@ -20,7 +20,7 @@ use crate::digest::sha256;
 use crate::error::one_line;
 use crate::inventory::Inventory;
 use crate::names::HostName;
-use crate::pki::{Purpose, Wanted, read, wanted};
+use crate::pki::{Authority, Pki, Purpose, Wanted, read, wanted};
 use crate::transport::Stream;
 
 /// Connecting and greeting. Patroni without TLS waits for the end of a line that never comes.
@@ -56,6 +56,15 @@ impl Certificate {
 /// Look at every service that has a certificate, all at once.
 pub async fn all(gather: &Gather<'_>) -> Vec<Shown> {
     join_all(wanted(gather.inventory).into_iter().map(|wanted| one(gather, wanted))).await
+}
+
+/// The authorities behind them. One that only was trusted before may end as it likes.
+pub fn authorities(pki: &Pki) -> Vec<Certificate> {
+    let now = Timestamp::now();
+    // What cannot be read is an error wherever TLS is to be spoken.
+    let read = |one: &Authority| read::certificates(&one.certificate, "an authority").unwrap_or_default();
+    let all = pki.authority.iter().chain(&pki.coming).flat_map(read);
+    all.map(|read| Certificate::of(&read, now)).collect()
 }
 
 async fn one(gather: &Gather<'_>, wanted: Wanted) -> Shown {

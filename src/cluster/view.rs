@@ -12,7 +12,7 @@ use super::http::{CallError, Scheme};
 use super::initialize::{self, Initialize};
 use super::postgres::excess::Excess;
 use super::postgres::server;
-use super::shown::{self, Shown};
+use super::shown::{self, Certificate, Shown};
 use super::tls::Tls;
 use super::{etcd, haproxy, patroni};
 use crate::inventory::{Component, Host, Inventory};
@@ -74,6 +74,9 @@ pub struct ClusterView {
     /// What services show of themselves; nothing without TLS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<Shown>,
+    /// Whoever signs now, and whoever will.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorities: Vec<Certificate>,
 }
 
 /// A PostgreSQL host: what Patroni's cluster says of it, what its own Patroni says, what its own PostgreSQL says.
@@ -176,6 +179,7 @@ pub async fn gather(gather: &Gather<'_>) -> ClusterView {
         haproxy,
         strangers,
         certificates,
+        authorities: gather.secrets.map(|secrets| shown::authorities(&secrets.pki)).unwrap_or_default(),
     }
 }
 

@@ -14,6 +14,7 @@ use played::{Hosts, recording};
 use xnat_provision::cluster::shown::{Certificate, Shown};
 use xnat_provision::cluster::table::{Look, Paint, render};
 use xnat_provision::cluster::{Answer, ClusterView, assess};
+use xnat_provision::inventory::Signing;
 use xnat_provision::names::HostName;
 use xnat_provision::pki::Purpose;
 
@@ -481,4 +482,33 @@ async fn certificates_are_warned_of_a_month_before_they_end() {
     Warning: the certificates of etcd on db1, postgres on db1 will end in 29 days
     ");
     assert!(health.problems.iter().all(|one| one.help.contains("xnat-provision apply inventory.toml")));
+}
+
+#[tokio::test]
+async fn authorities_are_warned_of_a_month_before_they_end() {
+    let recording = Arc::new(recording("trixie-healthy"));
+    let (mut view, _) = Hosts::new(&recording).look(&recording).await;
+    let ending = |subject: &str, days_left| Certificate {
+        subject: subject.to_owned(),
+        digest: "00".to_owned(),
+        ends: "2027-01-01T00:00:00Z".parse().expect("a time"),
+        days_left,
+    };
+    let mut inventory = played::inventory();
+    view.authorities = vec![ending("CN=ours", 30)];
+    assert!(assess(&view, &inventory).healthy);
+    view.authorities = vec![ending("CN=ours", 29), ending("CN=root", -1)];
+    let told = |inventory: &_| -> Vec<String> {
+        let problems = assess(&view, inventory).problems;
+        problems.iter().map(|one| format!("{:?}: {}; {}", one.severity, one.text, one.help)).collect()
+    };
+    assert_snapshot!(told(&inventory).join("\n"), @r"
+    Critical: the authority CN=root ended 1 days ago; make a new one: `xnat-provision certs rotate --ca inventory.toml`
+    Warning: the authority CN=ours will end in 29 days; make a new one: `xnat-provision certs rotate --ca inventory.toml`
+    ");
+    let (certificate, key) = ("/ca.pem".into(), "/ca-key.pem".into());
+    inventory.tls.signing = Signing::Authority { certificate, key };
+    assert_snapshot!(told(&inventory)[1], @"Warning: the authority CN=ours will end in 29 days; name a new one under [tls], then `xnat-provision certs rotate --ca inventory.toml`, with `--present-key` and the key of this one");
+    inventory.tls.signing = Signing::Elsewhere { trusted: "/ca.pem".into(), certificates: "/certificates".into() };
+    assert_snapshot!(told(&inventory)[1], @"Warning: the authority CN=ours will end in 29 days; append the one that follows it to /ca.pem, run `xnat-provision apply inventory.toml`, then exchange the certificates");
 }

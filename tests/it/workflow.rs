@@ -150,6 +150,7 @@ async fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Surv
             haproxy: Vec::new(),
             strangers: BTreeSet::new(),
             certificates: Vec::new(),
+            authorities: Vec::new(),
         },
         plan,
         warnings: Vec::new(),

@@ -16,7 +16,7 @@ use crate::quote;
 
 type Rule = fn(&ClusterView, &Inventory) -> Vec<Problem>;
 
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 20] = [
     unreachable,
     unasked,
     etcd::quorum,
@@ -36,6 +36,7 @@ const RULES: [Rule; 19] = [
     roles::excess,
     haproxy::balancers,
     certificates::expiry,
+    certificates::authorities,
 ];
 
 pub fn all(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {

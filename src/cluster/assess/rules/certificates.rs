@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use super::{apply, critical, warning};
 use crate::cluster::assess::Problem;
 use crate::cluster::view::ClusterView;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Signing};
 use crate::pki;
+
+/// In days.
+const AUTHORITY_ENDS_SOON: i64 = 30;
 
 pub fn expiry(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
     let soon = pki::renewed_before(inventory.tls.days);
@@ -28,11 +31,32 @@ pub fn expiry(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
             [one] => format!("the certificate of {one}"),
             several => format!("the certificates of {}", several.join(", ")),
         };
-        match days {
-            ..0 => critical(format!("{these} ended {} days ago", -days), help.clone()),
-            0 => warning(format!("{these} will end within a day"), help.clone()),
-            days => warning(format!("{these} will end in {days} days"), help.clone()),
-        }
+        ends(&these, days, help.clone())
     };
     ending.into_iter().map(tell).collect()
+}
+
+/// Nothing that an authority signed outlives it, and `apply` makes no other one by itself: clients have to be told.
+pub fn authorities(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
+    let rotate = format!("`xnat-provision certs rotate --ca {}`", inventory.path.display());
+    let help = match &inventory.tls.signing {
+        Signing::Ours => format!("make a new one: {rotate}"),
+        Signing::Authority { .. } => {
+            format!("name a new one under [tls], then {rotate}, with `--present-key` and the key of this one")
+        }
+        Signing::Elsewhere { trusted, .. } => {
+            let trusted = trusted.display();
+            format!("append the one that follows it to {trusted}, {}, then exchange the certificates", apply(inventory))
+        }
+    };
+    let soon = view.authorities.iter().filter(|authority| authority.days_left < AUTHORITY_ENDS_SOON);
+    soon.map(|one| ends(&format!("the authority {}", one.subject), one.days_left, help.clone())).collect()
+}
+
+fn ends(these: &str, days: i64, help: String) -> Problem {
+    match days {
+        ..0 => critical(format!("{these} ended {} days ago", -days), help),
+        0 => warning(format!("{these} will end within a day"), help),
+        days => warning(format!("{these} will end in {days} days"), help),
+    }
 }
