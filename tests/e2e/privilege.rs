@@ -27,6 +27,7 @@ fn least(test: &str, suite: &str) {
     the_firewall_lets_in_what_is_needed(&site);
     rules_that_forget_ssh_are_taken_back(&site);
     rules_of_a_killed_run_are_taken_back(&site);
+    the_lines_for_sudoers_are_enough(&site);
     rules_outlive_the_distributions_own(&site);
     without_a_firewall_in_the_inventory_the_rules_are_gone(&site);
 }
@@ -205,6 +206,41 @@ fn rules_of_a_killed_run_are_taken_back(site: &Site) {
     child.wait().expect("it ended");
     assert!(eventually(60, || reaches(site, "db1", 22)), "the host did not take the rules back");
     assert!(eventually(60, || site.run(&["plan"]).status == 0), "the old rules are not loaded again");
+}
+
+/// Part of SECURITY.md, for another login.
+fn documented(start: &str, end: &str, login: &str) -> String {
+    let (_, rest) = include_str!("../../SECURITY.md").split_once(start).expect("SECURITY.md has the lines for sudoers");
+    rest.split_once(end).expect("and they end").0.replace("provision", login)
+}
+
+/// A login with nothing else in its sudoers file. As the first one the rest of the test goes on.
+fn the_lines_for_sudoers_are_enough(site: &Site) {
+    let lines = |login: &str| documented("for sudoers:\n\n```text\n", "```", login);
+    let with_password = documented("the second line is `", "`", "operator");
+    let defaults = lines("operator").lines().next().expect("defaults come first").to_owned();
+    for host in ["db1", "db2", "db3", "lb1"] {
+        allow(site, (host, "admin"), &lines("admin"));
+        allow(site, (host, "operator"), &format!("{defaults}\n{with_password}\n"));
+    }
+    let password = site.lab.operator_password();
+    let as_root = site.read();
+    site.log_in_as("operator");
+    site.run_with(("XNAT_SUDO_PASSWORD", &password), &["plan"]).expect(0);
+    site.write(&as_root);
+    site.log_in_as("admin");
+    for words in ["check", "certs rotate --yes", "secrets rotate --yes", "status", "plan"] {
+        site.run(&words.split(' ').collect::<Vec<_>>()).expect(0);
+    }
+}
+
+fn allow(site: &Site, (host, login): (&str, &str), lines: &str) {
+    let command =
+        format!("umask 337; rm -f /etc/sudoers.d/{login}; printf %s '{lines}' >/etc/sudoers.d/{login}; visudo -cq");
+    site.lab.ssh(host, &command).expect(0);
+    // The lab has given some logins more; none is in the group after this.
+    site.lab.ssh(host, &format!("gpasswd -d {login} sudo"));
+    site.lab.ssh(host, &format!("runuser -u {login} -- sudo -n id")).expect(1);
 }
 
 /// Debian's /etc/nftables.conf begins with `flush ruleset`.

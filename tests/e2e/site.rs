@@ -25,6 +25,12 @@ pub struct Site {
     user: &'static str,
 }
 
+/// An inventory whose login is root, with another one.
+fn through_sudo(text: &str, user: &str) -> String {
+    let user = format!("user = \"{user}\"");
+    text.replace("user = \"root\"", &user).replace("become = \"none\"", "become = \"sudo\"")
+}
+
 impl Site {
     pub fn new(test: &str, (arguments, user): (&[&str], &'static str)) -> Self {
         let lab = Lab::up(test, arguments);
@@ -37,11 +43,12 @@ impl Site {
 
     /// The lab's inventory, with another login; without root the program goes through sudo.
     fn as_user(&self, text: &str) -> String {
-        if self.user == "root" {
-            return text.to_owned();
-        }
-        let user = format!("user = \"{}\"", self.user);
-        text.replace("user = \"root\"", &user).replace("become = \"none\"", "become = \"sudo\"")
+        if self.user == "root" { text.to_owned() } else { through_sudo(text, self.user) }
+    }
+
+    /// From here on not as root.
+    pub fn log_in_as(&self, user: &str) {
+        self.write(&through_sudo(&self.read(), user));
     }
 
     pub fn inventory(&self) -> PathBuf {
