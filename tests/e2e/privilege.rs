@@ -25,6 +25,7 @@ fn least(test: &str, suite: &str) {
     files_are_root_s_and_secrets_are_not_for_all(&site);
     roles_of_the_database_can_do_their_job_and_no_more(&site);
     the_firewall_lets_in_what_is_needed(&site);
+    a_reboot_loads_the_rules_before_there_is_a_network(&site);
     rules_that_forget_ssh_are_taken_back(&site);
     rules_of_a_killed_run_are_taken_back(&site);
     the_lines_for_sudoers_are_enough(&site);
@@ -176,6 +177,16 @@ fn the_firewall_lets_in_what_is_needed(site: &Site) {
         let ran = site.lab.ssh(host, &reach(port));
         assert_eq!(ran.status == 0, open, "{host} to port {port} of db1: {}", ran.stderr);
     }
+}
+
+fn a_reboot_loads_the_rules_before_there_is_a_network(site: &Site) {
+    site.lab.command(&["fault", "db2", "kill"]).expect(0);
+    site.lab.command(&["fault", "db2", "start"]).expect(0);
+    site.lab.ssh("db2", "/usr/local/lib/xnat-provision/firewall loaded").expect(0);
+    let began = |unit: &str| format!("$(systemctl show --value -p ActiveEnterTimestampMonotonic {unit})");
+    let order = format!("[ {} -lt {} ]", began("xnat-firewall"), began("systemd-networkd"));
+    site.lab.ssh("db2", &order).expect(0);
+    assert!(eventually(60, || site.run(&["plan"]).status == 0), "something is to be done after a reboot");
 }
 
 /// Our rules without SSH, laid over the built-in ones.
