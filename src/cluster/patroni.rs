@@ -164,6 +164,9 @@ pub struct About {
     pub cluster_unlocked: bool,
     #[serde(default)]
     pub failsafe_mode_is_active: bool,
+    /// Parameters wait for a restart of its PostgreSQL.
+    #[serde(default)]
+    pub pending_restart: bool,
     /// When it reached etcd last, seconds since 1970.
     #[serde(default)]
     pub dcs_last_seen: Option<i64>,
@@ -233,6 +236,16 @@ pub async fn switchover(http: &Http<'_>, approved: &Approved, to: &HostName) -> 
         Err(error) => Err(error),
         // "Switchover status unknown"
         Ok(reply) if reply.status == 503 => Ok(()),
+        Ok(reply) => http.accepted(&reply),
+    }
+}
+
+/// Have a member restart its PostgreSQL. As with a switchover, what came of it is to be seen in the cluster.
+pub async fn restart(http: &Http<'_>, approved: &Approved) -> Result<(), CallError> {
+    approved.still_holds()?;
+    match http.call(Method::POST, "/restart", Some(&json!({}))).await {
+        Err(CallError::Silent { .. }) => Ok(()),
+        Err(error) => Err(error),
         Ok(reply) => http.accepted(&reply),
     }
 }

@@ -84,17 +84,10 @@ impl Plan {
                 let refused = changes.iter().filter(|change| stage.refuses(change));
                 found.extend(refused.map(|change| format!("{host}: {}: {}", change.resource, change.summary)));
             }
-            let refused = stage.cluster.iter().filter(|change| change.is_refused());
+            let refused = stage.cluster.iter().filter(|change| stage.refuses_together(change));
             found.extend(refused.map(|change| format!("{}: {}", change.title, change.detail.join("; "))));
         }
         found
-    }
-}
-
-impl ClusterChange {
-    /// Parameters that only a restart takes up; the members' own files and units are another matter.
-    fn is_refused(&self) -> bool {
-        self.effect >= Effect::RollingRestart
     }
 }
 
@@ -111,6 +104,11 @@ impl PlannedStage {
 
     fn refuses(&self, change: &Change) -> bool {
         change.effect >= Effect::RollingRestart && (self.rolling.is_empty() || !is_restart(change))
+    }
+
+    /// A change to the cluster for which members have to restart, in a way that `apply` does not know.
+    fn refuses_together(&self, change: &ClusterChange) -> bool {
+        change.effect >= Effect::RollingRestart && self.rolling.is_empty()
     }
 }
 

@@ -85,7 +85,7 @@ impl Page {
             self.out.push_str(&text);
         }
         for change in &stage.cluster {
-            self.cluster(change);
+            self.cluster(change, stage.refuses_together(change));
         }
         for line in &stage.rolling {
             self.out.push_str(&format!("     {}\n", paint(self.style, YELLOW, line)));
@@ -148,8 +148,8 @@ impl Page {
         }
     }
 
-    fn cluster(&mut self, change: &ClusterChange) {
-        let (mark, colour) = if change.is_refused() { REFUSED } else { mark("", change.effect) };
+    fn cluster(&mut self, change: &ClusterChange, refused: bool) {
+        let (mark, colour) = if refused { REFUSED } else { mark("", change.effect) };
         self.out.push_str(&format!("     {} {}\n", paint(self.style, colour, mark), change.title));
         for line in &change.detail {
             self.detail(PLAIN, line);

@@ -4,6 +4,7 @@
 mod error;
 mod etcd;
 mod hosts;
+mod parameters;
 mod rolling;
 mod services;
 mod wait;
@@ -75,10 +76,11 @@ impl StageRun<'_> {
                 self.converge_first_postgres_member().await?;
                 self.converge_other_postgres_members().await?;
                 self.create_member_roles().await?;
+                self.change_shared_configuration().await?;
                 self.roll_postgres_members().await?;
+                self.restart_for_parameters().await?;
                 self.wait_for_replicas().await?;
-                self.wait_for_logins().await?;
-                self.change_shared_configuration().await
+                self.wait_for_logins().await
             }
             Stage::Database => self.create_database().await,
             Stage::Haproxy | Stage::SiteRoles => self.converge_hosts().await,

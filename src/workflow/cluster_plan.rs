@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::conversion;
 use super::stage::Stage;
 use super::survey::Scope;
+use super::{conversion, parameters};
 use crate::cluster::ClusterView;
 use crate::cluster::initialize::{self, Initialize};
 use crate::cluster::postgres::{self, Inside};
@@ -103,7 +103,7 @@ impl Known<'_> {
         let is_new = |host: &&Host| self.facts.get(&host.name).is_some_and(|facts| !has_data(self.inventory, facts));
         let new = names(self.inventory.with(Component::Postgres).filter(is_new));
         let copy = (!new.is_empty()).then(|| quiet(format!("copy PostgreSQL from the leader to {new}")));
-        copy.into_iter().chain(self.shared_configuration()).collect()
+        copy.into_iter().chain(self.shared_configuration()).chain(self.waiting_parameters()).collect()
     }
 
     /// Without a look inside PostgreSQL nobody can tell which parameters need a restart: `apply` waits for one.
@@ -118,6 +118,19 @@ impl Known<'_> {
         let unknown = self.inside.is_none().then(|| UNJUDGED.to_owned());
         let detail = differing.iter().map(ToString::to_string).chain(unknown).collect();
         Some(ClusterChange { title: "change the configuration all members share".to_owned(), detail, effect })
+    }
+
+    /// What was changed before, by a run that was cut off or by a person, and is not in effect yet.
+    fn waiting_parameters(self) -> Option<ClusterChange> {
+        let waiting: Vec<&str> = self
+            .inventory
+            .with(Component::Postgres)
+            .map(|host| &host.name)
+            .filter(|host| self.scope.includes(host) && parameters::waits(self.view, host))
+            .map(HostName::as_str)
+            .collect();
+        let title = format!("have changed parameters take effect on {}", waiting.join(", "));
+        (!waiting.is_empty()).then(|| ClusterChange { title, detail: Vec::new(), effect: Effect::RollingRestart })
     }
 
     /// Nothing, when no leader could be asked: see [`unseen_database`].

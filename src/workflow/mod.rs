@@ -7,6 +7,7 @@ mod cluster_plan;
 pub mod conversion;
 pub mod half_made;
 pub mod lock;
+mod parameters;
 pub mod preflight;
 mod rolling;
 pub mod stage;
@@ -14,6 +15,7 @@ pub mod survey;
 
 pub use apply::{Applied, Apply, ApplyError};
 pub use cluster_plan::Started;
+pub use parameters::Restarts;
 pub use preflight::{Checked, Mending, Preflight};
 pub use rolling::obstacles;
 pub use survey::{HostProblem, Scope, Survey, SurveyError, Surveyor};

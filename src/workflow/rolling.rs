@@ -2,24 +2,23 @@
 //! anything is asked. `apply/rolling.rs` does it, and looks again before each host.
 
 use super::cluster_plan;
+use super::parameters::Restarts;
 use super::stage::Stage;
 use super::survey::Survey;
 use crate::cluster::ClusterView;
+use crate::cluster::postgres::Order;
 use crate::cluster::safety::restart::{self, Kind, Obstacle};
 use crate::inventory::{Component, Inventory};
 use crate::names::HostName;
 use crate::plan::{Plan, PlannedStage};
 
 /// Say in the plan what is restarted, in which order, and who notices.
-pub fn describe(plan: &mut Plan, view: &ClusterView, inventory: &Inventory) {
+pub fn describe(plan: &mut Plan, view: &ClusterView, inventory: &Inventory, restarts: &Restarts) {
     for (stage, planned) in Stage::ALL.into_iter().zip(&mut plan.stages) {
         let due = due(planned);
-        if due.is_empty() {
-            continue;
-        }
         match stage {
-            Stage::Etcd => planned.rolling = etcd(view, inventory, due),
-            Stage::Postgres => planned.rolling = postgres(view, inventory, due),
+            Stage::Etcd if !due.is_empty() => planned.rolling = etcd(view, inventory, due),
+            Stage::Postgres => planned.rolling = postgres(view, inventory, (due, restarts)),
             // Nobody knows when what a site's own role runs can be spared.
             _ => {}
         }
@@ -46,7 +45,43 @@ fn etcd(view: &ClusterView, inventory: &Inventory, due: Vec<HostName>) -> Vec<St
     }
 }
 
-fn postgres(view: &ClusterView, inventory: &Inventory, due: Vec<HostName>) -> Vec<String> {
+/// Nothing when it takes two runs: then the plan is refused.
+fn postgres(
+    view: &ClusterView,
+    inventory: &Inventory,
+    (mut units, restarts): (Vec<HostName>, &Restarts),
+) -> Vec<String> {
+    let parameters = restarts.hosts.clone();
+    match restarts.order {
+        _ if parameters.is_empty() => members(view, inventory, units),
+        Order::Both => Vec::new(),
+        Order::LeaderFirst => {
+            let mut lines = members(view, inventory, units);
+            lines.extend(leader_first(view, parameters));
+            lines
+        }
+        Order::ReplicasFirst => {
+            units.extend(parameters.into_iter().filter(|host| !units.contains(host)).collect::<Vec<_>>());
+            members(view, inventory, units)
+        }
+    }
+}
+
+/// For a parameter that no replica may have lower than its leader.
+fn leader_first(view: &ClusterView, due: Vec<HostName>) -> Vec<String> {
+    let leads = |host: &HostName| view.leader().is_some_and(|leader| &leader.host == host);
+    let (leader, replicas): (Vec<HostName>, Vec<HostName>) = due.into_iter().partition(leads);
+    let leader = leader.first().map(|leader| {
+        format!("restart PostgreSQL on the leader {leader} first, since a lower limit has to begin there: nobody can write until it is back (some seconds)")
+    });
+    let replicas = (!replicas.is_empty()).then(|| {
+        format!("restart PostgreSQL on {}, one at a time, each when all others stream: writes go on", names(&replicas))
+    });
+    leader.into_iter().chain(replicas).collect()
+}
+
+/// Replicas first, and the leader as a replica of one of them.
+fn members(view: &ClusterView, inventory: &Inventory, due: Vec<HostName>) -> Vec<String> {
     let order = in_turn(due, |due| restart::postgres_turn(view, due));
     let leader = view.leader().map(|leader| &leader.host).filter(|leader| order.contains(leader));
     if let (Some(leader), 1) = (leader, inventory.with(Component::Postgres).count()) {
@@ -92,9 +127,10 @@ pub fn obstacles(survey: &Survey, inventory: &Inventory, newer: Option<&ClusterV
     for (stage, planned) in Stage::ALL.into_iter().zip(&survey.plan.stages) {
         let due = due(planned);
         let obstacles = match stage {
-            _ if due.is_empty() => continue,
+            Stage::Postgres if due.is_empty() && survey.restarts.hosts.is_empty() => continue,
+            _ if due.is_empty() && stage != Stage::Postgres => continue,
             Stage::Etcd => restart::etcd_obstacles(view, inventory, restart::etcd_turn(view, &due).as_ref()),
-            Stage::Postgres => postgres_obstacles(view, inventory, &due),
+            Stage::Postgres => postgres_obstacles(view, inventory, (&due, &survey.restarts)),
             _ => continue,
         };
         let mended = |obstacle: &Obstacle| {
@@ -106,9 +142,16 @@ pub fn obstacles(survey: &Survey, inventory: &Inventory, newer: Option<&ClusterV
     found
 }
 
-fn postgres_obstacles(view: &ClusterView, inventory: &Inventory, due: &[HostName]) -> Vec<Obstacle> {
+fn postgres_obstacles(
+    view: &ClusterView,
+    inventory: &Inventory,
+    (units, restarts): (&[HostName], &Restarts),
+) -> Vec<Obstacle> {
     let mut obstacles = restart::postgres_obstacles(view, inventory);
-    let hands_over = view.leader().is_some_and(|leader| due.contains(&leader.host));
+    let in_turn = restarts.order != Order::LeaderFirst;
+    let hands_over = view
+        .leader()
+        .is_some_and(|leader| units.contains(&leader.host) || (in_turn && restarts.hosts.contains(&leader.host)));
     if hands_over && inventory.with(Component::Postgres).count() > 1 {
         let host = view.leader().map(|leader| leader.host.clone());
         let refusal = restart::no_successor(view, inventory);

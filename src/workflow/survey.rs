@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster_plan::{self, Known, Started};
 use super::half_made;
+use super::parameters::Restarts;
 use super::stage::{Stage, by_stage};
 use super::{conversion, rolling};
 use crate::assets::Assets;
@@ -72,6 +73,8 @@ pub struct Survey {
     pub started: Started,
     /// The superuser's password is another one than ours: the secrets belong to another cluster.
     pub stranger: bool,
+    /// Members whose PostgreSQL restarts for changed parameters.
+    pub restarts: Restarts,
     /// Nobody could look inside the PostgreSQL there is.
     pub blind: bool,
     /// What differs inside the database and cannot be changed in place, or not without somebody's judgement.
@@ -207,7 +210,8 @@ impl Surveyor<'_> {
         let blind = inside.is_none();
         let (inventory, scope, inside) = (self.inventory, self.scope, inside.as_ref());
         let known = Known { inventory, scope, facts: &facts, view: &view, inside, started, transition };
-        let plan = self.plan(&desired, &observed, known);
+        let restarts = Restarts::of(known);
+        let plan = self.plan(&desired, &observed, (known, &restarts));
         let fleet = Fleet::default();
         Ok(Survey {
             fleet,
@@ -217,6 +221,7 @@ impl Surveyor<'_> {
             transition,
             started,
             stranger,
+            restarts,
             blind,
             unchangeable,
             view,
@@ -361,7 +366,12 @@ impl Surveyor<'_> {
         Err(SurveyError::TlsOff { hosts: hosts.into_iter().map(ToString::to_string).collect() })
     }
 
-    fn plan(&self, desired: &Desired, observed: &BTreeMap<HostName, Observations>, known: Known<'_>) -> Plan {
+    fn plan(
+        &self,
+        desired: &Desired,
+        observed: &BTreeMap<HostName, Observations>,
+        (known, restarts): (Known<'_>, &Restarts),
+    ) -> Plan {
         let mut cluster = known.changes();
         let mut hosts = changes_by_stage(desired, observed);
         let stages = Stage::ALL.into_iter().map(|stage| PlannedStage {
@@ -380,7 +390,7 @@ impl Surveyor<'_> {
             overridden: self.assets.overridden(),
             notes: Vec::new(),
         };
-        rolling::describe(&mut plan, known.view, self.inventory);
+        rolling::describe(&mut plan, known.view, self.inventory, restarts);
         if known.inside.is_none() && !plan.is_empty() {
             plan.add_to(Stage::Database.title(), cluster_plan::unseen_database(self.inventory));
         }

@@ -19,7 +19,7 @@ fn three_members_and_a_haproxy_on_debian_13_as_root() {
     works_as_a_client_sees_it(&site);
     is_left_alone_by_a_second_apply(&site);
     changing_one_value_changes_only_that(&site);
-    a_parameter_that_needs_a_restart_is_refused(&site);
+    limits_that_take_two_runs_are_refused(&site);
     saved_plans_are_kept_or_refused(&site);
     status_tells_the_truth(&site);
     a_dead_host_can_be_left_out(&site);
@@ -197,9 +197,11 @@ fn changing_one_value_changes_only_that(site: &Site) {
     site.run(&["plan"]).expect(0);
 }
 
-fn a_parameter_that_needs_a_restart_is_refused(site: &Site) {
+fn limits_that_take_two_runs_are_refused(site: &Site) {
     let original = site.read();
-    site.write(&original.replace("work_mem = \"8MB\"", "work_mem = \"8MB\", max_connections = 333"));
+    site.write(
+        &original.replace("work_mem = \"8MB\"", "work_mem = \"8MB\", max_connections = 333, max_wal_senders = 7"),
+    );
     let refused = site.run(&["apply", "--yes"]).expect(1);
     assert!(refused.stderr.contains("would interrupt the running database"), "{}", refused.stderr);
     assert!(refused.stderr.contains("max_connections"), "{}", refused.stderr);

@@ -16,6 +16,8 @@ fn members_are_restarted_in_turn_on_debian_13() {
     etcd_is_restarted_under_a_running_database(&site);
     postgresql_is_restarted_with_one_hand_over(&site);
     killed_between_two_members_the_next_run_goes_on(&site);
+    raised_limits_begin_with_the_replicas_and_lowered_ones_with_the_leader(&site);
+    waiting_parameters_are_put_into_effect(&site);
     refused_while_it_is_not_safe(&site);
 }
 
@@ -25,6 +27,7 @@ fn members_are_restarted_in_turn_on_debian_12() {
     site.run(&["apply", "--yes"]).expect(0);
     etcd_is_restarted_under_a_running_database(&site);
     postgresql_is_restarted_with_one_hand_over(&site);
+    raised_limits_begin_with_the_replicas_and_lowered_ones_with_the_leader(&site);
 }
 
 #[test]
@@ -133,6 +136,60 @@ fn killed_between_two_members_the_next_run_goes_on(site: &Site) {
     let again = before.iter().zip(&then).zip(&after).filter(|((before, then), after)| before != then && then != after);
     assert_eq!(again.count(), 0, "restarted twice: {before:?}, {then:?}, {after:?}");
     site.run(&["plan"]).expect(0);
+}
+
+/// What every member's PostgreSQL runs with.
+fn limits(site: &Site) -> Vec<String> {
+    let show = "cd / && runuser -u postgres -- psql -XAtc 'SHOW max_connections'";
+    site.hosts("postgres").iter().map(|host| site.lab.ssh(host, show).expect(0).stdout.trim().to_owned()).collect()
+}
+
+fn nothing_waits(site: &Site) {
+    let status = site.run(&["status"]).expect(0).stdout;
+    assert!(!status.contains("restart pending"), "{status}");
+    site.run(&["plan"]).expect(0);
+}
+
+fn raised_limits_begin_with_the_replicas_and_lowered_ones_with_the_leader(site: &Site) {
+    let given = site.read();
+    for (limit, hand_overs, said) in [("250", 1, "hand over from the leader"), ("150", 0, "first, since a lower limit")]
+    {
+        site.write(&format!("{given}\n[postgresql]\nparameters = {{ max_connections = {limit} }}\n"));
+        let planned = site.run(&["plan"]).expect(5);
+        assert!(planned.stdout.contains(said), "{}", planned.stdout);
+        let (before, writer) = (timeline(site), Writer::start(site, "db1"));
+        let applied = site.run(&["apply", "--yes"]).expect(0);
+        let ledger = writer.stop();
+        assert_eq!(limits(site), [limit; 3]);
+        assert_eq!(timeline(site), before + hand_overs);
+        assert_eq!(ledger.lost(site), Vec::<u64>::new());
+        assert!(ledger.longest_pause() < HANDOVER, "nobody wrote for {:?}", ledger.longest_pause());
+        assert!(applied.stdout.contains("nobody could write for"), "{}", applied.stdout);
+        println!("max_connections {limit}: longest pause {:?}", ledger.longest_pause());
+        nothing_waits(site);
+    }
+    let lowered = site.read();
+    site.write(&lowered.replace("max_connections = 150", "max_connections = 160, max_wal_senders = 8"));
+    let refused = site.run(&["apply", "--yes"]).expect(1);
+    assert!(refused.stderr.contains("first apply those that are raised"), "{}", refused.stderr);
+    site.write(&lowered);
+    site.run(&["plan"]).expect(0);
+}
+
+/// As a run that was cut off leaves them, or somebody with patronictl.
+fn waiting_parameters_are_put_into_effect(site: &Site) {
+    site.write(&site.read().replace("max_connections = 150", "max_connections = 180"));
+    let mut run = site.spawn(&["apply", "--yes"]);
+    let changed = "patronictl show-config | grep -q 'max_connections: 180'";
+    let came = (0..600).any(|_| site.lab.ssh("db1", changed).status == 0);
+    run.kill().expect("it runs");
+    run.wait().expect("it was started here");
+    assert!(came, "the shared configuration was not changed");
+    let planned = || site.run(&["plan"]).stdout;
+    assert!((0..60).any(|_| planned().contains("have changed parameters take effect on")), "{}", planned());
+    site.run(&["apply", "--yes"]).expect(0);
+    assert_eq!(limits(site), ["180"; 3]);
+    nothing_waits(site);
 }
 
 fn refused_while_it_is_not_safe(site: &Site) {

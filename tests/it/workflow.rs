@@ -20,7 +20,7 @@ use xnat_provision::resource::{Group, Observations, Resource};
 use xnat_provision::transport::{Output, Script, Stream, Transport, TransportError};
 use xnat_provision::vault::Secrets;
 use xnat_provision::workflow::stage::Stage;
-use xnat_provision::workflow::{Applied, Apply, ApplyError, Scope, Started, Survey, obstacles};
+use xnat_provision::workflow::{Applied, Apply, ApplyError, Restarts, Scope, Started, Survey, obstacles};
 
 /// What happens on a host when it is changed.
 #[derive(Clone)]
@@ -137,6 +137,7 @@ async fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Surv
         transition: None,
         started: Started { etcd: false, postgres: false },
         stranger: false,
+        restarts: Restarts::none(),
         blind: false,
         unchangeable: Vec::new(),
         view: ClusterView {

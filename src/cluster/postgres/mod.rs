@@ -11,7 +11,7 @@ pub mod settings;
 mod socket;
 
 pub use inside::{Inside, administrator, look};
-pub use settings::{ConfigChange, config_diff, needs_restart, patch, unasked_parameters};
+pub use settings::{ConfigChange, Order, config_diff, needs_restart, order, patch, unasked_parameters};
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! The configuration all members share (Patroni's, in etcd): how it differs from what is wanted, and what of that
 //! would restart a running database. Pure but for [`settings`].
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -157,6 +158,42 @@ pub fn needs_restart<'a>(changes: &'a [ConfigChange], settings: &Settings) -> Ve
         .collect()
 }
 
+/// Parameters a replica must not have lower than its leader: it would stop replaying.
+const BOUND_TO_LEADER: [&str; 5] = [
+    "max_connections",
+    "max_worker_processes",
+    "max_wal_senders",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+];
+
+/// Who restarts first for changed parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// So that nobody waits longer than for a hand-over; and nothing else works when one is raised.
+    ReplicasFirst,
+    /// Where one is lowered: a replica keeps the higher value until it has replayed that its leader has the lower one.
+    LeaderFirst,
+    /// Some are raised and some are lowered, which takes two rounds.
+    Both,
+}
+
+/// In which order members have to restart to come from what runs to the wanted shared configuration.
+pub fn order(wanted: &Value, running: &Settings) -> Order {
+    let number = |value: &Value| value.as_i64().or_else(|| value.as_str()?.parse().ok());
+    let compared = BOUND_TO_LEADER.iter().filter_map(|name| {
+        let wanted = number(wanted.pointer("/postgresql/parameters")?.get(name)?)?;
+        let running: i64 = running.get(*name)?.value.parse().ok()?;
+        Some(wanted.cmp(&running))
+    });
+    let compared: Vec<Ordering> = compared.collect();
+    match (compared.contains(&Ordering::Greater), compared.contains(&Ordering::Less)) {
+        (true, true) => Order::Both,
+        (false, true) => Order::LeaderFirst,
+        (_, false) => Order::ReplicasFirst,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -197,6 +234,27 @@ mod tests {
     fn the_patch_makes_it_so() {
         let desired = json!({"ttl": 20, "pause": null, "postgresql": {"parameters": {"work_mem": "8MB", "a": 1}}});
         assert_eq!(patch(&config_diff(&desired, &json!({"pause": true}))), desired);
+    }
+
+    #[test]
+    fn what_is_lowered_begins_with_the_leader() {
+        let running = |value: &str| Setting {
+            context: "postmaster".into(),
+            kind: "integer".into(),
+            unit: None,
+            value: value.into(),
+        };
+        let settings = Settings::from([
+            ("max_connections".into(), running("200")),
+            ("max_wal_senders".into(), running("10")),
+            ("shared_buffers".into(), running("32768")),
+        ]);
+        let order = |parameters: Value| order(&json!({ "postgresql": { "parameters": parameters } }), &settings);
+        assert_eq!(order(json!({ "max_connections": 200, "shared_buffers": "64MB" })), Order::ReplicasFirst);
+        assert_eq!(order(json!({ "max_connections": "300" })), Order::ReplicasFirst);
+        assert_eq!(order(json!({ "max_connections": 100 })), Order::LeaderFirst);
+        assert_eq!(order(json!({ "max_connections": 100, "max_wal_senders": 20 })), Order::Both);
+        assert_eq!(order(json!({})), Order::ReplicasFirst);
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl StageRun<'_> {
         Ok(())
     }
 
-    async fn wait_until_whole(&self) -> Result<ClusterView, ApplyError> {
+    pub(super) async fn wait_until_whole(&self) -> Result<ClusterView, ApplyError> {
         self.wait("all PostgreSQL members to stream", RECOVERY, async |gather| {
             let view = cluster::gather(gather).await;
             first(restart::postgres_obstacles(&view, gather.inventory)).map(|()| view)
@@ -58,7 +58,7 @@ impl StageRun<'_> {
     }
 
     /// A planned switchover: nobody can write from the old leader's last commit to the new one's first.
-    async fn hand_over(&mut self, view: &ClusterView, leader: &HostName) -> Result<(), ApplyError> {
+    pub(super) async fn hand_over(&mut self, view: &ClusterView, leader: &HostName) -> Result<(), ApplyError> {
         let gather = self.gather();
         let refused = |reason| ApplyError::NotSpared { unit: "patroni.service", host: leader.to_string(), reason };
         let to = restart::successor(view, self.apply.inventory).map_err(refused)?;
@@ -81,7 +81,7 @@ impl StageRun<'_> {
     }
 }
 
-fn told(pause: Option<Pause>, seen: Duration) -> String {
+pub(super) fn told(pause: Option<Pause>, seen: Duration) -> String {
     match pause {
         Some(Pause { through, longest }) => {
             format!("nobody could write for {:.1} s (measured by writing through {through})", longest.as_secs_f64())
