@@ -8,6 +8,7 @@ mod check;
 mod confirm;
 pub mod connect;
 mod edit;
+mod ground;
 mod handout;
 mod history;
 mod lab;
@@ -20,6 +21,7 @@ mod schema;
 mod secrets;
 mod session;
 mod status;
+mod switchover;
 mod vault;
 
 use std::path::PathBuf;
@@ -62,6 +64,8 @@ pub enum Command {
     Apply(apply::Args),
     /// Who is leader, are the replicas there, does HAProxy agree
     Status(status::Args),
+    /// Have the leader hand over to a replica, and see for how long nobody could write
+    Switchover(switchover::Args),
     /// The passwords and certificates of a cluster: show, change, encrypt otherwise
     Vault(vault::Args),
     /// New passwords for a cluster that runs
@@ -85,6 +89,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::run(args, &cli.globals).await,
         Command::Apply(args) => apply::run(args, &cli.globals).await,
         Command::Status(args) => status::run(args, &cli.globals).await,
+        Command::Switchover(args) => switchover::run(args, &cli.globals).await,
         Command::Vault(args) => vault::run(args, &cli.globals).await,
         Command::Secrets(args) => secrets::run(args, &cli.globals).await,
         Command::Certs(args) => certs::run(args, &cli.globals).await,

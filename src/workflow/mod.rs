@@ -6,6 +6,7 @@ pub mod certificates;
 mod cluster_plan;
 pub mod conversion;
 pub mod half_made;
+mod handover;
 pub mod lock;
 mod parameters;
 pub mod preflight;
@@ -15,6 +16,7 @@ pub mod survey;
 
 pub use apply::{Applied, Apply, ApplyError};
 pub use cluster_plan::Started;
+pub use handover::{HandOver, HandOverError};
 pub use parameters::Restarts;
 pub use preflight::{Checked, Mending, Preflight};
 pub use rolling::obstacles;

@@ -18,6 +18,7 @@ fn members_are_restarted_in_turn_on_debian_13() {
     killed_between_two_members_the_next_run_goes_on(&site);
     raised_limits_begin_with_the_replicas_and_lowered_ones_with_the_leader(&site);
     waiting_parameters_are_put_into_effect(&site);
+    the_leader_hands_over_when_asked(&site);
     refused_while_it_is_not_safe(&site);
 }
 
@@ -28,6 +29,7 @@ fn members_are_restarted_in_turn_on_debian_12() {
     etcd_is_restarted_under_a_running_database(&site);
     postgresql_is_restarted_with_one_hand_over(&site);
     raised_limits_begin_with_the_replicas_and_lowered_ones_with_the_leader(&site);
+    the_leader_hands_over_when_asked(&site);
 }
 
 #[test]
@@ -192,6 +194,35 @@ fn waiting_parameters_are_put_into_effect(site: &Site) {
     nothing_waits(site);
 }
 
+fn leader(site: &Site) -> String {
+    let status = site.run(&["status"]).expect(0).stdout;
+    let words = status.strip_prefix("healthy: leader ").and_then(|rest| rest.split(',').next());
+    words.expect("it names the leader").to_owned()
+}
+
+fn the_leader_hands_over_when_asked(site: &Site) {
+    for named in [false, true] {
+        let old = leader(site);
+        let to = site.hosts("postgres").into_iter().rev().find(|host| *host != old).expect("there are three");
+        let (before, writer) = (timeline(site), Writer::start(site, "db1"));
+        let words = ["switchover", "--yes", "--to", &to];
+        let switched = site.run(&words[..if named { 4 } else { 2 }]).expect(0);
+        let ledger = writer.stop();
+        assert!(switched.stdout.contains(&format!("Verified: handed over from {old} to ")), "{}", switched.stdout);
+        assert_eq!(timeline(site), before + 1);
+        assert_eq!(ledger.lost(site), Vec::<u64>::new());
+        assert!(ledger.longest_pause() < HANDOVER, "nobody wrote for {:?}", ledger.longest_pause());
+        println!("switchover: longest pause {:?}", ledger.longest_pause());
+        assert!(leader(site) != old && (!named || leader(site) == to), "{}", switched.stdout);
+    }
+    let leads = leader(site);
+    let refused = site.run(&["switchover", "--yes", "--to", &leads]).expect(4);
+    assert!(refused.stderr.contains("leads already"), "{}", refused.stderr);
+    let refused = site.run(&["switchover", "--yes", "--to", "db9"]).expect(4);
+    assert!(refused.stderr.contains("db9 is no PostgreSQL host"), "{}", refused.stderr);
+    site.run(&["plan"]).expect(0);
+}
+
 fn refused_while_it_is_not_safe(site: &Site) {
     site.write(&site.read().replace("120ms", "130ms"));
     site.lab.ssh("db2", "systemctl mask --runtime --now etcd").expect(0);
@@ -207,8 +238,10 @@ fn refused_while_it_is_not_safe(site: &Site) {
     let own = site.file("assets/templates/patroni/xnat.conf.j2");
     let text = std::fs::read_to_string(&own).expect("readable").replace("SITE=ours", "SITE=mine");
     std::fs::write(own, text).expect("written");
-    let refused = site.run(&["apply", "--yes"]).expect(4);
-    assert!(refused.stderr.contains("maintenance mode"), "{}", refused.stderr);
+    for command in ["apply", "switchover"] {
+        let refused = site.run(&[command, "--yes"]).expect(4);
+        assert!(refused.stderr.contains("maintenance mode"), "{}", refused.stderr);
+    }
     site.lab.ssh("db1", &pause.replace("pause", "resume")).expect(0);
     site.run(&["apply", "--yes", "--limit", "db1,db2"]).expect(0);
     let rest = site.run(&["plan"]).expect(5);

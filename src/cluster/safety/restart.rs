@@ -114,6 +114,16 @@ pub fn postgres_turn(view: &ClusterView, due: &[HostName]) -> Option<HostName> {
 /// What speaks against restarting any PostgreSQL member: there has to be one leader, and every other member has to stream
 /// from it with next to no lag. That includes the one to be restarted: it may be in the middle of a rewind or a copy.
 pub fn postgres_obstacles(view: &ClusterView, inventory: &Inventory) -> Vec<Obstacle> {
+    let obstacles = leader_obstacles(view);
+    if !obstacles.is_empty() {
+        return obstacles;
+    }
+    let members = view.members.iter().filter(|member| inventory.host(&member.host).is_some());
+    members.filter_map(|member| member_obstacle(view, member)).collect()
+}
+
+/// What speaks against any hand-over: without a leader that runs, and an etcd that can decide, nobody can take over.
+pub fn leader_obstacles(view: &ClusterView) -> Vec<Obstacle> {
     let whole = |kind, text: &str| vec![Obstacle { host: None, kind, text: text.to_owned() }];
     match view.paused.known() {
         None => return whole(Kind::Silent, "no Patroni answers"),
@@ -135,8 +145,7 @@ pub fn postgres_obstacles(view: &ClusterView, inventory: &Inventory) -> Vec<Obst
     if state != "running" {
         return vec![passing(&leader.host, format!("{} has the leader lock and is {state}", leader.host))];
     }
-    let members = view.members.iter().filter(|member| inventory.host(&member.host).is_some());
-    members.filter_map(|member| member_obstacle(view, member)).collect()
+    Vec::new()
 }
 
 fn member_obstacle(view: &ClusterView, member: &Member) -> Option<Obstacle> {
@@ -185,6 +194,31 @@ pub fn successor(view: &ClusterView, inventory: &Inventory) -> Result<HostName, 
     };
     let best = fit.min_by_key(behind).map(|member| member.host.clone());
     best.ok_or_else(|| no_successor(view, inventory).unwrap_or_else(|| "no replica is ready to take over".to_owned()))
+}
+
+/// Who takes over when a person asks for it: the one they name, if it can without losing anything.
+pub fn candidate(view: &ClusterView, inventory: &Inventory, named: Option<&HostName>) -> Result<HostName, String> {
+    let Some(named) = named else { return successor(view, inventory) };
+    let member = view.members.iter().find(|member| &member.host == named && member.in_inventory);
+    let member = member.ok_or_else(|| format!("{named} is no PostgreSQL host of the inventory"))?;
+    let synchronous = |member: &Member| member.listed.as_ref().is_some_and(|listed| listed.role.synchronous());
+    if member.leads() {
+        return Err(format!("{named} leads already"));
+    }
+    if !may_lead(inventory, member) {
+        return Err(format!("{named} is not to lead: see its tags nofailover and failover_priority"));
+    }
+    if !member.follows() || !view.streams(member) {
+        return Err(format!("{named} does not stream from the leader"));
+    }
+    if !synchronous(member) && view.members.iter().any(synchronous) {
+        return Err(format!("{named} is no synchronous standby, and another one is: it has all that was committed"));
+    }
+    match view.lag(member) {
+        Some(Lag::Bytes(bytes)) if bytes <= CLOSE_BYTES => Ok(named.clone()),
+        Some(Lag::Bytes(bytes)) => Err(format!("{named} is {bytes} bytes behind")),
+        Some(Lag::Unknown) | None => Err(format!("how far {named} is behind is not known")),
+    }
 }
 
 /// Whether nobody will ever take over, whatever happens meanwhile: the reason, or None.

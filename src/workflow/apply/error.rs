@@ -7,6 +7,7 @@ use crate::engine::ConvergeError;
 use crate::engine::wait::WaitError;
 use crate::error::{Exit, Fails};
 use crate::names::HostName;
+use crate::workflow::HandOverError;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ApplyError {
@@ -32,6 +33,9 @@ pub enum ApplyError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Verify(#[from] VerifyError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    HandOver(#[from] HandOverError),
     #[error("there is no leader to talk to: {reason}")]
     #[diagnostic(code(xnat::apply::no_leader), help("see `xnat-provision status`; then run apply again"))]
     NoLeader { reason: String },
@@ -59,6 +63,7 @@ impl Fails for ApplyError {
             Self::Wait(error) => error.exit(),
             Self::Call(error) => error.exit(),
             Self::Sql(error) => error.exit(),
+            Self::HandOver(error) => error.exit(),
             Self::Verify(error) => error.exit(),
             Self::NoLeader { .. } | Self::NotSpared { .. } | Self::KeepsEnding { .. } => Exit::Unhealthy,
         }

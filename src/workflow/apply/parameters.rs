@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::rolling::{RECOVERY, told};
+use super::rolling::RECOVERY;
 use super::{ApplyError, StageRun};
 use crate::cluster::postgres::Order;
 use crate::cluster::safety::restart;
 use crate::cluster::{self, ClusterView, patroni, pause};
 use crate::inventory::Component;
 use crate::names::HostName;
+use crate::workflow::handover::told;
 use crate::workflow::parameters::{about, waits};
 
 /// How long members may take to hear of a changed configuration: some of their rounds.

@@ -7,10 +7,10 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 use xnat_provision::cluster::safety::may_lose;
 use xnat_provision::cluster::safety::restart::{
-    self, Obstacle, etcd_obstacles, etcd_turn, postgres_obstacles, postgres_turn, successor,
+    self, Obstacle, candidate, etcd_obstacles, etcd_turn, postgres_obstacles, postgres_turn, successor,
 };
 use xnat_provision::cluster::{Answer, ClusterView, patroni};
-use xnat_provision::inventory::Scalar;
+use xnat_provision::inventory::{Inventory, Scalar};
 use xnat_provision::names::HostName;
 
 use super::played::{Hosts, inventory, recording};
@@ -143,6 +143,46 @@ async fn the_successor_is_synchronous_and_near_and_may_lead() {
     assert!(successor(&nobody, &inventory).is_err());
     assert!(restart::no_successor(&nobody, &inventory).is_some());
     assert_eq!(restart::no_successor(&behind, &inventory), None);
+}
+
+#[tokio::test]
+async fn whoever_is_named_takes_over_only_when_nothing_is_lost() {
+    let view = view("trixie-healthy").await;
+    let mut inventory = inventory();
+    let ask = |view: &ClusterView, inventory: &Inventory, name: &str| {
+        candidate(view, inventory, Some(&name.into())).map_or_else(|reason| reason, |host| host.to_string())
+    };
+    assert_eq!(ask(&view, &inventory, "db1"), "db1");
+    assert_eq!(ask(&view, &inventory, "db2"), "db2 leads already");
+    assert_eq!(ask(&view, &inventory, "lb1"), "lb1 is no PostgreSQL host of the inventory");
+    let mut synchronous = view.clone();
+    synchronous.members[2].listed.as_mut().expect("listed").role = patroni::Role::SyncStandby;
+    assert_eq!(ask(&synchronous, &inventory, "db3"), "db3");
+    assert!(ask(&synchronous, &inventory, "db1").starts_with("db1 is no synchronous standby"));
+    let mut behind = view.clone();
+    let Answer::Known(leader) = &mut behind.members[1].server else { panic!("recorded") };
+    leader.standbys.iter_mut().for_each(|standby| standby.lag = Some(5_000_000));
+    assert_eq!(ask(&behind, &inventory, "db1"), "db1 is 5000000 bytes behind");
+    streams_end(&mut behind);
+    assert_eq!(ask(&behind, &inventory, "db1"), "db1 does not stream from the leader");
+    inventory.hosts.iter_mut().for_each(|host| host.tags.extend([("nofailover".to_owned(), Scalar::Bool(true))]));
+    assert!(ask(&view, &inventory, "db1").starts_with("db1 is not to lead"));
+}
+
+/// Nobody streams from anybody.
+fn streams_end(view: &mut ClusterView) {
+    for member in &mut view.members {
+        if let Answer::Known(server) = &mut member.server {
+            server.standbys.clear();
+            server.receiver = None;
+        }
+        if let Answer::Known(about) = &mut member.patroni {
+            about.replication.clear();
+        }
+        if let Some(listed) = &mut member.listed {
+            listed.state = "stopped".to_owned();
+        }
+    }
 }
 
 static HEALTHY: LazyLock<ClusterView> = LazyLock::new(|| {
