@@ -37,6 +37,7 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "templates/firewall/rules.nft.j2",
     "templates/firewall/xnat-firewall.service.j2",
     "templates/haproxy/haproxy.cfg.j2",
+    "templates/haproxy/keep-server-states.pl.j2",
     "templates/haproxy/stats.cfg.j2",
     "templates/haproxy/xnat.conf.j2",
     "templates/patroni/10-bootstrap.yml.j2",

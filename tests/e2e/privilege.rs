@@ -88,6 +88,7 @@ f root:root 644 /etc/systemd/system/haproxy.service.d/xnat.conf
 f root:root 644 /etc/systemd/system/xnat-firewall.service
 f root:root 644 /etc/xnat-provision/firewall.nft
 f root:root 755 /usr/local/lib/xnat-provision/firewall
+f root:root 755 /usr/local/lib/xnat-provision/keep-server-states
 ";
 
 fn files_are_root_s_and_secrets_are_not_for_all(site: &Site) {
