@@ -1,5 +1,6 @@
 //! `apply`: shows the plan, asks, runs it, and says where the cluster is to be found.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::{Failure, Globals, handout, out, refusal};
 use crate::approval::Approved;
 use crate::cluster::endpoints::{Files, Notation, endpoints};
 use crate::cluster::safety::restart::{self, Obstacle};
-use crate::cluster::{self, ClusterView, table};
+use crate::cluster::{self, ClusterView, Severity, table};
 use crate::engine::Scrutiny;
 use crate::engine::wait::{Wait, WaitError};
 use crate::error::Exit;
@@ -22,6 +23,8 @@ use crate::workflow::{self, Applied, Apply, Scope, Survey};
 /// How long a member that does not answer may take to be there after all: etcd and Patroni start within seconds, and
 /// whoever has a dead member waits so long for a refusal.
 const ON_ITS_WAY: Duration = Duration::from_secs(30);
+/// How long what a run has touched may take to be well again before the run's last word: some of Patroni's rounds.
+const SETTLING: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -65,11 +68,7 @@ impl Request<'_> {
         let directory = report::journal::Store::of_user()?.cluster(&session.inventory.cluster);
         let _lock = RunLock::take(&directory, &session.inventory.cluster)?;
         let mut survey = session.survey(self.scope, Some(&session.claim())).await?;
-        let scope = self.scope;
-        let result = match self.run_plan(session, &mut survey).await {
-            Ok(done) if done.exit != Exit::Failed => session.exchanged(&survey, scope).await.map(|()| done),
-            other => other,
-        };
+        let result = self.run_plan(session, &mut survey).await;
         survey.fleet.close(&session.reporter).await;
         result
     }
@@ -85,6 +84,7 @@ impl Request<'_> {
             // a certificate of this program's own concerns no host, nor does the end of a change of passwords
             session.keep_unseen()?;
             handout::write(&session.inventory, &session.secrets.pki)?;
+            session.exchanged(survey, self.scope).await?;
             let closing = Closing { view: &survey.view, changed: 0, evidence: &[] };
             return closing.tell(session, self.globals).await;
         }
@@ -168,9 +168,37 @@ impl Request<'_> {
                 out::text(&render(&survey.plan, out::style(), Depth::Brief))?;
             }
         }
-        let view = cluster::gather(&survey.gather(&session.inventory, &session.secrets)).await;
+        session.exchanged(survey, self.scope).await?;
+        let view = self.settled(session, survey).await?;
         let closing = Closing { view: &view, changed: applied.changed, evidence: &applied.evidence };
         closing.tell(session, self.globals).await
+    }
+
+    /// The cluster after the run. What was touched may still be on its way: Patroni listens anew, for a moment, in the
+    /// round in which it takes up another certificate. What was wrong before the run is not waited for.
+    async fn settled(&self, session: &Session, survey: &Survey) -> Result<ClusterView, Failure> {
+        let problems = |view: &ClusterView| -> BTreeSet<String> {
+            let health = cluster::assess(view, &session.inventory);
+            health.problems.into_iter().filter(|one| one.severity != Severity::Notice).map(|one| one.text).collect()
+        };
+        let before = problems(&survey.view);
+        let look = || async { cluster::gather(&survey.gather(&session.inventory, &session.secrets)).await };
+        let looked = || async {
+            let view = look().await;
+            let new = problems(&view).into_iter().find(|problem| !before.contains(problem));
+            new.map_or(Ok(view), Err)
+        };
+        let wait = Wait {
+            what: "the cluster to be well again".to_owned(),
+            deadline: SETTLING,
+            interval: Duration::from_secs(1),
+            help: String::new(),
+        };
+        match wait.until(&session.reporter, &session.cancel, looked).await {
+            Ok(view) => Ok(view),
+            Err(WaitError::Deadline { .. }) => Ok(look().await),
+            Err(cancelled @ WaitError::Cancelled { .. }) => Err(cancelled.into()),
+        }
     }
 
     async fn pass(&self, session: &Session, survey: &Survey, approved: &Approved) -> Result<Applied, Failure> {
