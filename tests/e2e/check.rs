@@ -6,8 +6,17 @@ use serde_json::Value;
 use crate::site::Site;
 
 #[test]
-fn what_stands_against_a_cluster_is_found_before_anything_is_changed() {
-    let site = Site::new("check", (&["--hosts", "4", "--suite", "trixie"], "operator"));
+fn what_stands_against_a_cluster_is_found_on_debian_12() {
+    found("check12", "bookworm");
+}
+
+#[test]
+fn what_stands_against_a_cluster_is_found_on_debian_13() {
+    found("check13", "trixie");
+}
+
+fn found(test: &str, suite: &str) {
+    let site = Site::new(test, (&["--hosts", "4", "--suite", suite], "operator"));
     a_fresh_host_passes(&site);
     spoil(&site);
     let spoilt = site.run(&["check", "--json"]).expect(1);

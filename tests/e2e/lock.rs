@@ -18,8 +18,17 @@ command = { run = "touch /root/step2", unless = "test -e /root/step2", why = "se
 "#;
 
 #[test]
-fn one_run_at_a_time_whatever_becomes_of_it() {
-    let site = Site::new("lock", (&["--hosts", "1", "--suite", "trixie"], "admin"));
+fn one_run_at_a_time_whatever_becomes_of_it_on_debian_12() {
+    one_at_a_time("lock12", "bookworm");
+}
+
+#[test]
+fn one_run_at_a_time_whatever_becomes_of_it_on_debian_13() {
+    one_at_a_time("lock13", "trixie");
+}
+
+fn one_at_a_time(test: &str, suite: &str) {
+    let site = Site::new(test, (&["--hosts", "1", "--suite", suite], "admin"));
     two_controllers(&site);
     each_sees_the_runs_of_the_other(&site);
     a_killed_run_gives_the_lock_away(&site);

@@ -34,7 +34,16 @@ fn passwords() -> [(&'static str, String); 6] {
 
 #[test]
 fn every_printable_character_works_on_debian_13() {
-    let site = Site::new("passwords", (&["--hosts", "3", "--suite", "trixie"], "root"));
+    every_character("chars13", (&["--hosts", "3", "--suite", "trixie"], "root"));
+}
+
+#[test]
+fn every_printable_character_works_on_debian_12() {
+    every_character("chars12", (&["--hosts", "4", "--suite", "bookworm"], "admin"));
+}
+
+fn every_character(test: &str, lab: (&[&str], &'static str)) {
+    let site = Site::new(test, lab);
     for (name, value) in passwords() {
         site.set_secret(name, &value);
         assert_eq!(site.run(&["vault", "show", name]).expect(0).stdout, format!("{value}\n"));

@@ -14,7 +14,16 @@ const NASTY: &str = r##" !"#$%&'()*+,-./:;<=>?@[\]^_`{|}~ $(id) {{ x }} %n --"##
 
 #[test]
 fn passwords_are_exchanged_under_a_writer_whatever_the_cut_on_debian_12() {
-    let site = Site::new("rotate12", (&["--hosts", "4", "--suite", "bookworm"], "admin"));
+    exchanged("rotate12", (&["--hosts", "4", "--suite", "bookworm"], "admin"));
+}
+
+#[test]
+fn passwords_are_exchanged_under_a_writer_whatever_the_cut_on_debian_13() {
+    exchanged("rotate13", (&["--hosts", "3", "--suite", "trixie"], "root"));
+}
+
+fn exchanged(test: &str, lab: (&[&str], &'static str)) {
+    let site = Site::new(test, lab);
     for (name, value) in site.poisons() {
         let value = if name == "application" { value } else { format!("{value}{NASTY}") };
         site.set_secret(name, &value);
