@@ -135,6 +135,10 @@ pub(super) fn unusable(name: &str, password: &str) -> Option<String> {
     if let Some((text, why)) = stumbling_block(name).filter(|(text, _)| password.contains(text)) {
         return Some(format!("this has {text} in it, {why}"));
     }
+    // Patroni 3 cuts it off when it writes the file that members log in to each other with.
+    if matches!(name, "replication" | "rewind") && password.ends_with(' ') {
+        return Some("this ends with a blank, which Patroni 3 cuts off".to_owned());
+    }
     let length = password.chars().count();
     (length < SHORTEST).then(|| format!("this has {length} characters; {SHORTEST} is the least"))
 }

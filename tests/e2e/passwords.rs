@@ -25,7 +25,7 @@ fn passwords() -> [(&'static str, String); 6] {
     [
         ("superuser", format!(" {} ", ending_in('~').replace("$$", ""))),
         ("replication", ending_in('\\').replace("$$", "")),
-        ("rewind", ending_in('~').replace("$$", "").chars().rev().collect()),
+        ("rewind", format!(" {}", ending_in('~').replace("$$", "").trim_start().chars().rev().collect::<String>())),
         ("rest_api", ending_in(':')),
         ("application", format!(" {}", ending_in('\\').replace("${x}", ""))),
         ("statistics", format!(" {} ", ending_in('\''))),

@@ -85,6 +85,7 @@ fn what_cannot_be_set_is_refused_and_not_repeated() {
         ("application", "hunter2\nhunter2\n", "a control character"),
         ("application", "hunter2${hunter2}\n", "this has ${ in it, which XNAT takes"),
         ("superuser", "hunter2$$hunter2\n", "this has $$ in it, which Patroni takes"),
+        ("replication", "hunter2 hunter2 \n", "this ends with a blank, which Patroni 3 cuts off"),
         ("application", "", "standard input is empty"),
         ("aplication", "hunter2hunter2", "there is no secret called aplication"),
         ("rewind", "hunter2hunter2", "kept elsewhere: the command `echo from-elsewhere`"),
