@@ -184,8 +184,7 @@ const NOBODY: &str = "no replica may take over from the leader: see the tags nof
 /// that is not to lead.
 pub fn successor(view: &ClusterView, inventory: &Inventory) -> Result<HostName, String> {
     let replicas = || view.members.iter().filter(|member| member.follows() && inventory.host(&member.host).is_some());
-    let synchronous = |member: &&Member| member.listed.as_ref().is_some_and(|listed| listed.role.synchronous());
-    let must_be_synchronous = replicas().any(|member| synchronous(&member));
+    let must_be_synchronous = replicas().any(synchronous);
     let fit = replicas().filter(|member| !must_be_synchronous || synchronous(member));
     let fit = fit.filter(|member| may_lead(inventory, member) && view.streams(member));
     let behind = |member: &&Member| match view.lag(member) {
@@ -201,7 +200,6 @@ pub fn candidate(view: &ClusterView, inventory: &Inventory, named: Option<&HostN
     let Some(named) = named else { return successor(view, inventory) };
     let member = view.members.iter().find(|member| &member.host == named && member.in_inventory);
     let member = member.ok_or_else(|| format!("{named} is no PostgreSQL host of the inventory"))?;
-    let synchronous = |member: &Member| member.listed.as_ref().is_some_and(|listed| listed.role.synchronous());
     if member.leads() {
         return Err(format!("{named} leads already"));
     }
@@ -226,6 +224,10 @@ pub fn no_successor(view: &ClusterView, inventory: &Inventory) -> Option<String>
     let follows = |member: &&Member| member.in_inventory && !member.leads();
     let fit = view.members.iter().filter(follows).any(|member| may_lead(inventory, member));
     (!fit).then(|| NOBODY.to_owned())
+}
+
+fn synchronous(member: &Member) -> bool {
+    member.listed.as_ref().is_some_and(|listed| listed.role.synchronous())
 }
 
 /// By what Patroni was told and by what the inventory says: what was not applied yet counts too.

@@ -7,6 +7,7 @@ use crate::cluster::assess::Problem;
 use crate::cluster::view::ClusterView;
 use crate::inventory::{Inventory, Signing};
 use crate::pki;
+use crate::quote;
 
 /// In days.
 const AUTHORITY_ENDS_SOON: i64 = 30;
@@ -38,7 +39,7 @@ pub fn expiry(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
 
 /// Nothing that an authority signed outlives it, and `apply` makes no other one by itself: clients have to be told.
 pub fn authorities(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
-    let rotate = format!("`xnat-provision certs rotate --ca {}`", inventory.path.display());
+    let rotate = format!("`xnat-provision certs rotate --ca {}`", quote::path(&inventory.path));
     let help = match &inventory.tls.signing {
         Signing::Ours => format!("make a new one: {rotate}"),
         Signing::Authority { .. } => {
