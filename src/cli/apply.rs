@@ -13,7 +13,7 @@ use crate::cluster::endpoints::{Files, Notation, endpoints};
 use crate::cluster::safety::restart::{self, Obstacle};
 use crate::cluster::{self, ClusterView, Severity, table};
 use crate::engine::Scrutiny;
-use crate::engine::wait::{Wait, WaitError};
+use crate::engine::wait::Wait;
 use crate::error::Exit;
 use crate::plan::{Depth, render};
 use crate::report::{self, Kind, Show};
@@ -125,17 +125,13 @@ impl Request<'_> {
             let left = workflow::obstacles(survey, &session.inventory, Some(&view));
             left.into_iter().next().map_or(Ok(()), |obstacle| Err(obstacle.text))
         };
-        match wait.until(&session.reporter, &session.cancel, looked).await {
-            Ok(()) => {
-                let notes = std::mem::take(&mut survey.plan.notes);
-                session.surveyor(self.scope).again(survey).await?;
-                survey.plan.notes = notes;
-                session.reporter.emit(made(&survey.plan)).await;
-                Ok(())
-            }
-            Err(WaitError::Deadline { .. }) => Ok(()),
-            Err(cancelled @ WaitError::Cancelled { .. }) => Err(cancelled.into()),
+        if wait.while_patient(&session.reporter, &session.cancel, looked).await?.is_some() {
+            let notes = std::mem::take(&mut survey.plan.notes);
+            session.surveyor(self.scope).again(survey).await?;
+            survey.plan.notes = notes;
+            session.reporter.emit(made(&survey.plan)).await;
         }
+        Ok(())
     }
 
     /// Changes what was approved, and has the hosts remember who did.
@@ -194,10 +190,9 @@ impl Request<'_> {
             interval: Duration::from_secs(1),
             help: String::new(),
         };
-        match wait.until(&session.reporter, &session.cancel, looked).await {
-            Ok(view) => Ok(view),
-            Err(WaitError::Deadline { .. }) => Ok(look().await),
-            Err(cancelled @ WaitError::Cancelled { .. }) => Err(cancelled.into()),
+        match wait.while_patient(&session.reporter, &session.cancel, looked).await? {
+            Some(view) => Ok(view),
+            None => Ok(look().await),
         }
     }
 

@@ -38,6 +38,24 @@ impl Fails for WaitError {
 }
 
 impl Wait {
+    /// The same for what may well not come: nothing then, and no error.
+    pub async fn while_patient<T, F, Fut>(
+        self,
+        reporter: &Reporter,
+        cancel: &Cancel,
+        condition: F,
+    ) -> Result<Option<T>, WaitError>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, String>>,
+    {
+        match self.until(reporter, cancel, condition).await {
+            Ok(value) => Ok(Some(value)),
+            Err(WaitError::Deadline { .. }) => Ok(None),
+            Err(cancelled @ WaitError::Cancelled { .. }) => Err(cancelled),
+        }
+    }
+
     /// Poll until `condition` gives a value; its error is the reason why not yet.
     pub async fn until<T, F, Fut>(self, reporter: &Reporter, cancel: &Cancel, condition: F) -> Result<T, WaitError>
     where

@@ -69,17 +69,8 @@ fn as_postgres(site: &Site, host: &str, sql: &str) -> Ran {
     site.lab.ssh(host, &format!("cd / && runuser -u postgres -- psql -XAtqc {}", sh(sql)))
 }
 
-/// Waits until everything is well, and gives the leader's name.
-fn leader(site: &Site) -> String {
-    let look = || site.run(&["status"]);
-    let status = (0..200).map(|_| look()).find(|status| status.status == 0);
-    let status = status.unwrap_or_else(|| panic!("it is not healthy again: {:?}", look()));
-    let words = status.stdout.strip_prefix("healthy: leader ").and_then(|rest| rest.split(',').next());
-    words.expect("it names the leader").to_owned()
-}
-
 fn the_replicas_stream(site: &Site) {
-    let shown = as_postgres(site, &leader(site), "SELECT usename, state FROM pg_stat_replication");
+    let shown = as_postgres(site, &site.leader(), "SELECT usename, state FROM pg_stat_replication");
     assert_eq!(shown.expect(0).stdout, "replicator|streaming\n".repeat(2));
 }
 
@@ -122,15 +113,15 @@ fn java_connects(site: &Site, applied: &str) {
 
 /// Patroni's own tool tells the leader's REST API, which wants the password.
 fn a_switchover_with_the_rest_api(site: &Site) {
-    let old = leader(site);
+    let old = site.leader();
     let said = site.lab.ssh(&old, &format!("patronictl switchover --force --leader {old}")).expect(0);
     assert!(said.stdout.contains("Successfully switched over"), "{}{}", said.stdout, said.stderr);
-    assert_ne!(leader(site), old);
+    assert_ne!(site.leader(), old);
 }
 
 /// A leader that had written what nobody else has cannot just follow: its way back is pg_rewind, with its login and pgpass.
 fn a_former_leader_rewinds(site: &Site) {
-    let old = leader(site);
+    let old = site.leader();
     site.lab.ssh(&old, "pkill -STOP -f '^postgres: .*walsender'").expect(0);
     as_postgres(site, &old, "CREATE TABLE nobody_else_has_it (v int)").expect(0);
     site.lab.command(&["fault", &old, "kill"]).expect(0);
@@ -142,7 +133,7 @@ fn a_former_leader_rewinds(site: &Site) {
     };
     assert!((0..200).any(|_| led()), "nobody took over");
     site.lab.command(&["fault", &old, "start"]).expect(0);
-    assert_ne!(leader(site), old);
+    assert_ne!(site.leader(), old);
     let log = site.lab.ssh(&old, "journalctl -u patroni -b --no-pager | grep -i rewind").stdout;
     assert!(log.contains("running pg_rewind") && !log.contains("Failed to rewind"), "{log}");
     let left = as_postgres(site, &old, "SELECT to_regclass('nobody_else_has_it') IS NULL").expect(0);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::site::Site;
+use crate::site::{Site, leader_of};
 use crate::writer::Writer;
 
 /// A planned hand-over, seen by a client: some seconds, also on a slow machine.
@@ -195,9 +195,7 @@ fn waiting_parameters_are_put_into_effect(site: &Site) {
 }
 
 fn leader(site: &Site) -> String {
-    let status = site.run(&["status"]).expect(0).stdout;
-    let words = status.strip_prefix("healthy: leader ").and_then(|rest| rest.split(',').next());
-    words.expect("it names the leader").to_owned()
+    leader_of(&site.run(&["status"]).expect(0))
 }
 
 fn the_leader_hands_over_when_asked(site: &Site) {

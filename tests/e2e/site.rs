@@ -160,6 +160,13 @@ impl Site {
         found["address"].as_str().expect("a text").to_owned()
     }
 
+    /// Waits until everything is well, and gives the leader's name.
+    pub fn leader(&self) -> String {
+        let look = || self.run(&["status"]);
+        let healthy = (0..200).map(|_| look()).find(|status| status.status == 0);
+        leader_of(&healthy.unwrap_or_else(|| panic!("it is not healthy again: {:?}", look())))
+    }
+
     /// As the application, through a HAProxy, with the psql of a PostgreSQL host.
     pub fn psql(&self, port: u64, sql: &str) -> Ran {
         let (balancer, client) = (&self.hosts("haproxy")[0], &self.hosts("postgres")[0]);
@@ -168,4 +175,10 @@ impl Site {
             format!("PGPASSWORD={} PGCONNECT_TIMEOUT=5 psql -XAtq -h {address} -p {port} -U xnat xnat", sh(&password));
         self.lab.ssh(client, &format!("{psql} -c \"{sql}\""))
     }
+}
+
+/// Who leads, as `status` says of a cluster that is well.
+pub fn leader_of(status: &Ran) -> String {
+    let words = status.stdout.strip_prefix("healthy: leader ").and_then(|rest| rest.split(',').next());
+    words.expect("it names the leader").to_owned()
 }

@@ -165,20 +165,11 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// Waits until everything is well, and gives the leader's name.
-    fn leader(&self) -> String {
-        let look = || self.site.run(&["status"]);
-        let healthy = (0..200).map(|_| look()).find(|status| status.status == 0);
-        let status = healthy.unwrap_or_else(|| panic!("it is not healthy again: {:?}", look()));
-        let words = status.stdout.strip_prefix("healthy: leader ").and_then(|rest| rest.split(',').next());
-        words.expect("it names the leader").to_owned()
-    }
-
     fn replication_is_encrypted(&self) {
         let sql = "SELECT usename, ssl, version >= 'TLSv1.2' FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
             WHERE backend_type = 'walsender'";
         let psql = format!("cd / && runuser -u postgres -- psql -XAtqc \"{sql}\"");
-        let shown = self.site.lab.ssh(&self.leader(), &psql).expect(0).stdout;
+        let shown = self.site.lab.ssh(&self.site.leader(), &psql).expect(0).stdout;
         assert_eq!(shown, "replicator|t|t\n".repeat(self.members.len() - 1));
     }
 
@@ -194,7 +185,7 @@ impl<'a> Wire<'a> {
 
     /// Failsafe mode: without etcd a leader asks all other members whether it may go on, and they want its certificate.
     fn the_leader_goes_on_without_etcd(&self) {
-        let leader = self.leader();
+        let leader = self.site.leader();
         let etcd = |verb: &str| {
             for host in self.site.hosts("etcd") {
                 self.site.lab.ssh(&host, &format!("systemctl {verb} etcd --no-block")).expect(0);
@@ -218,12 +209,12 @@ impl<'a> Wire<'a> {
         let status = self.site.run(&["status"]).expect(4).stdout;
         assert!(status.contains(&format!("{leader} takes writes in failsafe mode")), "{status}");
         etcd("start");
-        assert_eq!(self.leader(), leader, "nobody took over");
+        assert_eq!(self.site.leader(), leader, "nobody took over");
     }
 
     /// The leader's power fails: another one leads, and the old one finds its way back.
     fn a_failover_works(&self) {
-        let old = self.leader();
+        let old = self.site.leader();
         self.site.lab.command(&["fault", &old, "kill"]).expect(0);
         let look = || self.site.run(&["status", "--json"]).stdout;
         let led = |status: String| {
@@ -233,7 +224,7 @@ impl<'a> Wire<'a> {
         };
         assert!((0..200).any(|_| led(look())), "nobody took over: {}", look());
         self.site.lab.command(&["fault", &old, "start"]).expect(0);
-        assert_ne!(self.leader(), old);
+        assert_ne!(self.site.leader(), old);
     }
 }
 
