@@ -1,17 +1,17 @@
 //! `apply`: shows the plan, asks, runs it, and says where the cluster is to be found.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::confirm::{self, Ask};
 use super::saved::Promise;
 use super::session::{Done, Ending, Need, Opening, ScopeArgs, Session, Target, made};
+use super::settled::settled;
 use super::{Failure, Globals, handout, out, refusal};
 use crate::approval::Approved;
 use crate::cluster::endpoints::{Files, Notation, endpoints};
 use crate::cluster::safety::restart::{self, Obstacle};
-use crate::cluster::{self, ClusterView, Severity, table};
+use crate::cluster::{self, ClusterView, table};
 use crate::engine::Scrutiny;
 use crate::engine::wait::Wait;
 use crate::error::Exit;
@@ -23,8 +23,6 @@ use crate::workflow::{self, Applied, Apply, Scope, Survey};
 /// How long a member that does not answer may take to be there after all: etcd and Patroni start within seconds, and
 /// whoever has a dead member waits so long for a refusal.
 const ON_ITS_WAY: Duration = Duration::from_secs(30);
-/// How long what a run has touched may take to be well again before the run's last word: some of Patroni's rounds.
-const SETTLING: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -165,35 +163,10 @@ impl Request<'_> {
             }
         }
         session.exchanged(survey, self.scope).await?;
-        let view = self.settled(session, survey).await?;
+        let gather = survey.gather(&session.inventory, &session.secrets);
+        let view = settled(session, &gather, Some(&survey.view)).await?;
         let closing = Closing { view: &view, changed: applied.changed, evidence: &applied.evidence };
         closing.tell(session, self.globals).await
-    }
-
-    /// The cluster after the run. What was touched may still be on its way: Patroni listens anew, for a moment, in the
-    /// round in which it takes up another certificate. What was wrong before the run is not waited for.
-    async fn settled(&self, session: &Session, survey: &Survey) -> Result<ClusterView, Failure> {
-        let problems = |view: &ClusterView| -> BTreeSet<String> {
-            let health = cluster::assess(view, &session.inventory);
-            health.problems.into_iter().filter(|one| one.severity != Severity::Notice).map(|one| one.text).collect()
-        };
-        let before = problems(&survey.view);
-        let look = || async { cluster::gather(&survey.gather(&session.inventory, &session.secrets)).await };
-        let looked = || async {
-            let view = look().await;
-            let new = problems(&view).into_iter().find(|problem| !before.contains(problem));
-            new.map_or(Ok(view), Err)
-        };
-        let wait = Wait {
-            what: "the cluster to be well again".to_owned(),
-            deadline: SETTLING,
-            interval: Duration::from_secs(1),
-            help: String::new(),
-        };
-        match wait.while_patient(&session.reporter, &session.cancel, looked).await? {
-            Some(view) => Ok(view),
-            None => Ok(look().await),
-        }
     }
 
     async fn pass(&self, session: &Session, survey: &Survey, approved: &Approved) -> Result<Applied, Failure> {

@@ -20,6 +20,7 @@ mod saved;
 mod schema;
 mod secrets;
 mod session;
+mod settled;
 mod status;
 mod switchover;
 mod vault;

@@ -6,6 +6,7 @@ use super::confirm::{self, Ask};
 use super::ground::Ground;
 use super::refusal::Refusal;
 use super::session::{Done, Ending, Need, Opening, Session, Target};
+use super::settled::settled;
 use super::{Failure, Globals, out};
 use crate::approval::Approved;
 use crate::cluster::safety::restart;
@@ -132,7 +133,7 @@ async fn wait_until_it_follows(ground: &Ground, from: &HostName, session: &Sessi
 }
 
 async fn closing(ground: &Ground, summary: &str, globals: &Globals, session: &mut Session) -> Result<Done, Failure> {
-    let view = ground.view(session).await;
+    let view = settled(session, &ground.gather(session), None).await?;
     let health = cluster::assess(&view, &session.inventory);
     session.settle().await;
     if !globals.json {

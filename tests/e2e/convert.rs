@@ -121,7 +121,7 @@ fn killed_in_every_pass(site: &Site) {
             run.kill().expect("it runs");
         }
         let said = Ran::of(run.wait_with_output().expect("it was started here"));
-        assert!(!ended, "it ended before {moment}: {said:#?}");
+        assert!(!ended, "it ended before {moment} with {}:\n{}", said.status, said.stderr);
         println!("killed at {moment}; etcd on {host} since {}", site.lab.ssh(host, etcd).stdout.trim());
     }
     let applied = site.run(&["apply", "--yes"]).expect(0);

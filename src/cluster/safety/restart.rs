@@ -26,7 +26,7 @@ pub struct Obstacle {
 pub enum Kind {
     /// It goes away by itself: a replica that catches up, an election.
     Passing,
-    /// Nobody answers: it is down, or it has only just been started.
+    /// It is not there: it is down, or it has only just been started and is about to be.
     Silent,
     /// Somebody has to do something about it.
     Lasting,
@@ -92,7 +92,7 @@ fn etcd_obstacle(host: &HostName, member: &etcd::Member, newest: &etcd::Member) 
         return Some(lasting(host, format!("etcd on {host} raises an alarm: {}", member.alarms.join(", "))));
     }
     if !member.healthy {
-        return Some(lasting(host, format!("etcd on {host} says it is not healthy")));
+        return Some(silent(host, format!("etcd on {host} says it is not healthy")));
     }
     if member.leader != newest.leader {
         return Some(passing(host, format!("etcd on {host} does not follow the leader yet")));
@@ -162,7 +162,8 @@ fn member_obstacle(view: &ClusterView, member: &Member) -> Option<Obstacle> {
         return server.in_recovery.then(|| passing(host, format!("{host} has the leader lock and does not lead yet")));
     }
     if member.listed.is_none() {
-        return Some(lasting(host, format!("{host} is not a member of the cluster")));
+        // Its entry in etcd ends when it has not been there for a while, and comes again with its next round.
+        return Some(silent(host, format!("{host} is not a member of the cluster")));
     }
     if !server.in_recovery {
         return Some(passing(host, format!("{host} takes writes without the leader lock")));
