@@ -13,7 +13,7 @@ pub enum ConfirmError {
     #[error("nobody can be asked: this is not a terminal")]
     #[diagnostic(
         code(xnat::confirm::no_terminal),
-        help("look at the plan first (`xnat-provision plan`), then run apply with --yes")
+        help("with --yes nobody is asked; what apply would do is shown by `xnat-provision plan`")
     )]
     NoTerminal,
     #[error("interrupted at the question; nothing was changed")]

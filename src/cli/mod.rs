@@ -22,8 +22,8 @@ mod secrets;
 mod session;
 mod settled;
 mod status;
-mod switchover;
 mod vault;
+mod verb;
 
 use std::path::PathBuf;
 
@@ -66,7 +66,19 @@ pub enum Command {
     /// Who is leader, are the replicas there, does HAProxy agree
     Status(status::Args),
     /// Have the leader hand over to a replica, and see for how long nobody could write
-    Switchover(switchover::Args),
+    Switchover(verb::switchover::Args),
+    /// Have a replica take over although the leader cannot hand over; says what may be lost
+    Failover(verb::failover::Args),
+    /// Restart PostgreSQL on one member after the other, the leader last
+    Restart(verb::restart::Args),
+    /// Have every member read its configuration again
+    Reload(verb::reload::Args),
+    /// Throw away a replica's data and copy it anew from the leader
+    Reinit(verb::reinit::Args),
+    /// Begin maintenance mode: Patroni leaves everything as it is
+    Pause(verb::pause::PauseArgs),
+    /// End maintenance mode
+    Resume(verb::pause::ResumeArgs),
     /// The passwords and certificates of a cluster: show, change, encrypt otherwise
     Vault(vault::Args),
     /// New passwords for a cluster that runs
@@ -90,7 +102,13 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::run(args, &cli.globals).await,
         Command::Apply(args) => apply::run(args, &cli.globals).await,
         Command::Status(args) => status::run(args, &cli.globals).await,
-        Command::Switchover(args) => switchover::run(args, &cli.globals).await,
+        Command::Switchover(args) => verb::switchover::run(args, &cli.globals).await,
+        Command::Failover(args) => verb::failover::run(args, &cli.globals).await,
+        Command::Restart(args) => verb::restart::run(args, &cli.globals).await,
+        Command::Reload(args) => verb::reload::run(args, &cli.globals).await,
+        Command::Reinit(args) => verb::reinit::run(args, &cli.globals).await,
+        Command::Pause(args) => verb::pause::pause(args, &cli.globals).await,
+        Command::Resume(args) => verb::pause::resume(args, &cli.globals).await,
         Command::Vault(args) => vault::run(args, &cli.globals).await,
         Command::Secrets(args) => secrets::run(args, &cli.globals).await,
         Command::Certs(args) => certs::run(args, &cli.globals).await,

@@ -11,6 +11,7 @@ pub mod etcd;
 pub mod haproxy;
 pub mod http;
 pub mod initialize;
+pub mod maintenance;
 pub mod patroni;
 pub mod pause;
 pub mod postgres;

@@ -167,6 +167,9 @@ pub struct About {
     /// Parameters wait for a restart of its PostgreSQL.
     #[serde(default)]
     pub pending_restart: bool,
+    /// It has heard of maintenance mode.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pause: bool,
     /// When it reached etcd last, seconds since 1970.
     #[serde(default)]
     pub dcs_last_seen: Option<i64>,
@@ -229,15 +232,30 @@ pub async fn reload(http: &Http<'_>, approved: &Approved) -> Result<(), CallErro
 /// Ask the leader to hand over. What comes of it is to be seen in the cluster: Patroni answers when it is done or when it
 /// loses patience, and by then we may have.
 pub async fn switchover(http: &Http<'_>, approved: &Approved, to: &HostName) -> Result<(), CallError> {
+    moved(http, approved, "/switchover", &json!({ "leader": http.place.host, "candidate": to })).await
+}
+
+/// Make that replica the leader, be there another one or not. Any member can be asked.
+pub async fn failover(http: &Http<'_>, approved: &Approved, to: &HostName) -> Result<(), CallError> {
+    moved(http, approved, "/failover", &json!({ "candidate": to })).await
+}
+
+async fn moved(http: &Http<'_>, approved: &Approved, path: &str, request: &Value) -> Result<(), CallError> {
     approved.still_holds()?;
-    let request = json!({ "leader": http.place.host, "candidate": to });
-    match http.call(Method::POST, "/switchover", Some(&request)).await {
+    match http.call(Method::POST, path, Some(request)).await {
         Err(CallError::Silent { .. }) => Ok(()),
         Err(error) => Err(error),
         // "Switchover status unknown"
         Ok(reply) if reply.status == 503 => Ok(()),
         Ok(reply) => http.accepted(&reply),
     }
+}
+
+/// Have a replica throw away its data and copy the leader's. Patroni answers before it has done so.
+pub async fn reinitialize(http: &Http<'_>, approved: &Approved) -> Result<(), CallError> {
+    approved.still_holds()?;
+    // also when it is in the middle of something else, which is why one asks for this
+    http.accepted(&http.call(Method::POST, "/reinitialize", Some(&json!({ "force": true }))).await?)
 }
 
 /// Have a member restart its PostgreSQL. As with a switchover, what came of it is to be seen in the cluster.

@@ -1,6 +1,7 @@
 //! How many members a quorum needs and how many it can lose, who is not a member yet, and ([`restart`]) whose turn it is to
 //! go down and whether that is safe now. Pure.
 
+pub mod failover;
 pub mod restart;
 
 use super::view::ClusterView;

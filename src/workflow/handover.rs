@@ -1,81 +1,53 @@
-//! A planned hand-over: nobody can write from the old leader's last commit to the new one's first, and for how long that
-//! was is measured.
+//! Another leader: nobody can write from the old one's last commit to the new one's first, and for how long that was is
+//! measured.
 
 use std::time::{Duration, Instant};
 
-use crate::approval::Approved;
-use crate::cluster::http::CallError;
+use super::operation::{Operation, OperationError};
 use crate::cluster::pause::{self, Pause};
 use crate::cluster::{self, Gather, haproxy, patroni};
-use crate::engine::Cancel;
-use crate::engine::wait::{Wait, WaitError};
-use crate::error::{Exit, Fails};
 use crate::names::HostName;
-use crate::report::{Kind, Reporter, millis_since};
 
 /// How long a hand-over may take.
 const LIMIT: Duration = Duration::from_secs(120);
+/// How long the former leader may take to come back as a replica. It restarts, and rewinds first where it has to.
+const FOLLOWING: Duration = Duration::from_secs(120);
 
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum HandOverError {
-    #[error("cannot ask {host} to hand over: {reason}")]
-    #[diagnostic(code(xnat::hand_over::leader), help("see `xnat-provision status`"))]
-    Leader { host: HostName, reason: String },
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Call(#[from] CallError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Wait(#[from] WaitError),
-}
-
-impl Fails for HandOverError {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Leader { .. } => Exit::Unhealthy,
-            Self::Call(error) => error.exit(),
-            Self::Wait(error) => error.exit(),
-        }
-    }
-}
-
-/// What a hand-over needs.
-pub struct HandOver<'a> {
-    pub gather: Gather<'a>,
-    pub approved: &'a Approved,
-    pub reporter: &'a Reporter,
-    pub cancel: &'a Cancel,
-}
-
-impl HandOver<'_> {
+impl Operation<'_> {
     /// From the leader to that replica, which somebody has found fit; what was seen of it.
-    pub async fn run(&self, from: &HostName, to: &HostName) -> Result<String, HandOverError> {
-        let failed = |reason| HandOverError::Leader { host: from.clone(), reason };
-        let host = self.gather.inventory.host(from).ok_or_else(|| failed("it is not in the inventory".to_owned()))?;
-        let http = patroni::client(&self.gather, host).map_err(failed)?;
+    pub async fn hand_over(&self, from: &HostName, to: &HostName) -> Result<String, OperationError> {
+        let http = self.patroni(from)?;
         let begun = Instant::now();
         let moving = async {
             patroni::switchover(&http, self.approved, to).await?;
-            self.wait_for(to).await
+            self.wait_until_it_leads(to).await
         };
         let (moved, pause) = pause::during(&self.gather, moving).await;
         moved?;
         Ok(format!("handed over from {from} to {to}; {}", told(pause, begun.elapsed())))
     }
 
-    async fn wait_for(&self, to: &HostName) -> Result<(), HandOverError> {
-        let title = format!("wait for {to} to lead");
+    /// To that replica, whoever led before and whatever is lost.
+    pub async fn fail_over(&self, to: &HostName) -> Result<String, OperationError> {
+        let http = self.patroni(to)?;
         let begun = Instant::now();
-        self.reporter.emit(Kind::StepStarted { title: title.clone() }).await;
-        let wait = Wait {
-            what: format!("{to} to lead"),
-            deadline: LIMIT,
-            interval: Duration::from_millis(500),
-            help: "see `xnat-provision status`, and the log of Patroni on both hosts".to_owned(),
+        patroni::failover(&http, self.approved, to).await?;
+        self.wait_until_it_leads(to).await?;
+        Ok(format!("{to} leads, {:.1} s after it was asked to", begun.elapsed().as_secs_f64()))
+    }
+
+    async fn wait_until_it_leads(&self, to: &HostName) -> Result<(), OperationError> {
+        Ok(self.wait(format!("{to} to lead"), LIMIT, async |gather| leads(gather, to).await).await?)
+    }
+
+    pub async fn wait_until_it_follows(&self, from: &HostName) -> Result<(), OperationError> {
+        let follows = async |gather: &Gather<'_>| {
+            let view = cluster::gather(gather).await;
+            let member = view.members.iter().find(|member| &member.host == from);
+            let streams = member.is_some_and(|member| member.follows() && view.streams(member));
+            streams.then_some(()).ok_or_else(|| format!("{from} does not stream yet"))
         };
-        wait.until(self.reporter, self.cancel, || leads(&self.gather, to)).await?;
-        self.reporter.emit(Kind::StepFinished { title, millis: millis_since(begun) }).await;
-        Ok(())
+        Ok(self.wait(format!("{from} to follow"), FOLLOWING, follows).await?)
     }
 }
 

@@ -20,4 +20,5 @@ mod rolling;
 mod rotate;
 mod site;
 mod tls;
+mod verbs;
 mod writer;

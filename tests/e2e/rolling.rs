@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::site::{Site, leader_of};
+use crate::verbs;
 use crate::writer::Writer;
 
 /// A planned hand-over, seen by a client: some seconds, also on a slow machine.
@@ -19,6 +20,7 @@ fn members_are_restarted_in_turn_on_debian_13() {
     raised_limits_begin_with_the_replicas_and_lowered_ones_with_the_leader(&site);
     waiting_parameters_are_put_into_effect(&site);
     the_leader_hands_over_when_asked(&site);
+    verbs::all(&site);
     refused_while_it_is_not_safe(&site);
 }
 
@@ -30,6 +32,7 @@ fn members_are_restarted_in_turn_on_debian_12() {
     postgresql_is_restarted_with_one_hand_over(&site);
     raised_limits_begin_with_the_replicas_and_lowered_ones_with_the_leader(&site);
     the_leader_hands_over_when_asked(&site);
+    verbs::all(&site);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod conversion;
 mod half_made;
 mod played;
 mod restarts;
+mod verbs;
 
 use std::sync::Arc;
 
@@ -264,7 +265,7 @@ async fn the_leader_was_killed_and_then_replaced() {
      warning  Patroni on db3 is down: nothing listens on port 8008 of db3
               help: read its log: `ssh db3 journalctl -u patroni -n 50`
      warning  replica db1 does not stream from the leader (its state is: running)
-              help: read its log: `ssh db1 journalctl -u patroni -n 50`; rebuild it if it cannot catch up: `ssh db1 sudo -u postgres patronictl -c /etc/patroni/xnat reinit xnat db1`
+              help: read its log: `ssh db1 journalctl -u patroni -n 50`; rebuild it if it cannot catch up: `xnat-provision reinit db1 inventory.toml`
     ");
 }
 
@@ -308,14 +309,14 @@ async fn haproxy_down_and_a_patroni_killed() {
 async fn maintenance_mode() {
     assert_snapshot!(judged("trixie-paused").await, @r"
     degraded (1 warning): leader db2, 2 replicas streaming, lag 0
-     warning  Patroni is in maintenance mode: nothing fails over
-              help: when the work is done: `ssh db1 sudo -u postgres patronictl -c /etc/patroni/xnat resume`
+     warning  maintenance mode: nothing fails over
+              help: when the work is done: `xnat-provision resume inventory.toml`
      notice  PostgreSQL on db1 waits for a restart to take up its new settings for max_connections
-             help: restart it when it suits: `ssh db1 sudo -u postgres patronictl -c /etc/patroni/xnat restart xnat db1`
+             help: restart it when it suits: `xnat-provision restart --limit db1 inventory.toml`
      notice  PostgreSQL on db2 waits for a restart to take up its new settings for max_connections
-             help: restart it when it suits: `ssh db2 sudo -u postgres patronictl -c /etc/patroni/xnat restart xnat db2`
+             help: restart it when it suits: `xnat-provision restart --limit db2 inventory.toml`
      notice  PostgreSQL on db3 waits for a restart to take up its new settings for max_connections
-             help: restart it when it suits: `ssh db3 sudo -u postgres patronictl -c /etc/patroni/xnat restart xnat db3`
+             help: restart it when it suits: `xnat-provision restart --limit db3 inventory.toml`
     ");
 }
 
@@ -324,20 +325,20 @@ async fn a_pending_restart_is_worth_a_notice_and_healthy() {
     assert_snapshot!(judged("bookworm-pending-restart").await, @r"
     healthy: leader db3, 2 replicas streaming, lag 0
      notice  PostgreSQL on db1 waits for a restart to take up its new settings
-             help: restart it when it suits: `ssh db1 sudo -u postgres patronictl -c /etc/patroni/xnat restart xnat db1`
+             help: restart it when it suits: `xnat-provision restart --limit db1 inventory.toml`
      notice  PostgreSQL on db2 waits for a restart to take up its new settings
-             help: restart it when it suits: `ssh db2 sudo -u postgres patronictl -c /etc/patroni/xnat restart xnat db2`
+             help: restart it when it suits: `xnat-provision restart --limit db2 inventory.toml`
      notice  PostgreSQL on db3 waits for a restart to take up its new settings
-             help: restart it when it suits: `ssh db3 sudo -u postgres patronictl -c /etc/patroni/xnat restart xnat db3`
+             help: restart it when it suits: `xnat-provision restart --limit db3 inventory.toml`
     ");
     assert_snapshot!(judged("trixie-pending-restart").await, @r"
     healthy: leader db2, 2 replicas streaming, lag 0
      notice  PostgreSQL on db1 waits for a restart to take up its new settings for max_connections
-             help: restart it when it suits: `ssh db1 sudo -u postgres patronictl -c /etc/patroni/xnat restart xnat db1`
+             help: restart it when it suits: `xnat-provision restart --limit db1 inventory.toml`
      notice  PostgreSQL on db2 waits for a restart to take up its new settings for max_connections
-             help: restart it when it suits: `ssh db2 sudo -u postgres patronictl -c /etc/patroni/xnat restart xnat db2`
+             help: restart it when it suits: `xnat-provision restart --limit db2 inventory.toml`
      notice  PostgreSQL on db3 waits for a restart to take up its new settings for max_connections
-             help: restart it when it suits: `ssh db3 sudo -u postgres patronictl -c /etc/patroni/xnat restart xnat db3`
+             help: restart it when it suits: `xnat-provision restart --limit db3 inventory.toml`
     ");
 }
 

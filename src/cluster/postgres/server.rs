@@ -23,6 +23,12 @@ pub struct Server {
     /// The WAL receiver's state, on a replica: `streaming`.
     pub receiver: Option<String>,
     pub standbys: Vec<Standby>,
+    /// How far its WAL goes, in bytes since the beginning: written by the leader, received by a replica.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<i64>,
+    /// When it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
     /// Is the application's database there?
     pub database: bool,
     /// Our roles that can do more than they need.
@@ -43,7 +49,11 @@ pub struct Standby {
 
 const ABOUT: &str = "SELECT current_setting('server_version'), pg_is_in_recovery(),
        (SELECT status FROM pg_stat_wal_receiver LIMIT 1),
-       EXISTS (SELECT FROM pg_database WHERE datname = $1), current_setting('ssl')::boolean";
+       EXISTS (SELECT FROM pg_database WHERE datname = $1), current_setting('ssl')::boolean,
+       pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery()
+                            THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+                            ELSE pg_current_wal_lsn() END, '0/0')::bigint,
+       pg_postmaster_start_time()::text";
 
 const STANDBYS: &str = "SELECT application_name, coalesce(state, ''), coalesce(sync_state, ''),
        pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
@@ -83,6 +93,8 @@ async fn look(client: &Client, database: &Database) -> Result<Server, tokio_post
         receiver: about.try_get(2)?,
         database: about.try_get(3)?,
         tls: about.try_get(4)?,
+        position: about.try_get(5)?,
+        started: about.try_get(6)?,
         excess: excess(client, &database.owner).await?,
         standbys: standbys
             .iter()

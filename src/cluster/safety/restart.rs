@@ -89,7 +89,10 @@ fn etcd_obstacle(host: &HostName, member: &etcd::Member, newest: &etcd::Member) 
         return Some(silent(host, format!("etcd on {host} has no leader")));
     }
     if !member.alarms.is_empty() {
-        return Some(lasting(host, format!("etcd on {host} raises an alarm: {}", member.alarms.join(", "))));
+        let text = format!("etcd on {host} complains: {}", member.alarms.join(", "));
+        // Besides alarms (NOSPACE, CORRUPT), which stay until somebody ends them, it says so when it has no leader.
+        let raised = member.alarms.iter().any(|complaint| complaint.contains("alarm:"));
+        return Some(if raised { lasting(host, text) } else { silent(host, text) });
     }
     if !member.healthy {
         return Some(silent(host, format!("etcd on {host} says it is not healthy")));
@@ -128,7 +131,7 @@ pub fn leader_obstacles(view: &ClusterView) -> Vec<Obstacle> {
     match view.paused.known() {
         None => return whole(Kind::Silent, "no Patroni answers"),
         Some(true) => {
-            return whole(Kind::Lasting, "the cluster is in maintenance mode: end it with `patronictl resume`");
+            return whole(Kind::Lasting, "the cluster is in maintenance mode: end it with `xnat-provision resume`");
         }
         Some(false) => {}
     }
@@ -227,12 +230,12 @@ pub fn no_successor(view: &ClusterView, inventory: &Inventory) -> Option<String>
     (!fit).then(|| NOBODY.to_owned())
 }
 
-fn synchronous(member: &Member) -> bool {
+pub(super) fn synchronous(member: &Member) -> bool {
     member.listed.as_ref().is_some_and(|listed| listed.role.synchronous())
 }
 
 /// By what Patroni was told and by what the inventory says: what was not applied yet counts too.
-fn may_lead(inventory: &Inventory, member: &Member) -> bool {
+pub(super) fn may_lead(inventory: &Inventory, member: &Member) -> bool {
     let tags = inventory.host(&member.host).map(|host| &host.tags);
     let wanted = |name, value| tags.is_none_or(|tags| tags.get(name) != Some(&value));
     let listed = member.listed.as_ref().map(|listed| &listed.tags);

@@ -7,7 +7,7 @@ use crate::engine::ConvergeError;
 use crate::engine::wait::WaitError;
 use crate::error::{Exit, Fails};
 use crate::names::HostName;
-use crate::workflow::HandOverError;
+use crate::workflow::OperationError;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ApplyError {
@@ -35,7 +35,7 @@ pub enum ApplyError {
     Verify(#[from] VerifyError),
     #[error(transparent)]
     #[diagnostic(transparent)]
-    HandOver(#[from] HandOverError),
+    Operation(#[from] OperationError),
     #[error("there is no leader to talk to: {reason}")]
     #[diagnostic(code(xnat::apply::no_leader), help("see `xnat-provision status`; then run apply again"))]
     NoLeader { reason: String },
@@ -63,7 +63,7 @@ impl Fails for ApplyError {
             Self::Wait(error) => error.exit(),
             Self::Call(error) => error.exit(),
             Self::Sql(error) => error.exit(),
-            Self::HandOver(error) => error.exit(),
+            Self::Operation(error) => error.exit(),
             Self::Verify(error) => error.exit(),
             Self::NoLeader { .. } | Self::NotSpared { .. } | Self::KeepsEnding { .. } => Exit::Unhealthy,
         }

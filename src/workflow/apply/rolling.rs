@@ -10,7 +10,7 @@ use crate::engine::Permit;
 use crate::inventory::Component;
 use crate::names::HostName;
 use crate::resource::ResourceId;
-use crate::workflow::{HandOver, rolling};
+use crate::workflow::{Operation, rolling};
 
 /// How long a member may take to be well again. A replica catches up with what was written meanwhile; a PostgreSQL that
 /// stops writes a checkpoint first.
@@ -61,7 +61,7 @@ impl StageRun<'_> {
             return Err(ApplyError::Interrupted { done: Vec::new(), left: Vec::new() });
         }
         let Apply { approved, reporter, cancel, .. } = *self.apply;
-        let summary = HandOver { gather: self.gather(), approved, reporter, cancel }.run(leader, &to).await?;
+        let summary = Operation { gather: self.gather(), approved, reporter, cancel }.hand_over(leader, &to).await?;
         self.tell("leader", &summary).await;
         self.evidence.push(summary);
         Ok(())

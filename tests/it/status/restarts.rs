@@ -15,7 +15,7 @@ use xnat_provision::names::HostName;
 
 use super::played::{Hosts, inventory, recording};
 
-async fn view(name: &str) -> ClusterView {
+pub(super) async fn view(name: &str) -> ClusterView {
     let recording = Arc::new(recording(name));
     Hosts::new(&recording).look(&recording).await.0
 }
@@ -91,7 +91,7 @@ async fn real_clusters_are_judged() {
       PostgreSQL: Silent: Patroni on db3: nothing listens on port 8008 of db3
     trixie-paused
       etcd: safe
-      PostgreSQL: Lasting: the cluster is in maintenance mode: end it with `patronictl resume`
+      PostgreSQL: Lasting: the cluster is in maintenance mode: end it with `xnat-provision resume`
     trixie-pending-restart
       etcd: safe
       PostgreSQL: safe
@@ -200,7 +200,7 @@ fn spoil(view: &mut ClusterView, member: usize, way: usize) {
         (2, Answer::Known(etcd)) => etcd.healthy = false,
         (3, Answer::Known(etcd)) => etcd.leader = None,
         (4, Answer::Known(etcd)) => etcd.raft_index = etcd.raft_index.saturating_sub(10_000),
-        (5, Answer::Known(etcd)) => etcd.alarms.push("NOSPACE".into()),
+        (5, Answer::Known(etcd)) => etcd.alarms.push("memberID:1 alarm:NOSPACE ".into()),
         (6, _) => patroni.patroni = Answer::Down("refused".into()),
         (7, _) => patroni.server = Answer::Down("refused".into()),
         (8, _) => patroni.listed = None,

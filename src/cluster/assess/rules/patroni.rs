@@ -3,6 +3,7 @@
 use super::{apply, critical, log, names, notice, patronictl, warning};
 use crate::cluster::answer::Answer;
 use crate::cluster::assess::{Problem, Severity, size};
+use crate::cluster::maintenance::Note;
 use crate::cluster::patroni::Lag;
 use crate::cluster::view::{ClusterView, Member};
 use crate::inventory::{Inventory, Size, Synchronous};
@@ -122,7 +123,7 @@ pub fn silent_patroni(view: &ClusterView, inventory: &Inventory) -> Vec<Problem>
 }
 
 /// Only with a leader that works: without one, nobody can stream and the leader is the thing to look at.
-pub fn replicas(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
+pub fn replicas(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
     let leader = view.leader();
     if leader.is_none_or(|leader| matches!(leader.patroni, Answer::Down(_))) {
         return Vec::new();
@@ -139,12 +140,15 @@ pub fn replicas(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
             let mut help = log(&member.host, "patroni");
             // Never to be tried while the leader may be gone: this may be the copy that takes over.
             if leader_tells && matches!(state, "running" | "in archive recovery") {
-                let reinit = patronictl(&format!("reinit {} {}", view.cluster, member.host), &member.host);
-                help.push_str(&format!("; rebuild it if it cannot catch up: {reinit}"));
+                help.push_str(&format!("; rebuild it if it cannot catch up: {}", reinit(member, inventory)));
             }
             warning(format!("replica {} does not stream from the leader (its state is: {state})", member.host), help)
         })
         .collect()
+}
+
+fn reinit(member: &Member, inventory: &Inventory) -> String {
+    format!("`xnat-provision reinit {} {}`", member.host, quote::path(&inventory.path))
 }
 
 pub fn lag(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
@@ -159,7 +163,7 @@ pub fn lag(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
     view.members.iter().filter_map(behind).collect()
 }
 
-pub fn timelines(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
+pub fn timelines(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
     let Some(leader) = view.leader() else { return Vec::new() };
     let timeline = |m: &Member| m.listed.as_ref().and_then(|l| l.timeline);
     let Some(current) = timeline(leader) else { return Vec::new() };
@@ -168,10 +172,7 @@ pub fn timelines(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
         .map(|(member, timeline)| {
             warning(
                 format!("{} is on timeline {timeline} and the leader {} on {current}", member.host, leader.host),
-                format!(
-                    "see whether it catches up; otherwise rebuild it: {}",
-                    patronictl(&format!("reinit {} {}", view.cluster, member.host), &member.host)
-                ),
+                format!("see whether it catches up; otherwise rebuild it: {}", reinit(member, inventory)),
             )
         })
         .collect()
@@ -201,16 +202,19 @@ pub fn synchronous(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
     )]
 }
 
-pub fn paused(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
+pub fn paused(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
     if view.paused.known() != Some(&true) {
         return Vec::new();
     }
-    let host = view.members.iter().find(|m| m.patroni.known().is_some()).map(|m| &m.host);
-    let how = host.map_or_else(String::new, |host| patronictl("resume", host));
-    vec![warning("Patroni is in maintenance mode: nothing fails over", format!("when the work is done: {how}"))]
+    let text = match Note::of(view) {
+        Some(note) => format!("maintenance mode {note}; nothing fails over"),
+        None => "maintenance mode: nothing fails over".to_owned(),
+    };
+    let help = format!("when the work is done: `xnat-provision resume {}`", quote::path(&inventory.path));
+    vec![warning(text, help)]
 }
 
-pub fn pending_restart(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
+pub fn pending_restart(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
     let waits = |member: &Member| {
         let listed = member.listed.as_ref().filter(|l| l.pending_restart)?;
         let keys: Vec<&str> = listed.pending_restart_reason.keys().map(String::as_str).collect();
@@ -218,8 +222,9 @@ pub fn pending_restart(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
         Some(notice(
             format!("PostgreSQL on {} waits for a restart to take up its new settings{of}", member.host),
             format!(
-                "restart it when it suits: {}",
-                patronictl(&format!("restart {} {}", view.cluster, member.host), &member.host)
+                "restart it when it suits: `xnat-provision restart --limit {} {}`",
+                member.host,
+                quote::path(&inventory.path)
             ),
         ))
     };

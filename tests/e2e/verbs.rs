@@ -1,0 +1,87 @@
+//! The commands that work on a running cluster, while a client writes.
+
+use std::time::Duration;
+
+use crate::harness::Ran;
+use crate::site::Site;
+use crate::writer::Writer;
+
+/// A planned hand-over, seen by a client: some seconds, also on a slow machine.
+const HANDOVER: Duration = Duration::from_secs(10);
+
+/// All of them, one after the other.
+pub fn all(site: &Site) {
+    reloaded_and_restarted_in_turn(site);
+    a_replica_is_copied_anew(site);
+    paused_for_a_reason_and_failed_over(site);
+}
+
+/// When each member's PostgreSQL was started.
+fn started(site: &Site) -> Vec<String> {
+    let ask = "cd / && runuser -u postgres -- psql -XAtc 'SELECT pg_postmaster_start_time()'";
+    site.hosts("postgres").iter().map(|host| site.lab.ssh(host, ask).expect(0).stdout).collect()
+}
+
+fn says(ran: &Ran, words: &[&str]) {
+    for word in words {
+        let said = ran.stdout.contains(word) || ran.stderr.contains(word);
+        assert!(said, "does not say {word:?}:\n{}\n{}", ran.stdout, ran.stderr);
+    }
+}
+
+fn reloaded_and_restarted_in_turn(site: &Site) {
+    let replica = site.hosts("postgres").into_iter().find(|host| *host != site.leader()).expect("a replica");
+    let (before, writer) = (started(site), Writer::start(site, "db1"));
+    says(&site.run(&["reload", "--yes"]).expect(0), &["reads its configuration again"]);
+    assert_eq!(started(site), before);
+    site.run(&["restart", "--yes", "--limit", &replica]).expect(0);
+    let one = started(site);
+    assert_eq!(before.iter().zip(&one).filter(|(before, now)| before != now).count(), 1);
+    let leader = site.leader();
+    let restarted = site.run(&["restart", "--yes"]).expect(0);
+    let ledger = writer.stop();
+    says(
+        &restarted,
+        &[&format!("handed over from {leader} to "), &format!("Verified: restarted PostgreSQL on {leader}")],
+    );
+    assert!(one.iter().zip(started(site)).all(|(before, now)| *before != now), "all were restarted");
+    assert_eq!(ledger.lost(site), Vec::<u64>::new());
+    assert!(ledger.longest_pause() < HANDOVER, "nobody wrote for {:?}", ledger.longest_pause());
+    println!("restart of all: longest pause {:?}", ledger.longest_pause());
+    says(&site.run(&["restart", "--yes", "--limit", "db9"]).expect(4), &["db9 is no PostgreSQL host"]);
+}
+
+fn a_replica_is_copied_anew(site: &Site) {
+    let leader = site.leader();
+    says(&site.run(&["reinit", "--yes", &leader]).expect(4), &[&format!("{leader} is the leader")]);
+    let replica = site.hosts("postgres").into_iter().find(|host| *host != leader).expect("a replica");
+    let directory = "ls -di $(runuser -u postgres -- psql -XAtc 'SHOW data_directory')";
+    let before = site.lab.ssh(&replica, directory).expect(0).stdout;
+    site.run(&["reinit", "--yes", &replica]).expect(0);
+    assert_ne!(site.lab.ssh(&replica, directory).expect(0).stdout, before, "another directory");
+}
+
+/// Nothing fails over by itself then, so that a person can be seen to do it.
+fn paused_for_a_reason_and_failed_over(site: &Site) {
+    says(&site.run(&["resume", "--yes"]).expect(4), &["not in maintenance mode"]);
+    site.run(&["pause", "--yes", "--reason", "new memory"]).expect(0);
+    says(&site.run(&["status"]).expect(4), &["maintenance mode since", ": new memory; nothing fails over"]);
+    says(&site.run(&["pause", "--yes", "--reason", "again"]).expect(4), &["already", "new memory"]);
+    says(&site.run(&["switchover", "--yes"]).expect(4), &["maintenance mode"]);
+    let leader = site.leader();
+    let to = site.hosts("postgres").into_iter().rev().find(|host| *host != leader).expect("a replica");
+    // PostgreSQL is gone and nobody starts it again: the leader keeps its lock
+    let kill = "kill -9 $(head -n1 $(runuser -u postgres -- psql -XAtc 'SHOW data_directory')/postmaster.pid)";
+    site.lab.ssh(&leader, kill).expect(0);
+    let failed_over = site.run(&["failover", "--yes", "--to", &to]);
+    says(&failed_over, &["is lost", &format!("Verified: {to} leads")]);
+    says(&site.run(&["resume", "--yes"]), &["maintenance mode is off"]);
+    let well = (0..120).any(|_| {
+        std::thread::sleep(Duration::from_millis(500));
+        site.run(&["status"]).status == 0
+    });
+    assert!(well, "{}", site.run(&["status"]).stdout);
+    assert_eq!(site.leader(), to);
+    says(&site.run(&["failover", "--yes", "--to", &leader]).expect(4), &["can hand over", "switchover --to"]);
+    site.run(&["plan"]).expect(0);
+}
