@@ -12,6 +12,7 @@ mod ground;
 mod handout;
 mod history;
 mod lab;
+mod logs;
 mod opened;
 mod out;
 mod plan;
@@ -91,6 +92,8 @@ pub enum Command {
     Assets(assets::Args),
     /// Earlier runs: yours, and those the hosts remember; what happened in one
     History(history::Args),
+    /// What the services of all hosts have logged, in the order of time
+    Logs(logs::Args),
     /// Throwaway hosts on this machine, to rehearse before touching your servers
     Lab(lab::Args),
 }
@@ -115,6 +118,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Schema(args) => schema::run(args),
         Command::Assets(args) => assets::run(args, &cli.globals),
         Command::History(args) => history::run(args, &cli.globals).await,
+        Command::Logs(args) => logs::run(args, &cli.globals).await,
         Command::Lab(args) => lab::run(args, &cli.globals).await,
     }
 }

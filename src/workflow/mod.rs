@@ -9,6 +9,7 @@ pub mod half_made;
 mod handover;
 mod in_turn;
 pub mod lock;
+pub mod logs;
 mod members;
 mod operation;
 mod parameters;

@@ -14,6 +14,7 @@ pub fn all(site: &Site) {
     reloaded_and_restarted_in_turn(site);
     a_replica_is_copied_anew(site);
     paused_for_a_reason_and_failed_over(site);
+    what_was_logged_is_shown_in_order(site);
 }
 
 /// When each member's PostgreSQL was started.
@@ -55,20 +56,20 @@ fn a_replica_is_copied_anew(site: &Site) {
     let leader = site.leader();
     says(&site.run(&["reinit", "--yes", &leader]).expect(4), &[&format!("{leader} is the leader")]);
     let replica = site.hosts("postgres").into_iter().find(|host| *host != leader).expect("a replica");
-    let directory = "ls -di $(runuser -u postgres -- psql -XAtc 'SHOW data_directory')";
-    let before = site.lab.ssh(&replica, directory).expect(0).stdout;
+    let marker = "$(runuser -u postgres -- psql -XAtc 'SHOW data_directory')/marker";
+    site.lab.ssh(&replica, &format!("cd / && touch {marker}")).expect(0);
     site.run(&["reinit", "--yes", &replica]).expect(0);
-    assert_ne!(site.lab.ssh(&replica, directory).expect(0).stdout, before, "another directory");
+    site.lab.ssh(&replica, &format!("cd / && test ! -e {marker}")).expect(0);
 }
 
 /// Nothing fails over by itself then, so that a person can be seen to do it.
 fn paused_for_a_reason_and_failed_over(site: &Site) {
     says(&site.run(&["resume", "--yes"]).expect(4), &["not in maintenance mode"]);
+    let leader = site.leader();
     site.run(&["pause", "--yes", "--reason", "new memory"]).expect(0);
     says(&site.run(&["status"]).expect(4), &["maintenance mode since", ": new memory; nothing fails over"]);
     says(&site.run(&["pause", "--yes", "--reason", "again"]).expect(4), &["already", "new memory"]);
     says(&site.run(&["switchover", "--yes"]).expect(4), &["maintenance mode"]);
-    let leader = site.leader();
     let to = site.hosts("postgres").into_iter().rev().find(|host| *host != leader).expect("a replica");
     // PostgreSQL is gone and nobody starts it again: the leader keeps its lock
     let kill = "kill -9 $(head -n1 $(runuser -u postgres -- psql -XAtc 'SHOW data_directory')/postmaster.pid)";
@@ -84,4 +85,15 @@ fn paused_for_a_reason_and_failed_over(site: &Site) {
     assert_eq!(site.leader(), to);
     says(&site.run(&["failover", "--yes", "--to", &leader]).expect(4), &["can hand over", "switchover --to"]);
     site.run(&["plan"]).expect(0);
+}
+
+fn what_was_logged_is_shown_in_order(site: &Site) {
+    let logged = site.run(&["logs", "--since", "10m"]).expect(0).stdout;
+    for word in [" etcd: ", " patroni: ", " postgresql: "] {
+        assert!(logged.contains(word), "nothing of {word:?}:\n{logged}");
+    }
+    let times: Vec<&str> = logged.lines().filter(|line| !line.starts_with(' ')).map(|line| &line[..24]).collect();
+    assert!(times.is_sorted(), "{logged}");
+    let one = site.run(&["logs", "--since", "10m", "--limit", "db1"]).expect(0).stdout;
+    assert!(one.contains("Z db1 ") && !one.contains("Z db2 "), "{one}");
 }

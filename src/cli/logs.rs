@@ -1,0 +1,108 @@
+//! `logs`: what the services of all hosts have logged, as one text in the order of time.
+
+use std::path::PathBuf;
+
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+
+use super::connect::{ConnectArgs, Terminal};
+use super::out;
+use super::{Failure, Globals};
+use crate::engine::{Dialer, Fleet};
+use crate::error::{Exit, Fails};
+use crate::inventory::Inventory;
+use crate::names::HostName;
+use crate::report::text::printable;
+use crate::report::{Redactor, Reporter};
+use crate::workflow::logs::{self, Entry, Logs};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Times are UTC. Exit status: 0 all were asked, 1 failed, 2 a mistake in the inventory or the host names, 3 a host could not be asked."
+)]
+pub struct Args {
+    /// Only these hosts (`--limit db1,db2`, or several times)
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    limit: Vec<String>,
+    /// How far back: "30m", "2h", or a time such as 2026-11-24T17:30Z
+    #[arg(long, value_name = "WHEN", default_value = "1h", value_parser = moment)]
+    since: Timestamp,
+    /// The inventory
+    #[arg(value_name = "INVENTORY", default_value = "inventory.toml")]
+    inventory: PathBuf,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("the inventory has no host {name}")]
+#[diagnostic(code(xnat::logs::host), help("its hosts are {known}"))]
+struct NoHost {
+    name: HostName,
+    known: String,
+}
+
+impl Fails for NoHost {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    let span: Span =
+        text.parse().map_err(|_| "neither a time such as 2026-11-24T17:30Z nor a span such as 2h".to_owned())?;
+    // days are a day long only in some time zone
+    let now = Timestamp::now().to_zoned_datetime(TimeZone::UTC);
+    let at = now.checked_sub(span.abs()).map_err(|error| error.to_string())?;
+    Ok(at.timestamp())
+}
+
+pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
+    let mut inventory = Inventory::load(&args.inventory, globals.assets.as_deref())?.inventory;
+    let named: Vec<HostName> = args.limit.iter().map(|name| HostName::new(name.as_str())).collect();
+    if let Some(name) = named.iter().find(|name| inventory.host(name).is_none()) {
+        let known: Vec<&str> = inventory.hosts.iter().map(|host| host.name.as_str()).collect();
+        return Err(NoHost { name: name.clone(), known: known.join(", ") }.into());
+    }
+    inventory.hosts.retain(|host| named.is_empty() || named.contains(&host.name));
+    let redactor = Redactor::default();
+    let connector = args.connect.connector(&Terminal::of(&globals.answers, &redactor))?;
+    let reporter = Reporter::muted();
+    let mut fleet = Fleet::default();
+    let dialer = Dialer { connector: &connector, parallel: inventory.hosts.len(), reporter: &reporter };
+    fleet.connect(&inventory, dialer).await;
+    let mut logs = logs::read(&fleet, &inventory, args.since).await;
+    logs.silent.extend(fleet.reasons());
+    fleet.close(&reporter).await;
+    show(&logs, globals)
+}
+
+fn show(logs: &Logs, globals: &Globals) -> Result<Exit, Failure> {
+    if globals.json {
+        out::json(&logs.entries)?;
+    } else {
+        out::text(&logs.entries.iter().map(line).collect::<String>())?;
+    }
+    for host in &logs.cut {
+        remark(&format!("{host}: only the newest {} entries; ask for less with --since or --limit", logs::MOST));
+    }
+    for (host, reason) in &logs.silent {
+        remark(&format!("not asked: {host}: {reason}"));
+    }
+    Ok(if logs.silent.is_empty() { Exit::Ok } else { Exit::Unreachable })
+}
+
+fn line(entry: &Entry) -> String {
+    let Entry { at, host, service, text } = entry;
+    let text: Vec<String> = text.lines().map(|line| printable(line).into_owned()).collect();
+    let at = at.strftime("%Y-%m-%d %H:%M:%S%.3fZ");
+    format!("{at} {host} {}: {}\n", printable(service), text.join("\n    "))
+}
+
+#[expect(clippy::print_stderr, reason = "remarks beside the data this command prints")]
+fn remark(text: &str) {
+    eprintln!("{}", printable(text));
+}
