@@ -10,7 +10,7 @@ fuzz_target!(|text: &str| {
     let probes = [
         Probe::Path { path: "/etc/hosts".to_owned(), want },
         Probe::Package { name: "etcd-server".to_owned() },
-        Probe::Unit { name: "etcd.service".to_owned(), files: vec!["/etc/etcd/etcd.env".to_owned()] },
+        Probe::Unit { name: "etcd.service".to_owned(), files: vec!["/etc/etcd/etcd.env".to_owned()], packages: Vec::new() },
         Probe::Sysctl { key: "vm.swappiness".to_owned() },
         Probe::Check { command: "true".to_owned() },
     ];

@@ -19,6 +19,8 @@ use crate::resource::{
 pub struct Machine {
     pub paths: BTreeMap<String, Node>,
     pub packages: BTreeMap<String, String>,
+    /// When each was unpacked.
+    pub unpacked: BTreeMap<String, i64>,
     pub groups: BTreeSet<String>,
     pub users: BTreeSet<String>,
     pub sysctls: BTreeMap<String, String>,
@@ -132,7 +134,11 @@ impl Machine {
                 let value = self.sysctls.get(key).cloned();
                 Observed::Sysctl { now: value.clone(), at_boot: value }
             }
-            Probe::Unit { name, files } => Observed::Unit(self.unit(name, files)),
+            Probe::Unit { name, files, packages } => {
+                let unpacked = |name: &String| Some((name.clone(), *self.unpacked.get(name)?));
+                let packages = packages.iter().filter_map(unpacked).collect();
+                Observed::Unit(UnitState { packages, ..self.unit(name, files) })
+            }
             Probe::Check { command } => Observed::Check { holds: self.holds.contains(command) },
         }
     }
@@ -152,6 +158,7 @@ impl Machine {
             started: record.active.then_some(record.started),
             restarts: 0,
             files: files.iter().map(|path| (path.clone(), watched(path))).collect(),
+            packages: BTreeMap::new(),
         }
     }
 
@@ -174,6 +181,7 @@ impl Machine {
             Action::InstallPackage(wanted) => {
                 let version = wanted.version.clone().unwrap_or_else(|| "1.0".to_owned());
                 self.packages.insert(wanted.name.clone(), version.replace('*', "0"));
+                self.unpacked.insert(wanted.name.clone(), self.now);
                 self.guard_left = false;
             }
             Action::RemoveInstallGuard => self.guard_left = false,

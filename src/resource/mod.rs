@@ -106,6 +106,8 @@ pub struct Unit {
     pub on_change: OnChange,
     /// Files whose change always calls for a restart, whatever `on_change` says.
     pub restart_watch: Vec<String>,
+    /// Packages whose programs it runs: one that was unpacked since its start calls for a restart.
+    pub packages: Vec<String>,
     /// When a restart is called for: do it here, or leave it to a rolling workflow.
     pub restart: Restart,
     /// How long its start may take.
@@ -199,6 +201,8 @@ impl Resource {
 pub struct Pending {
     /// Files that will have new content.
     pub files: std::collections::BTreeSet<String>,
+    /// Packages that will be installed, in whatever version.
+    pub packages: std::collections::BTreeSet<String>,
     /// Everything that will change, in order.
     pub changes: Vec<ResourceId>,
 }
@@ -208,6 +212,9 @@ impl Pending {
         self.changes.push(change.resource.clone());
         if change.resource.kind() == "file" {
             self.files.insert(change.resource.name().to_owned());
+        }
+        if change.actions.iter().any(|action| matches!(action, Action::InstallPackage(_))) {
+            self.packages.insert(change.resource.name().to_owned());
         }
     }
 }

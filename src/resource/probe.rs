@@ -26,6 +26,8 @@ pub enum Probe {
         name: String,
         /// Files whose digests are compared with the stamp of the last (re)start.
         files: Vec<String>,
+        /// Packages whose age is compared with the unit's.
+        packages: Vec<String>,
     },
     /// A read-only command; the answer is whether it exits 0.
     Check {
@@ -104,6 +106,8 @@ pub struct UnitState {
     /// How often systemd has started it again by itself, since somebody else last did.
     pub restarts: u64,
     pub files: BTreeMap<String, WatchedFile>,
+    /// When the package's present version was unpacked, seconds since 1970; without those that are not installed.
+    pub packages: BTreeMap<String, i64>,
 }
 
 /// A file a unit watches.

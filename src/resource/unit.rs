@@ -12,7 +12,7 @@ impl Unit {
     }
 
     fn probe(&self) -> Probe {
-        Probe::Unit { name: self.name.clone(), files: self.all_files() }
+        Probe::Unit { name: self.name.clone(), files: self.all_files(), packages: self.packages.clone() }
     }
 
     pub(super) fn probes(&self) -> Vec<Probe> {
@@ -69,11 +69,15 @@ impl Unit {
             let word = if state.active == "failed" { "start (it has failed before)" } else { "start" };
             return draft.add(word, Action::StartUnit(self.start()));
         }
+        let upgraded = self.upgraded(state, pending);
+        if !upgraded.is_empty() {
+            return self.diff_restart(&format!("{} upgraded", upgraded.join(", ")), draft);
+        }
         let restart_for = self.stale(&self.restart_watch, state, pending);
         let changed = self.stale(&self.watch, state, pending);
         match self.on_change {
-            OnChange::Restart => self.diff_restart(restart_for.into_iter().chain(changed).collect(), draft),
-            OnChange::Reload if !restart_for.is_empty() => self.diff_restart(restart_for, draft),
+            OnChange::Restart => self.diff_files(restart_for.into_iter().chain(changed).collect(), draft),
+            OnChange::Reload if !restart_for.is_empty() => self.diff_files(restart_for, draft),
             OnChange::Reload if !changed.is_empty() => {
                 draft.effect = draft.effect.max(Effect::Reload);
                 draft.add(&format!("reload: {} changed", changed.join(", ")), Action::ReloadUnit(self.start()));
@@ -82,12 +86,25 @@ impl Unit {
         }
     }
 
-    fn diff_restart(&self, files: Vec<String>, draft: &mut Draft) {
-        if files.is_empty() {
-            return;
+    fn diff_files(&self, files: Vec<String>, draft: &mut Draft) {
+        if !files.is_empty() {
+            self.diff_restart(&format!("{} changed", files.join(", ")), draft);
         }
+    }
+
+    fn diff_restart(&self, why: &str, draft: &mut Draft) {
         draft.effect = draft.effect.max(self.interruption());
-        draft.add(&format!("restart: {} changed", files.join(", ")), Action::RestartUnit(self.start()));
+        draft.add(&format!("restart: {why}"), Action::RestartUnit(self.start()));
+    }
+
+    /// The packages whose programs the running unit has not been started from (or is not about to be): a run that was
+    /// killed between unpacking and restarting has left them so, or somebody else's upgrade.
+    fn upgraded(&self, state: &UnitState, pending: &Pending) -> Vec<String> {
+        let is_newer = |name: &&String| {
+            let unpacked = state.packages.get(*name).zip(state.started.as_ref());
+            pending.packages.contains(*name) || unpacked.is_some_and(|(unpacked, started)| unpacked > started)
+        };
+        self.packages.iter().filter(is_newer).cloned().collect()
     }
 
     /// What it means that the running unit goes down and comes back.
@@ -115,7 +132,7 @@ impl Unit {
     fn dependencies(&self, state: &UnitState, pending: &Pending) -> Vec<ResourceId> {
         let watched = self.all_files();
         let is_cause = |id: &&ResourceId| match id.kind() {
-            "package" => !state.loaded,
+            "package" => !state.loaded || self.packages.iter().any(|name| name == id.name()),
             "file" => watched.iter().any(|path| path == id.name()),
             _ => false,
         };

@@ -206,6 +206,7 @@ impl Role<'_> {
             watch: paths(&unit.watch)?,
             on_change: unit.on_change,
             restart_watch: paths(&unit.restart_watch)?,
+            packages: unit.packages.iter().map(|text| self.text(text)).collect::<Result<_, _>>()?,
             restart: unit.restart,
             timeout: Duration::from_secs(unit.timeout),
         })

@@ -122,6 +122,8 @@ pub struct Unit {
     pub on_change: OnChange,
     #[serde(default)]
     pub restart_watch: Vec<Text>,
+    #[serde(default)]
+    pub packages: Vec<Text>,
     #[serde(default = "now")]
     pub restart: Restart,
     /// Seconds its start may take.

@@ -184,6 +184,7 @@ fn running(name: &str) -> Resource {
         watch: Vec::new(),
         on_change: OnChange::Restart,
         restart_watch: Vec::new(),
+        packages: Vec::new(),
         restart: Restart::Now,
         timeout: Duration::from_secs(60),
     })

@@ -204,7 +204,7 @@ proptest! {
         let probes = [
             Probe::Path { path: "/etc/hosts".to_owned(), want },
             Probe::Package { name: "etcd-server".to_owned() },
-            Probe::Unit { name: "etcd.service".to_owned(), files: vec!["/etc/etcd/etcd.env".to_owned()] },
+            Probe::Unit { name: "etcd.service".to_owned(), files: vec!["/etc/etcd/etcd.env".to_owned()], packages: Vec::new() },
             Probe::Sysctl { key: "vm.swappiness".to_owned() },
         ];
         if let Ok(observations) = shell::answers(&probes, &text) {

@@ -69,6 +69,8 @@ struct UnitSpec {
     on_change: OnChange,
     #[serde(default)]
     restart_watch: Vec<String>,
+    #[serde(default)]
+    packages: Vec<String>,
     restart: Restart,
 }
 
@@ -131,6 +133,9 @@ struct SeenUnit {
     started: Option<i64>,
     #[serde(default)]
     files: BTreeMap<String, SeenWatched>,
+    /// When each was unpacked.
+    #[serde(default)]
+    packages: BTreeMap<String, i64>,
 }
 
 #[derive(Deserialize)]
@@ -178,6 +183,7 @@ impl Spec {
                 watch: it.watch,
                 on_change: it.on_change,
                 restart_watch: it.restart_watch,
+                packages: it.packages,
                 restart: it.restart,
                 timeout: Duration::from_secs(30),
             }),
@@ -252,6 +258,7 @@ impl SeenUnit {
             started: self.started,
             restarts: 0,
             files: self.files.iter().map(|(path, seen)| (path.clone(), watched(seen))).collect(),
+            packages: self.packages.clone(),
         }
     }
 }

@@ -35,6 +35,7 @@ fn unit(name: &str, watch: &[&str], restart: Restart) -> Resource {
         watch: watch.iter().map(|path| (*path).to_owned()).collect(),
         on_change: OnChange::Restart,
         restart_watch: Vec::new(),
+        packages: Vec::new(),
         restart,
         timeout: Duration::from_secs(30),
     })

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::UNPACKED;
 use crate::resource::{
     Observations, Observed, PackageState, PathKind, PathState, Probe, UnitState, WatchedFile, sysctl_file_path,
     sysctl_proc_path,
@@ -25,9 +26,10 @@ pub fn answers(probes: &[Probe], stdout: &str) -> Result<Observations, String> {
             Probe::Group { name } => Observed::Group { exists: lines.groups.contains(name) },
             Probe::User { name } => Observed::User { exists: lines.users.contains(name) },
             Probe::Sysctl { key } => lines.sysctl(key),
-            Probe::Unit { name, files } => {
+            Probe::Unit { name, files, packages } => {
                 unit_index += 1;
-                Observed::Unit(lines.unit(unit_index - 1, name, files))
+                let packages = lines.unpacked(packages);
+                Observed::Unit(UnitState { packages, ..lines.unit(unit_index - 1, name, files) })
             }
             Probe::Check { .. } => Observed::Check { holds: lines.checks.contains(&index) },
         };
@@ -46,6 +48,8 @@ struct Lines {
     packages: BTreeMap<String, (String, String)>,
     candidates: BTreeMap<String, String>,
     guard: bool,
+    /// Package → when its present version was unpacked.
+    unpacked: BTreeMap<String, i64>,
     groups: BTreeSet<String>,
     users: BTreeSet<String>,
     /// By the file read.
@@ -80,6 +84,11 @@ impl Lines {
                 self.candidates.insert(name.to_owned(), version.to_owned());
             }
             "G" => self.guard = true,
+            "A" => {
+                let (seconds, file) = rest.split_once('\t')?;
+                let name = file.strip_prefix(UNPACKED)?.strip_suffix(".list")?;
+                self.unpacked.insert(name.to_owned(), seconds.parse().ok()?);
+            }
             "R" => _ = self.groups.insert(rest.to_owned()),
             "W" => _ = self.users.insert(rest.to_owned()),
             "Y" => {
@@ -162,6 +171,11 @@ impl Lines {
         PackageState { installed, candidate, guard_left: self.guard }
     }
 
+    fn unpacked(&self, packages: &[String]) -> BTreeMap<String, i64> {
+        let known = packages.iter().filter_map(|name| Some((name.clone(), *self.unpacked.get(name)?)));
+        known.collect()
+    }
+
     fn sysctl(&self, key: &str) -> Observed {
         let now = self.sysctls.get(&sysctl_proc_path(key)).cloned();
         let line = self.sysctls.get(&sysctl_file_path(key));
@@ -187,6 +201,7 @@ impl Lines {
             started: field("ExecMainStartTimestamp").strip_prefix('@').and_then(|seconds| seconds.parse().ok()),
             restarts: field("NRestarts").parse().unwrap_or_default(),
             files: files.iter().map(|path| (path.clone(), watched(path))).collect(),
+            packages: BTreeMap::new(),
         }
     }
 }

@@ -12,6 +12,9 @@ pub use answer::answers;
 pub use hold::{FENCED, Fence, HISTORY, fenced, fenced_in, history, history_in, hold, hold_in};
 pub use probe::probes;
 
+/// dpkg writes the list of a package's files here, `NAME.list`, when it unpacks one.
+const UNPACKED: &str = "/var/lib/dpkg/info/";
+
 /// The "start nothing while installing" guard, and how we know it for ours.
 pub(super) const GUARD: &str = "/usr/sbin/policy-rc.d";
 pub(super) const GUARD_MARK: &str = "# xnat-provision: removed when the installation ends";

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{GUARD, GUARD_MARK};
+use super::{GUARD, GUARD_MARK, UNPACKED};
 use crate::quote;
 use crate::resource::{Probe, stamp_path, sysctl_file_path, sysctl_proc_path};
 
@@ -17,6 +17,7 @@ pub fn probes(probes: &[Probe]) -> String {
     accounts(probes, &mut script);
     sysctls(probes, &mut script);
     units(probes, &mut script);
+    unpacked(probes, &mut script);
     checks(probes, &mut script);
     script
 }
@@ -157,6 +158,19 @@ fn units(probes: &[Probe], script: &mut String) {
             stamp = quote::sh(&stamp_path(name)),
             name = quote::sh(name)
         ));
+    }
+}
+
+/// When the packages that units run were unpacked.
+fn unpacked(probes: &[Probe], script: &mut String) {
+    let names: BTreeSet<&String> = probes
+        .iter()
+        .flat_map(|p| if let Probe::Unit { packages, .. } = p { packages.as_slice() } else { &[] })
+        .collect();
+    if !names.is_empty() {
+        let files: Vec<String> = names.iter().map(|name| format!("{UNPACKED}{name}.list")).collect();
+        let files = quoted(files.iter().map(String::as_str));
+        script.push_str(&format!("stat --printf='A\\t%Y\\t%n\\n' -- {files} 2>/dev/null\n"));
     }
 }
 

@@ -65,7 +65,9 @@ impl StageRun<'_> {
         let asked = hosts.filter_map(|(name, resources)| {
             let host = survey.fleet.host(name)?;
             let unit = |resource: &Resource| match resource {
-                Resource::Unit(unit) => Some(Probe::Unit { name: unit.name.clone(), files: Vec::new() }),
+                Resource::Unit(unit) => {
+                    Some(Probe::Unit { name: unit.name.clone(), files: Vec::new(), packages: Vec::new() })
+                }
                 _ => None,
             };
             let probes: Vec<Probe> = resources.iter().filter_map(unit).collect();
