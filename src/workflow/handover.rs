@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::operation::{Operation, OperationError};
 use crate::cluster::pause::{self, Pause};
+use crate::cluster::postgres::activity;
 use crate::cluster::{self, Gather, haproxy, patroni};
 use crate::names::HostName;
 
@@ -17,6 +18,7 @@ impl Operation<'_> {
     /// From the leader to that replica, which somebody has found fit; what was seen of it.
     pub async fn hand_over(&self, from: &HostName, to: &HostName) -> Result<String, OperationError> {
         let http = self.patroni(from)?;
+        activity::checkpoint(&self.gather, self.approved, self.host(from)?).await?;
         let begun = Instant::now();
         let moving = async {
             patroni::switchover(&http, self.approved, to).await?;
@@ -68,15 +70,18 @@ async fn leads(gather: &Gather<'_>, host: &HostName) -> Result<(), String> {
     patroni::led(gather, host).await?;
     for seen in cluster::gather(gather).await.haproxy {
         let Some(servers) = seen.answer.known() else { continue };
-        let up: Vec<&str> =
-            servers.iter().filter(|s| s.section == haproxy::PRIMARY && s.up).map(|s| s.name.as_str()).collect();
-        if up != [host.as_str()] {
-            return Err(format!(
-                "HAProxy on {} sends writes to {}",
-                seen.host,
-                if up.is_empty() { "nobody".to_owned() } else { up.join(", ") }
-            ));
-        }
+        sends_writes_to(&seen.host, servers, host)?;
     }
     Ok(())
+}
+
+/// This HAProxy sends writes to the leader and to nobody else.
+pub fn sends_writes_to(balancer: &HostName, servers: &[haproxy::Server], leader: &HostName) -> Result<(), String> {
+    let up: Vec<&str> =
+        servers.iter().filter(|s| s.section == haproxy::PRIMARY && s.up).map(|s| s.name.as_str()).collect();
+    if up == [leader.as_str()] {
+        return Ok(());
+    }
+    let up = if up.is_empty() { "nobody".to_owned() } else { up.join(", ") };
+    Err(format!("HAProxy on {balancer} sends writes to {up}"))
 }

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use crate::approval::Approved;
 use crate::cluster::http::{CallError, Http};
+use crate::cluster::postgres::SqlError;
 use crate::cluster::{Gather, patroni};
 use crate::engine::Cancel;
 use crate::engine::wait::{Wait, WaitError};
 use crate::error::{Exit, Fails};
+use crate::inventory::Host;
 use crate::names::HostName;
 use crate::report::{Kind, Reporter, millis_since};
 
@@ -30,6 +32,9 @@ pub enum OperationError {
     Call(#[from] CallError),
     #[error(transparent)]
     #[diagnostic(transparent)]
+    Sql(#[from] SqlError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
     Wait(#[from] WaitError),
 }
 
@@ -38,6 +43,7 @@ impl Fails for OperationError {
         match self {
             Self::Member { .. } | Self::NotSpared { .. } => Exit::Unhealthy,
             Self::Call(error) => error.exit(),
+            Self::Sql(error) => error.exit(),
             Self::Wait(error) => error.exit(),
         }
     }
@@ -59,10 +65,14 @@ impl<'a> Operation<'a> {
         summary
     }
 
+    pub(super) fn host(&self, name: &HostName) -> Result<&'a Host, OperationError> {
+        let reason = "it is not in the inventory".to_owned();
+        self.gather.inventory.host(name).ok_or_else(|| OperationError::Member { host: name.clone(), reason })
+    }
+
     pub(super) fn patroni(&self, name: &HostName) -> Result<Http<'a>, OperationError> {
         let failed = |reason| OperationError::Member { host: name.clone(), reason };
-        let host = self.gather.inventory.host(name).ok_or_else(|| failed("it is not in the inventory".to_owned()))?;
-        patroni::client(&self.gather, host).map_err(failed)
+        patroni::client(&self.gather, self.host(name)?).map_err(failed)
     }
 
     pub(super) async fn wait<T, F>(&self, what: String, deadline: Duration, condition: F) -> Result<T, WaitError>

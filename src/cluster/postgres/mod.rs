@@ -1,7 +1,8 @@
 //! PostgreSQL through a stream of a host's connection, with tokio-postgres: as superuser over its socket (`socket`), as
 //! the application over the network. `server` reads what a member says of
-//! itself, `objects` is what the database should hold, `excess` sees roles that can do more, `settings` judges parameter changes. Nothing is ever dropped.
+//! itself, `objects` is what the database should hold, `excess` sees roles that can do more, `settings` judges parameter changes, `activity` sees what is under way. Nothing is ever dropped.
 
+pub mod activity;
 pub mod excess;
 mod inside;
 pub mod objects;

@@ -37,7 +37,7 @@ impl StageRun<'_> {
                 if handed_over {
                     return Err(not_spared(&host, "it has become the leader again"));
                 }
-                self.hand_over(&view, &host).await?;
+                self.hand_over(&host).await?;
                 handed_over = true;
                 continue;
             }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Apply, ApplyError, StageRun};
+use crate::cluster::postgres::activity;
 use crate::cluster::safety::restart::{self, Obstacle};
 use crate::cluster::{self, ClusterView};
 use crate::engine::Permit;
@@ -15,6 +16,9 @@ use crate::workflow::{Operation, rolling};
 /// How long a member may take to be well again. A replica catches up with what was written meanwhile; a PostgreSQL that
 /// stops writes a checkpoint first.
 pub(super) const RECOVERY: Duration = Duration::from_secs(600);
+
+/// How long the end of a long transaction is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 impl StageRun<'_> {
     pub(super) async fn roll_postgres_members(&mut self) -> Result<(), ApplyError> {
@@ -29,7 +33,7 @@ impl StageRun<'_> {
                     let reason = "it has become the leader again".to_owned();
                     return Err(ApplyError::NotSpared { unit: "patroni.service", host: host.to_string(), reason });
                 }
-                self.hand_over(&view, &host).await?;
+                self.hand_over(&host).await?;
                 handed_over = true;
                 continue;
             }
@@ -54,9 +58,11 @@ impl StageRun<'_> {
         self.converge_interrupted(host, Permit::seen_to_be_safe(unit)).await
     }
 
-    pub(super) async fn hand_over(&mut self, view: &ClusterView, leader: &HostName) -> Result<(), ApplyError> {
+    pub(super) async fn hand_over(&mut self, leader: &HostName) -> Result<(), ApplyError> {
         let refused = |reason| ApplyError::NotSpared { unit: "patroni.service", host: leader.to_string(), reason };
-        let to = restart::successor(view, self.apply.inventory).map_err(refused)?;
+        self.wait_for_long_transactions(leader).await?;
+        let view = self.wait_until_whole().await?;
+        let to = restart::successor(&view, self.apply.inventory).map_err(refused)?;
         if self.apply.cancel.is_cancelled() {
             return Err(ApplyError::Interrupted { done: Vec::new(), left: Vec::new() });
         }
@@ -65,6 +71,15 @@ impl StageRun<'_> {
         self.tell("leader", &summary).await;
         self.evidence.push(summary);
         Ok(())
+    }
+
+    /// A hand-over cuts whatever is under way. Somebody's hours of work are waited for, and not cut.
+    async fn wait_for_long_transactions(&self, leader: &HostName) -> Result<(), ApplyError> {
+        self.wait("long transactions to end", PATIENCE, async |gather| {
+            let long = activity::long(gather, leader).await?;
+            long.first().map_or(Ok(()), |transaction| Err(format!("{transaction} on {leader}")))
+        })
+        .await
     }
 }
 
