@@ -3,6 +3,7 @@
 
 mod error;
 mod etcd;
+mod haproxy;
 mod hosts;
 mod parameters;
 mod rolling;
@@ -83,7 +84,8 @@ impl StageRun<'_> {
                 self.wait_for_logins().await
             }
             Stage::Database => self.create_database().await,
-            Stage::Haproxy | Stage::SiteRoles => self.converge_hosts().await,
+            Stage::Haproxy => self.converge_balancers().await,
+            Stage::SiteRoles => self.converge_hosts().await,
             Stage::Verify => {
                 self.wait_until_usable().await?;
                 self.prove_as_client().await

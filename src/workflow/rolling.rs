@@ -11,6 +11,7 @@ use crate::cluster::safety::restart::{self, Kind, Obstacle};
 use crate::inventory::{Component, Inventory};
 use crate::names::HostName;
 use crate::plan::{Plan, PlannedStage};
+use crate::resource::Effect;
 
 /// Say in the plan what is restarted, in which order, and who notices.
 pub fn describe(plan: &mut Plan, view: &ClusterView, inventory: &Inventory, restarts: &Restarts) {
@@ -19,6 +20,7 @@ pub fn describe(plan: &mut Plan, view: &ClusterView, inventory: &Inventory, rest
         match stage {
             Stage::Etcd if !due.is_empty() => planned.rolling = etcd(view, inventory, due),
             Stage::Postgres => planned.rolling = postgres(view, inventory, (due, restarts)),
+            Stage::Haproxy => planned.rolling = balancers(planned),
             // Nobody knows when what a site's own role runs can be spared.
             _ => {}
         }
@@ -28,6 +30,20 @@ pub fn describe(plan: &mut Plan, view: &ClusterView, inventory: &Inventory, rest
 /// Hosts whose member has to be restarted.
 pub fn due(planned: &PlannedStage) -> Vec<HostName> {
     planned.restarts().map(|(host, _)| host.clone()).collect()
+}
+
+/// Whether the plan restarts something on that host that is no member of a cluster.
+pub fn goes_down(planned: &PlannedStage, host: &HostName) -> bool {
+    planned.hosts.get(host).is_some_and(|changes| changes.iter().any(|change| change.effect == Effect::Restart))
+}
+
+fn balancers(planned: &PlannedStage) -> Vec<String> {
+    let down: Vec<HostName> = planned.hosts.keys().filter(|host| goes_down(planned, host)).cloned().collect();
+    let line = format!(
+        "restart HAProxy on {}, one at a time: clients that are connected through it are cut and have to connect again (some seconds)",
+        names(&down)
+    );
+    if down.is_empty() { Vec::new() } else { vec![line] }
 }
 
 fn etcd(view: &ClusterView, inventory: &Inventory, due: Vec<HostName>) -> Vec<String> {

@@ -13,7 +13,11 @@ use crate::workflow::{cluster_plan, rolling};
 impl StageRun<'_> {
     /// The hosts of the stage, as many at a time as the run may.
     pub(super) async fn converge_hosts(&mut self) -> Result<(), ApplyError> {
-        self.converge(self.hosts(), self.parallel()).await
+        self.converge_at_once(self.hosts()).await
+    }
+
+    pub(super) async fn converge_at_once(&mut self, hosts: Vec<HostName>) -> Result<(), ApplyError> {
+        self.converge(hosts, self.parallel()).await
     }
 
     /// Without a quorum the start of a member waits for the others, so they are started at once: those of a new cluster,
