@@ -18,6 +18,7 @@ use crate::error::Exit;
 use crate::plan::{Depth, render};
 use crate::report::{self, Kind, Show};
 use crate::workflow::lock::RunLock;
+use crate::workflow::upgrade::{self, Selection};
 use crate::workflow::{self, Applied, Apply, Scope, Survey};
 
 /// How long a member that does not answer may take to be there after all: etcd and Patroni start within seconds, and
@@ -48,7 +49,7 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let mut session = Session::open(&args.target, opening).await?;
     let scope = args.scope.scope();
     let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
-    let result = Request { promise, ask, globals, scope: &scope }.run(&mut session).await;
+    let result = Request { promise, ask, globals, scope: &scope, purpose: Purpose::AsWanted }.run(&mut session).await;
     session.finish(result).await
 }
 
@@ -59,6 +60,37 @@ pub(super) struct Request<'a> {
     pub ask: Ask,
     pub globals: &'a Globals,
     pub scope: &'a Scope,
+    pub purpose: Purpose<'a>,
+}
+
+/// What the plan is to be about.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose<'a> {
+    /// That all is as the inventory says.
+    AsWanted,
+    /// That packages are the newest.
+    Upgrade(&'a Selection),
+}
+
+impl Purpose<'_> {
+    /// The plan of a survey, from which it was made.
+    pub async fn plan(self, session: &Session, scope: &Scope, survey: &mut Survey) -> Result<(), Failure> {
+        if let Self::Upgrade(selection) = self {
+            upgrade::prepare(&session.surveyor(scope), survey, selection).await?;
+            session.reporter.emit(made(&survey.plan)).await;
+        }
+        Ok(())
+    }
+
+    /// What is said when there is nothing to do; a plan that is empty says it of itself.
+    pub fn nothing(self, cluster: &str) -> Option<String> {
+        match self {
+            Self::AsWanted => None,
+            Self::Upgrade(_) => {
+                Some(format!("Nothing to upgrade: {cluster} has the newest packages and runs them.\n\n"))
+            }
+        }
+    }
 }
 
 impl Request<'_> {
@@ -72,6 +104,7 @@ impl Request<'_> {
     }
 
     async fn run_plan(self, session: &mut Session, survey: &mut Survey) -> Result<Done, Failure> {
+        self.purpose.plan(session, self.scope, survey).await?;
         session.settle().await;
         self.wait_for_those_on_their_way(session, survey).await?;
         if let Some(promise) = &self.promise {
@@ -83,6 +116,9 @@ impl Request<'_> {
             session.keep_unseen()?;
             handout::write(&session.inventory, &session.secrets.pki)?;
             session.exchanged(survey, self.scope).await?;
+            if let Some(text) = self.purpose.nothing(&session.inventory.cluster).filter(|_| !self.globals.json) {
+                session.print(&text)?;
+            }
             let closing = Closing { view: &survey.view, changed: 0, evidence: &[] };
             return closing.tell(session, self.globals).await;
         }
@@ -128,6 +164,7 @@ impl Request<'_> {
             session.surveyor(self.scope).again(survey).await?;
             survey.plan.notes = notes;
             session.reporter.emit(made(&survey.plan)).await;
+            self.purpose.plan(session, self.scope, survey).await?;
         }
         Ok(())
     }

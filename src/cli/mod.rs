@@ -23,6 +23,7 @@ mod secrets;
 mod session;
 mod settled;
 mod status;
+mod upgrade;
 mod vault;
 mod verb;
 
@@ -80,6 +81,8 @@ pub enum Command {
     Pause(verb::pause::PauseArgs),
     /// End maintenance mode
     Resume(verb::pause::ResumeArgs),
+    /// Newer packages, host by host and under running clients: etcd, PostgreSQL with Patroni, HAProxy
+    Upgrade(upgrade::Args),
     /// The passwords and certificates of a cluster: show, change, encrypt otherwise
     Vault(vault::Args),
     /// New passwords for a cluster that runs
@@ -112,6 +115,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Reinit(args) => verb::reinit::run(args, &cli.globals).await,
         Command::Pause(args) => verb::pause::pause(args, &cli.globals).await,
         Command::Resume(args) => verb::pause::resume(args, &cli.globals).await,
+        Command::Upgrade(args) => upgrade::run(args, &cli.globals).await,
         Command::Vault(args) => vault::run(args, &cli.globals).await,
         Command::Secrets(args) => secrets::run(args, &cli.globals).await,
         Command::Certs(args) => certs::run(args, &cli.globals).await,

@@ -13,7 +13,7 @@ pub enum Refusal {
     #[diagnostic(
         code(xnat::apply::interruption),
         help(
-            "upgrades of packages and stopping a member are not built yet: take these changes back in the inventory; everything else can then be applied. Of the limits that a replica must not have lower than its leader (max_connections, max_worker_processes, max_wal_senders, max_prepared_transactions, max_locks_per_transaction), first apply those that are raised, then those that are lowered"
+            "a newer version of a package is for `xnat-provision upgrade`; stopping a member and older versions are not built yet: take such changes back in the inventory; everything else can then be applied. Of the limits that a replica must not have lower than its leader (max_connections, max_worker_processes, max_wal_senders, max_prepared_transactions, max_locks_per_transaction), first apply those that are raised, then those that are lowered"
         )
     )]
     Interruption { list: Vec<String> },

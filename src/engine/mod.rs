@@ -1,7 +1,7 @@
 //! Makes it true. `host` is the trait everything goes through, `remote` the one over SSH (the only place where actions
 //! run), `simulated` the one in memory; `converge` brings the resources of a stage on one host to their wanted state;
 //! `fleet` is every host of an inventory, `hold` the lock a run has on each, `history` what
-//! they remember of runs; `wait` and `cancel` are how anything waits or stops.
+//! they remember of runs, `newer` which packages they could have; `wait` and `cancel` are how anything waits or stops.
 
 pub mod cancel;
 pub mod converge;
@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod history;
 pub mod hold;
 pub mod host;
+pub mod newer;
 pub mod remote;
 pub mod shell;
 pub mod simulated;
@@ -22,6 +23,7 @@ pub use fleet::{Connection, Connector, Dialer, Fleet};
 pub use history::Remembered;
 pub use hold::{Claim, Hold, HoldError};
 pub use host::{Host, HostError, Performed};
+pub use newer::{Newest, Step};
 pub use remote::RemoteHost;
 pub use shell::facts::Scrutiny;
 pub use simulated::SimulatedHost;

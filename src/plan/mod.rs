@@ -102,6 +102,12 @@ impl PlannedStage {
         all.filter(|(_, change)| is_restart(change))
     }
 
+    /// Hosts where a package is put in, and its change.
+    pub fn installs(&self) -> impl Iterator<Item = (&HostName, &Change)> {
+        let all = self.hosts.iter().flat_map(|(host, changes)| changes.iter().map(move |change| (host, change)));
+        all.filter(|(_, change)| change.resource.kind() == "package")
+    }
+
     fn refuses(&self, change: &Change) -> bool {
         change.effect >= Effect::RollingRestart && (self.rolling.is_empty() || !is_restart(change))
     }

@@ -189,7 +189,7 @@ fn mark(summary: &str, effect: Effect) -> (&'static str, &'static str) {
     match effect {
         Effect::RollingRestart | Effect::Outage => ("*", YELLOW),
         Effect::Restart | Effect::Reload => ("~", YELLOW),
-        Effect::Quiet if summary.starts_with("update") || summary.starts_with("set ") => ("~", YELLOW),
+        Effect::Quiet if ["update", "upgrade ", "set "].iter().any(|word| summary.starts_with(word)) => ("~", YELLOW),
         Effect::Quiet => ("+", GREEN),
     }
 }

@@ -71,6 +71,16 @@ pub struct Package {
     pub name: String,
     /// An apt version, may end in `*`; none takes whatever is installed, or the candidate.
     pub version: Option<String>,
+    pub replace: Replace,
+}
+
+/// What becomes of an installed version that is not the wanted one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replace {
+    /// It stays: what runs it would have to be restarted, and nobody has made way for that.
+    Refused,
+    /// It is replaced: an upgrade, in which the units that run it are restarted in turn.
+    InTurn,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::change::{Action, Change, Detail, Effect, PackageWanted};
 use super::probe::{Observations, Observed, PackageState, Probe};
-use super::{Package, Resource};
+use super::{Package, Replace, Resource};
 
 impl Package {
     fn probe(&self) -> Probe {
@@ -20,6 +20,11 @@ impl Package {
             _ => &unknown,
         };
         let (summary, effect, action) = match (&state.installed, &self.version) {
+            (Some(installed), Some(wanted))
+                if self.replace == Replace::InTurn && !version_matches(wanted, installed) =>
+            {
+                (format!("upgrade {installed} → {wanted}"), Effect::Quiet, self.install())
+            }
             // an upgrade of what may be running: node by node, leader last, is not one host's business
             (Some(installed), Some(wanted)) if !version_matches(wanted, installed) => {
                 (format!("{installed} → {wanted}"), Effect::RollingRestart, self.install())

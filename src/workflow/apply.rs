@@ -8,6 +8,7 @@ mod hosts;
 mod parameters;
 mod rolling;
 mod services;
+mod upgrade;
 mod wait;
 
 use std::time::Instant;

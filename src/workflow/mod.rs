@@ -1,5 +1,5 @@
 //! Workflows: each is its list of stages. [`survey`] reads the hosts and the cluster and makes the plan; [`apply`] runs
-//! one. `plan` is a survey that stops there; [`preflight`] looks at hosts closely, for `check`; `status` asks the cluster and needs neither facts nor roles.
+//! one; [`upgrade`] makes another plan of the same survey. `plan` is a survey that stops there; [`preflight`] looks at hosts closely, for `check`; `status` asks the cluster and needs neither facts nor roles.
 
 pub mod apply;
 pub mod certificates;
@@ -17,6 +17,7 @@ pub mod preflight;
 mod rolling;
 pub mod stage;
 pub mod survey;
+pub mod upgrade;
 
 pub use apply::{Applied, Apply, ApplyError};
 pub use cluster_plan::Started;

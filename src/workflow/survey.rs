@@ -399,7 +399,7 @@ impl Surveyor<'_> {
 }
 
 /// Each host is compared once, as one list: a unit of one stage depends on the package of an earlier one.
-fn changes_by_stage(
+pub(super) fn changes_by_stage(
     desired: &Desired,
     observed: &BTreeMap<HostName, Observations>,
 ) -> BTreeMap<Stage, BTreeMap<HostName, Vec<Change>>> {
@@ -419,7 +419,7 @@ fn changes_by_stage(
     planned
 }
 
-async fn observe(
+pub(super) async fn observe(
     fleet: &Fleet,
     name: &HostName,
     stages: &BTreeMap<Stage, Vec<Resource>>,
@@ -431,14 +431,14 @@ async fn observe(
     }
 }
 
-fn usable(
-    observed: BTreeMap<HostName, Result<Observations, HostError>>,
-) -> Result<BTreeMap<HostName, Observations>, SurveyError> {
+pub(super) fn usable<T>(
+    answers: BTreeMap<HostName, Result<T, HostError>>,
+) -> Result<BTreeMap<HostName, T>, SurveyError> {
     let mut problems = Vec::new();
     let mut usable = BTreeMap::new();
-    for (name, result) in observed {
+    for (name, result) in answers {
         match result {
-            Ok(observations) => _ = usable.insert(name, observations),
+            Ok(answer) => _ = usable.insert(name, answer),
             Err(error) => problems.push((name, error.into())),
         }
     }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use similar::TextDiff;
 use xnat_provision::resource::{
     Change, Command, Detail, Directory, File, Firewall, Group, Observations, Observed, OnChange, Package, PackageState,
-    PathKind, PathState, Pending, Probe, Resource, ResourceId, Restart, Sysctl, Unit, UnitState, User, WatchedFile,
-    sha256,
+    PathKind, PathState, Pending, Probe, Replace, Resource, ResourceId, Restart, Sysctl, Unit, UnitState, User,
+    WatchedFile, sha256,
 };
 
 #[derive(Deserialize)]
@@ -32,13 +32,32 @@ struct Case {
 enum Spec {
     File(Owned),
     Directory(Owned),
-    Package { name: String, version: Option<String> },
-    Group { name: String },
-    User { name: String },
-    Sysctl { key: String, value: String },
+    Package {
+        name: String,
+        version: Option<String>,
+        #[serde(default)]
+        in_turn: bool,
+    },
+    Group {
+        name: String,
+    },
+    User {
+        name: String,
+    },
+    Sysctl {
+        key: String,
+        value: String,
+    },
     Unit(UnitSpec),
-    Command { run: String, unless: String, why: String },
-    Firewall { path: String, content: String },
+    Command {
+        run: String,
+        unless: String,
+        why: String,
+    },
+    Firewall {
+        path: String,
+        content: String,
+    },
 }
 
 /// A file or a directory.
@@ -167,7 +186,10 @@ impl Spec {
             Self::Directory(it) => {
                 Resource::Directory(Directory { path: it.path, owner: it.owner, group: it.group, mode: it.mode })
             }
-            Self::Package { name, version } => Resource::Package(Package { name, version }),
+            Self::Package { name, version, in_turn } => {
+                let replace = if in_turn { Replace::InTurn } else { Replace::Refused };
+                Resource::Package(Package { name, version, replace })
+            }
             Self::Group { name } => Resource::Group(Group { name }),
             Self::User { name } => Resource::User(User {
                 home: format!("/var/lib/{name}"),

@@ -35,7 +35,7 @@ flock -w {seconds} 9 || {{ echo 'waited {seconds} s for another run of xnat-prov
 
 /// The script that performs `actions` in order and stops at the first that fails.
 pub fn actions(actions: &[Action]) -> String {
-    let mut script = String::from("umask 022\nexport DEBIAN_FRONTEND=noninteractive\n");
+    let mut script = String::from("umask 022\nexport DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1\n");
     for group in grouped(actions) {
         let body = match group {
             [Action::InstallPackage(_), ..] => install(group),

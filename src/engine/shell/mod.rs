@@ -5,11 +5,13 @@ mod action;
 mod answer;
 pub mod facts;
 mod hold;
+mod newer;
 mod probe;
 
 pub use action::{actions, alone, completed, deadline};
 pub use answer::answers;
 pub use hold::{FENCED, Fence, HISTORY, fenced, fenced_in, history, history_in, hold, hold_in};
+pub use newer::{DEADLINE as NEWER_DEADLINE, newer};
 pub use probe::probes;
 
 /// dpkg writes the list of a package's files here, `NAME.list`, when it unpacks one.

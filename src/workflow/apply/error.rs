@@ -45,6 +45,12 @@ pub enum ApplyError {
         help("its log says why: `ssh {host} journalctl -u {unit} -n 50`; then run apply again: it goes on from here")
     )]
     KeepsEnding { unit: String, host: HostName, what: String },
+    #[error("{host}: etcd's data was not saved, and its package was left alone: {reason}")]
+    #[diagnostic(
+        code(xnat::upgrade::not_saved),
+        help("is there space? `ssh {host} df -h /var/backups`; then run upgrade again: it goes on from here")
+    )]
+    NotSaved { host: HostName, reason: String },
     #[error("cannot restart {unit} on {host}: {reason}")]
     #[diagnostic(
         code(xnat::apply::not_spared),
@@ -65,6 +71,7 @@ impl Fails for ApplyError {
             Self::Sql(error) => error.exit(),
             Self::Operation(error) => error.exit(),
             Self::Verify(error) => error.exit(),
+            Self::NotSaved { .. } => Exit::Failed,
             Self::NoLeader { .. } | Self::NotSpared { .. } | Self::KeepsEnding { .. } => Exit::Unhealthy,
         }
     }

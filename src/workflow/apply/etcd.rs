@@ -41,7 +41,7 @@ impl StageRun<'_> {
         self.move_peers(&self.hosts_in_scope()).await
     }
 
-    async fn wait_for_other_members(&self, host: &HostName) -> Result<(), ApplyError> {
+    pub(super) async fn wait_for_other_members(&self, host: &HostName) -> Result<(), ApplyError> {
         self.wait("the other etcd members", RECOVERY, async |gather| {
             let view = cluster::gather(gather).await;
             first(restart::etcd_obstacles(&view, gather.inventory, Some(host)))
@@ -94,13 +94,11 @@ impl StageRun<'_> {
 
     /// Nothing of the host's files differs, so there is nothing to converge.
     async fn start_again(&mut self, name: &HostName) -> Result<(), ApplyError> {
-        let survey = self.apply.survey;
-        let resources = survey.desired.get(name).and_then(|stages| stages.get(&self.stage));
-        let unit = resources.into_iter().flatten().find_map(|resource| match resource {
+        let unit = self.resources(name).iter().find_map(|resource| match resource {
             Resource::Unit(unit) => Some(unit),
             _ => None,
         });
-        let (Some(unit), Some(host)) = (unit, survey.fleet.host(name)) else { return Ok(()) };
+        let (Some(unit), Some(host)) = (unit, self.apply.survey.fleet.host(name)) else { return Ok(()) };
         let failed = |reason: String| ApplyError::NotSpared { unit: "etcd.service", host: name.to_string(), reason };
         let restart = [Action::RestartUnit(unit.start())];
         let performed = host.perform(self.apply.approved, &restart).await.map_err(|error| failed(error.to_string()))?;

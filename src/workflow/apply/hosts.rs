@@ -8,6 +8,7 @@ use crate::cluster::etcd;
 use crate::engine::{Converge, ConvergeError, Interruption, Permit, for_each_host};
 use crate::names::HostName;
 use crate::report::{Kind, Outcome, failed, millis_since};
+use crate::resource::Resource;
 use crate::workflow::{cluster_plan, rolling};
 
 impl StageRun<'_> {
@@ -76,6 +77,14 @@ impl StageRun<'_> {
         self.account(BTreeMap::from([(host, result)]))
     }
 
+    /// A host's packages, and nothing of what runs them.
+    pub(super) async fn converge_packages(&mut self, host: &HostName) -> Result<(), ApplyError> {
+        let all = self.resources(host).iter();
+        let packages: Vec<Resource> = all.filter(|it| matches!(it, Resource::Package(_))).cloned().collect();
+        let result = self.converge_resources(host, &packages, Interruption::Refused).await;
+        self.account(BTreeMap::from([(host.clone(), result)]))
+    }
+
     fn account(&mut self, results: BTreeMap<HostName, Result<usize, ConvergeError>>) -> Result<(), ApplyError> {
         let mut failures = Vec::new();
         let mut hosts = Vec::new();
@@ -95,14 +104,27 @@ impl StageRun<'_> {
     }
 
     async fn converge_host(&self, name: &HostName, interruption: Interruption) -> Result<usize, ConvergeError> {
-        let survey = self.apply.survey;
-        let Some(host) = survey.fleet.host(name) else { return Ok(0) };
-        let resources = survey.desired.get(name).and_then(|stages| stages.get(&self.stage));
+        self.converge_resources(name, self.resources(name), interruption).await
+    }
+
+    /// What the stage wants of a host.
+    pub(super) fn resources(&self, name: &HostName) -> &[Resource] {
+        let stages = self.apply.survey.desired.get(name);
+        stages.and_then(|stages| stages.get(&self.stage)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    async fn converge_resources(
+        &self,
+        name: &HostName,
+        resources: &[Resource],
+        interruption: Interruption,
+    ) -> Result<usize, ConvergeError> {
+        let Some(host) = self.apply.survey.fleet.host(name) else { return Ok(0) };
         let reporter = self.reporter.for_host(name);
         let begun = Instant::now();
         let converge = Converge {
             host: &host,
-            resources: resources.map(Vec::as_slice).unwrap_or_default(),
+            resources,
             approved: self.apply.approved,
             interruption,
             reporter: &reporter,

@@ -55,6 +55,7 @@ impl StageRun<'_> {
     pub(super) async fn restart(&mut self, host: HostName) -> Result<(), ApplyError> {
         let unit = self.planned.restarts().find(|(due, _)| **due == host).map(|(_, change)| change.resource.clone());
         let Some(unit): Option<ResourceId> = unit else { return Ok(()) };
+        self.install_newer(&host).await?;
         self.converge_interrupted(host, Permit::seen_to_be_safe(unit)).await
     }
 

@@ -1,0 +1,75 @@
+//! `upgrade`: newer packages in place of those that are installed, member by member, and what runs them restarted in turn.
+
+use super::apply::{Purpose, Request};
+use super::confirm::Ask;
+use super::out;
+use super::session::{Done, Need, Opening, Session, Target};
+use super::{Failure, Globals};
+use crate::engine::Scrutiny;
+use crate::error::Exit;
+use crate::plan::{Depth, render};
+use crate::report::Show;
+use crate::workflow::Scope;
+use crate::workflow::upgrade::{Part, Selection};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 done and healthy, or nothing to upgrade; 1 failed, 2 a mistake in the inventory, 3 a host could not be reached, 4 not safe now, or done but not healthy, 5 with --plan: there is something to upgrade, 130 interrupted."
+)]
+pub struct Args {
+    /// Upgrade only the packages of these (`--only etcd,haproxy`, or several times)
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Show what would be upgraded, in which order and who notices, and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    plan: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
+    let show = match (globals.json, args.plan) {
+        (false, _) => Show::detect(),
+        // the plan alone goes to standard output
+        (true, true) => Show::Plain,
+        (true, false) => Show::Json,
+    };
+    let opening = Opening { command: "upgrade", show, globals, secrets: Need::Yes, scrutiny: Scrutiny::NewHosts };
+    let mut session = Session::open(&args.target, opening).await?;
+    let selection = Selection { only: args.only.iter().copied().collect() };
+    // one host at a time, also where nothing is restarted: what a package breaks, it breaks once
+    let scope = Scope { parallel: Some(1), ..Scope::default() };
+    let purpose = Purpose::Upgrade(&selection);
+    let result = if args.plan {
+        show_plan(&scope, purpose, globals, &mut session).await
+    } else {
+        let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
+        Request { promise: None, ask, globals, scope: &scope, purpose }.run(&mut session).await
+    };
+    session.finish(result).await
+}
+
+async fn show_plan(
+    scope: &Scope,
+    purpose: Purpose<'_>,
+    globals: &Globals,
+    session: &mut Session,
+) -> Result<Done, Failure> {
+    let mut survey = session.survey(scope, None).await?;
+    let planned = purpose.plan(session, scope, &mut survey).await;
+    survey.fleet.close(&session.reporter).await;
+    planned?;
+    session.settle().await;
+    let plan = &survey.plan;
+    let nothing = purpose.nothing(&session.inventory.cluster).filter(|_| plan.is_empty());
+    let text = match nothing {
+        _ if globals.json => out::json_text(plan)?,
+        Some(nothing) => nothing,
+        None => render(plan, out::style(), Depth::Full),
+    };
+    session.print(&text)?;
+    Ok(Done { exit: if plan.is_empty() { Exit::Ok } else { Exit::ChangesPending }, changed: 0 })
+}
