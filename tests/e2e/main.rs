@@ -20,5 +20,6 @@ mod rolling;
 mod rotate;
 mod site;
 mod tls;
+mod upgrade;
 mod verbs;
 mod writer;

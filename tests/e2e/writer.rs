@@ -16,7 +16,7 @@ const CLIENT: &str = r"
 import itertools, sys, threading, time
 import psycopg2
 
-host, port = sys.argv[1:]
+host, port, statement = sys.argv[1:]
 stopped = threading.Event()
 numbers = itertools.count(1)
 password = sys.stdin.readline().strip()
@@ -30,7 +30,7 @@ def write(connection):
     while not stopped.is_set():
         number = next(numbers)
         with connection.cursor() as cursor:
-            cursor.execute('INSERT INTO ledger VALUES (%s)', (number,))
+            cursor.execute(statement, (number,))
         connection.commit()
         print(number, time.monotonic(), flush=True)
         stopped.wait(0.01)
@@ -64,10 +64,21 @@ impl Writer {
     #[track_caller]
     pub fn start(site: &Site, from: &str) -> Self {
         let port = site.number("/inventory/haproxy/primary_port");
-        let balancer = site.address(&site.hosts("haproxy")[0]);
         site.psql(port, "DROP TABLE IF EXISTS ledger; CREATE TABLE ledger (n bigint PRIMARY KEY)").expect(0);
+        Self::client(site, (from, port), "INSERT INTO ledger VALUES (%s)")
+    }
+
+    /// The same for a client that only reads, from the replicas.
+    #[track_caller]
+    pub fn start_reading(site: &Site, from: &str) -> Self {
+        Self::client(site, (from, site.number("/inventory/haproxy/replica_port")), "SELECT %s")
+    }
+
+    #[track_caller]
+    fn client(site: &Site, (from, port): (&str, u64), statement: &str) -> Self {
+        let balancer = site.address(&site.hosts("haproxy")[0]);
         let script = CLIENT.replace('\'', "\"");
-        let program = format!("python3 -u -c '{script}' {balancer} {port}");
+        let program = format!("python3 -u -c '{script}' {balancer} {port} \"{statement}\"");
         let mut client = Command::new(BINARY)
             .args(["lab", "ssh", "--name", site.lab.name(), from, "--", &program])
             .stdin(Stdio::piped())
