@@ -32,7 +32,7 @@ impl StageRun<'_> {
             what: what.to_owned(),
             deadline,
             interval: Duration::from_millis(500),
-            help: "see `xnat-provision status` and the units' journals on the hosts; then run apply again: it goes on from here".to_owned(),
+            help: "see `xnat-provision status` and the units' journals on the hosts; then run the same command again: it goes on from here".to_owned(),
         };
         let waiting = wait.until(self.reporter, self.apply.cancel, || async { condition(&self.gather()).await });
         let value = tokio::select! {
