@@ -1,5 +1,5 @@
 //! etcd's JSON gateway (3.4 and 3.5): what a member says of itself, and whether the members form a quorum.
-//! Reads, but for the address of a member.
+//! Reads, but for the membership.
 
 use hyper::Method;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -122,10 +122,27 @@ pub async fn move_peer(
     urls: &[String],
 ) -> Result<(), CallError> {
     approved.still_holds()?;
-    // the gateway wants the number, and people read it in hexadecimal
-    let id = u64::from_str_radix(&member.id, 16).unwrap_or_default().to_string();
-    let request = json!({ "ID": id, "peerURLs": urls });
+    let request = json!({ "ID": number_of(member), "peerURLs": urls });
     http.accepted(&http.call(Method::POST, "/v3/cluster/member/update", Some(&request)).await?)
+}
+
+/// Have the cluster expect one more member, which does not vote until it is promoted.
+pub async fn add_learner(http: &Http<'_>, approved: &Approved, url: &str) -> Result<(), CallError> {
+    approved.still_holds()?;
+    let request = json!({ "peerURLs": [url], "isLearner": true });
+    http.accepted(&http.call(Method::POST, "/v3/cluster/member/add", Some(&request)).await?)
+}
+
+/// Let a learner vote. etcd refuses while it has not caught up.
+pub async fn promote(http: &Http<'_>, approved: &Approved, member: &Listed) -> Result<(), CallError> {
+    approved.still_holds()?;
+    let request = json!({ "ID": number_of(member) });
+    http.accepted(&http.call(Method::POST, "/v3/cluster/member/promote", Some(&request)).await?)
+}
+
+/// As the gateway wants it; people read it in hexadecimal.
+fn number_of(member: &Listed) -> String {
+    u64::from_str_radix(&member.id, 16).unwrap_or_default().to_string()
 }
 
 /// Where the quorum stands.

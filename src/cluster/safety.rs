@@ -1,11 +1,12 @@
-//! How many members a quorum needs and how many it can lose, who is not a member yet, and ([`restart`]) whose turn it is to
-//! go down and whether that is safe now. Pure.
+//! How many members a quorum needs and how many it can lose, ([`membership`]) who is not a member yet, and ([`restart`])
+//! whose turn it is to go down and whether that is safe now. Pure.
 
 pub mod failover;
+pub mod membership;
 pub mod restart;
 
 use super::view::ClusterView;
-use crate::inventory::{Component, Inventory};
+use crate::inventory::Inventory;
 use crate::names::HostName;
 
 /// The smallest number of voters that can decide anything.
@@ -19,19 +20,6 @@ pub const fn may_lose(voters: usize, up: usize) -> Option<usize> {
     up.checked_sub(majority(voters))
 }
 
-/// Hosts of the inventory that no running etcd has for a member, and the members there are. Told by peer address: a
-/// member that has never started has no name yet. Nobody is new while no etcd answers.
-pub fn new_etcd_members(view: &ClusterView, inventory: &Inventory) -> (Vec<String>, Vec<String>) {
-    let known: Vec<_> = view.etcd.iter().filter_map(|seen| seen.answer.known()).flat_map(|m| &m.membership).collect();
-    let authority = |address: &str| format!("://{}", super::http::authority(address, inventory.etcd.peer_port));
-    let is_member =
-        |address: &str| known.iter().flat_map(|listed| &listed.peer_urls).any(|url| url.ends_with(&authority(address)));
-    let hosts = inventory.with(Component::Etcd);
-    let (members, new): (Vec<_>, Vec<_>) = hosts.partition(|host| known.is_empty() || is_member(&host.address));
-    let names = |hosts: Vec<&crate::inventory::Host>| hosts.iter().map(|host| host.name.to_string()).collect();
-    (names(new), names(members))
-}
-
 /// A member of the running etcd whose data is gone: started anew it would be refused, "already bootstrapped".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostMember {
@@ -39,25 +27,16 @@ pub struct LostMember {
     /// A host whose member follows a leader, to give the commands on.
     pub through: HostName,
     pub id: String,
-    pub peer_url: String,
-    /// It was added by hand, and has not come up yet.
-    pub added: bool,
 }
 
-/// Which of the hosts without etcd data were members that have been up, or are to replace one. The members of a cluster
-/// that is new have their names from the start.
+/// Which of the hosts without etcd data were members that have been up.
 pub fn lost_etcd_members(view: &ClusterView, inventory: &Inventory, empty: &[HostName]) -> Vec<LostMember> {
     let led = |seen: &&super::Seen<super::etcd::Member>| seen.answer.known().is_some_and(|m| m.leader.is_some());
     let Some(through) = view.etcd.iter().find(led) else { return Vec::new() };
-    let membership = through.answer.known().map(|member| member.membership.as_slice()).unwrap_or_default();
     let lost = |name: &HostName| {
-        let host = inventory.host(name)?;
-        let authority = format!("://{}", super::http::authority(&host.address, inventory.etcd.peer_port));
-        let mut urls = membership.iter().flat_map(|listed| listed.peer_urls.iter().map(move |url| (listed, url)));
-        let (listed, url) =
-            urls.find(|(listed, url)| (listed.started || listed.name.is_empty()) && url.ends_with(&authority))?;
-        let (host, through) = (name.clone(), through.host.clone());
-        Some(LostMember { host, through, id: listed.id.clone(), peer_url: url.clone(), added: !listed.started })
+        let listed = membership::line(membership::listed(view), inventory, inventory.host(name)?)?;
+        let lost = || LostMember { host: name.clone(), through: through.host.clone(), id: listed.id.clone() };
+        listed.started.then(lost)
     };
     empty.iter().filter_map(lost).collect()
 }

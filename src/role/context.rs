@@ -82,6 +82,8 @@ pub struct EtcdContext<'a> {
     pub heartbeat_interval_ms: u32,
     pub election_timeout_ms: u32,
     pub members: Vec<Member<'a>>,
+    /// The members of the cluster that this host joins, as etcd's option has them. None otherwise.
+    pub joining: Option<String>,
     /// Addresses to listen on for members, and for clients.
     pub listen_peer: Vec<String>,
     pub listen_client: Vec<String>,
@@ -239,6 +241,13 @@ impl Context<'_> {
         self.transition = Some(transition);
         self
     }
+
+    /// The same for a member that joins an etcd that runs.
+    #[must_use]
+    pub fn joining(mut self, initial_cluster: &str) -> Self {
+        self.etcd.joining = Some(initial_cluster.to_owned());
+        self
+    }
 }
 
 impl<'a> TlsContext<'a> {
@@ -320,6 +329,7 @@ impl<'a> EtcdContext<'a> {
             heartbeat_interval_ms: etcd.heartbeat_interval_ms,
             election_timeout_ms: etcd.election_timeout_ms,
             members: Member::with(input, Component::Etcd),
+            joining: None,
             listen_peer,
             listen_client,
         }

@@ -55,6 +55,11 @@ pub fn expand_during(input: &Input<'_>, transition: Transition) -> Result<Vec<Ro
     expand_with(input, Context::new(input)?.during(transition))
 }
 
+/// The same for a host whose etcd joins a cluster that runs, of these members.
+pub fn expand_joining(input: &Input<'_>, initial_cluster: &str) -> Result<Vec<RoleResources>, RoleError> {
+    expand_with(input, Context::new(input)?.joining(initial_cluster))
+}
+
 fn expand_with(input: &Input<'_>, context: Context<'_>) -> Result<Vec<RoleResources>, RoleError> {
     let context = Value::from(Serde(context));
     let renderer = Renderer::new(input.assets, context)?;

@@ -5,6 +5,7 @@ mod error;
 mod etcd;
 mod haproxy;
 mod hosts;
+mod joining;
 mod parameters;
 mod rolling;
 mod services;
@@ -70,6 +71,7 @@ impl StageRun<'_> {
             Stage::Prepare | Stage::Packages | Stage::Firewall => self.converge_hosts().await,
             Stage::Etcd => {
                 self.converge_etcd_members().await?;
+                self.join_etcd_members().await?;
                 self.roll_etcd_members().await?;
                 self.wait_for_etcd_quorum().await
             }

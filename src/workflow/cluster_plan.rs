@@ -8,6 +8,7 @@ use super::{conversion, parameters};
 use crate::cluster::ClusterView;
 use crate::cluster::initialize::{self, Initialize};
 use crate::cluster::postgres::{self, Inside};
+use crate::cluster::safety::membership::{Joining, Progress};
 use crate::facts::Facts;
 use crate::inventory::{Component, Host, Inventory, Scalar};
 use crate::names::HostName;
@@ -58,12 +59,13 @@ pub struct Known<'a> {
     pub inside: Option<&'a Inside>,
     pub started: Started,
     pub transition: Option<Transition>,
+    pub joining: &'a [Joining],
 }
 
 impl Known<'_> {
     /// By stage, in the order in which they will happen.
     pub fn changes(self) -> BTreeMap<Stage, Vec<ClusterChange>> {
-        let etcd = if self.started.etcd { self.peers() } else { vec![self.new_etcd()] };
+        let etcd = if self.started.etcd { self.joins().chain(self.peers()).collect() } else { vec![self.new_etcd()] };
         let postgres = if self.started.postgres { self.existing_postgres() } else { self.new_postgres() };
         BTreeMap::from([(Stage::Etcd, etcd), (Stage::Postgres, postgres), (Stage::Database, self.database())])
     }
@@ -78,6 +80,16 @@ impl Known<'_> {
         let plain = conversion::plain_peers(self.view, self.inventory);
         let plain = plain.into_iter().filter(|(host, _)| self.scope.includes(host));
         plain.map(|(host, _)| quiet(format!("the other etcd members reach {host} over TLS"))).collect()
+    }
+
+    fn joins(self) -> impl Iterator<Item = ClusterChange> {
+        self.joining.iter().map(|Joining { host, progress, .. }| {
+            quiet(match progress {
+                Progress::New => format!("{host} joins etcd as a learner, and votes when it has caught up"),
+                Progress::Added => format!("{host}, which the other etcd members expect, joins them"),
+                Progress::Learner => format!("{host} votes in etcd when it has caught up: it is a learner"),
+            })
+        })
     }
 
     fn new_etcd(self) -> ClusterChange {

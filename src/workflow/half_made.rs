@@ -8,6 +8,7 @@ use super::cluster_plan::has_data;
 use crate::cluster::ClusterView;
 use crate::cluster::http::authority;
 use crate::cluster::initialize::Initialize;
+use crate::cluster::safety::membership::{self, Progress};
 use crate::cluster::safety::{self, LostMember};
 use crate::facts::Facts;
 use crate::inventory::{Component, Host, Inventory};
@@ -54,22 +55,29 @@ pub enum HalfMade {
     #[diagnostic(
         code(xnat::survey::lost_etcd),
         help(
-            "is a volume not mounted? `ssh {} findmnt -T {directory}`. If the data is gone for good, replace the member: `ssh {} '{etcdctl} member remove {} && {etcdctl} member add {} --peer-urls {}'`, then {}",
-            lost.host, lost.through, lost.id, lost.host, lost.peer_url, join(lost, directory)
+            "is a volume not mounted? `ssh {} findmnt -T {directory}`. If the data is gone for good, remove the member: `ssh {} '{etcdctl} member remove {}'`, then run apply again: it joins anew",
+            lost.host, lost.through, lost.id
         )
     )]
     LostEtcd { lost: LostMember, etcdctl: String, directory: String },
-    #[error("{} was added to etcd and has not joined it yet; nothing was changed", lost.host)]
-    #[diagnostic(code(xnat::survey::added_etcd), help("have it join: {}", join(lost, directory)))]
-    AddedEtcd { lost: LostMember, directory: String },
-}
-
-/// How a member that the others expect comes up without data: it takes theirs.
-fn join(lost: &LostMember, directory: &str) -> String {
-    format!(
-        "`ssh {} 'install -d -o etcd -g etcd -m 700 {directory} && sed -i s/STATE=new/STATE=existing/ /etc/etcd/bootstrap.env && systemctl restart etcd'`, then run apply again",
-        lost.host
-    )
+    /// Started with it, a joining member would be refused, or be a second store beside the cluster's.
+    #[error("{host} is to join etcd, and has etcd data in {directory} that is not of a member; nothing was changed")]
+    #[diagnostic(
+        code(xnat::survey::foreign_etcd),
+        help(
+            "it may be of a member that was removed. If nobody needs it: `ssh {host} 'systemctl stop etcd; mv {directory} {directory}.old'`, then run apply again"
+        )
+    )]
+    ForeignEtcd { host: HostName, directory: String },
+    /// It may be a new member or one that has lost its data; started as one of a new cluster it could be a second store.
+    #[error(
+        "{host} has no etcd data, and no etcd answers to say whether it is a member of the cluster; nothing was changed"
+    )]
+    #[diagnostic(
+        code(xnat::survey::silent_etcd),
+        help("start the members that have data first: `ssh {with_data} systemctl start etcd`; then run apply again")
+    )]
+    SilentEtcd { host: HostName, with_data: HostName },
 }
 
 /// The first thing found that stands in the way.
@@ -80,6 +88,8 @@ pub fn check(
 ) -> Result<(), Box<HalfMade>> {
     let found = other_etcd(inventory, view)
         .or_else(|| lost_etcd(inventory, facts, view))
+        .or_else(|| foreign_etcd(inventory, facts, view))
+        .or_else(|| silent_etcd(inventory, facts, view))
         .or_else(|| lost_data(inventory, facts, view))
         .or_else(|| other_data(inventory, facts, view));
     found.map_or(Ok(()), |found| Err(Box::new(found)))
@@ -91,15 +101,39 @@ fn other_etcd(inventory: &Inventory, view: &ClusterView) -> Option<HalfMade> {
 }
 
 fn lost_etcd(inventory: &Inventory, facts: &BTreeMap<HostName, Facts>, view: &ClusterView) -> Option<HalfMade> {
-    let directory = &inventory.etcd.data_dir;
-    let is_empty = |host: &&Host| facts.get(&host.name).is_some_and(|facts| !facts.etcd_data.contains(directory));
-    let empty: Vec<HostName> = inventory.with(Component::Etcd).filter(is_empty).map(|host| host.name.clone()).collect();
+    let empty: Vec<HostName> = with_etcd_data(inventory, facts, false).map(|host| host.name.clone()).collect();
     let lost = safety::lost_etcd_members(view, inventory, &empty).into_iter().next()?;
-    if lost.added {
-        return Some(HalfMade::AddedEtcd { lost, directory: directory.clone() });
-    }
     let etcdctl = etcdctl(inventory, inventory.host(&lost.through)?);
-    Some(HalfMade::LostEtcd { lost, etcdctl, directory: directory.clone() })
+    Some(HalfMade::LostEtcd { lost, etcdctl, directory: inventory.etcd.data_dir.clone() })
+}
+
+/// The hosts of etcd that were looked at and have its data, or have none.
+fn with_etcd_data<'a>(
+    inventory: &'a Inventory,
+    facts: &'a BTreeMap<HostName, Facts>,
+    wanted: bool,
+) -> impl Iterator<Item = &'a Host> {
+    let has = move |facts: &Facts| facts.etcd_data.contains(&inventory.etcd.data_dir) == wanted;
+    inventory.with(Component::Etcd).filter(move |host| facts.get(&host.name).is_some_and(has))
+}
+
+/// One that was added and has data was cut off while it started for the first time.
+fn foreign_etcd(inventory: &Inventory, facts: &BTreeMap<HostName, Facts>, view: &ClusterView) -> Option<HalfMade> {
+    let joining = membership::joining(view, inventory);
+    let is_new = |host: &&Host| joining.iter().any(|one| one.host == host.name && one.progress == Progress::New);
+    let host = with_etcd_data(inventory, facts, true).find(is_new)?;
+    Some(HalfMade::ForeignEtcd { host: host.name.clone(), directory: inventory.etcd.data_dir.clone() })
+}
+
+/// Before there was a database, the first start of etcd itself may have been cut off.
+fn silent_etcd(inventory: &Inventory, facts: &BTreeMap<HostName, Facts>, view: &ClusterView) -> Option<HalfMade> {
+    let started = facts.values().any(|facts| has_data(inventory, facts));
+    if !started || !membership::listed(view).is_empty() {
+        return None;
+    }
+    let host = with_etcd_data(inventory, facts, false).next()?;
+    let with_data = with_etcd_data(inventory, facts, true).next()?;
+    Some(HalfMade::SilentEtcd { host: host.name.clone(), with_data: with_data.name.clone() })
 }
 
 /// Every PostgreSQL host was looked at and none has data: then etcd's word that there is a database is the only trace.

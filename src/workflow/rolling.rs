@@ -144,13 +144,16 @@ pub fn obstacles(survey: &Survey, inventory: &Inventory, newer: Option<&ClusterV
         let due = due(planned);
         let obstacles = match stage {
             Stage::Postgres if due.is_empty() && survey.restarts.hosts.is_empty() => continue,
-            _ if due.is_empty() && stage != Stage::Postgres => continue,
+            Stage::Etcd if due.is_empty() && survey.joining.is_empty() => continue,
+            _ if due.is_empty() && !matches!(stage, Stage::Etcd | Stage::Postgres) => continue,
             Stage::Etcd => restart::etcd_obstacles(view, inventory, restart::etcd_turn(view, &due).as_ref()),
             Stage::Postgres => postgres_obstacles(view, inventory, (&due, &survey.restarts)),
             _ => continue,
         };
+        let joins = |host: &HostName| stage == Stage::Etcd && survey.joining.iter().any(|one| &one.host == host);
         let mended = |obstacle: &Obstacle| {
-            obstacle.host.as_ref().is_some_and(|host| planned.hosts.contains_key(host) && !due.contains(host))
+            let started = |host: &HostName| planned.hosts.contains_key(host) && !due.contains(host);
+            obstacle.host.as_ref().is_some_and(|host| started(host) || joins(host))
         };
         let stays = |obstacle: &Obstacle| obstacle.kind != Kind::Passing && !mended(obstacle);
         found.extend(obstacles.into_iter().filter(stays));

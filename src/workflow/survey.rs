@@ -12,7 +12,8 @@ use super::stage::{Stage, by_stage};
 use super::{conversion, rolling};
 use crate::assets::Assets;
 use crate::cluster::postgres::{self, Inside, SqlError, objects};
-use crate::cluster::{self, ClusterView, Gather, safety};
+use crate::cluster::safety::membership::{self, Joining};
+use crate::cluster::{self, ClusterView, Gather};
 use crate::engine::{
     Cancel, Claim, Connector, Dialer, Fleet, Hold, HoldError, Host as _, HostError, Scrutiny, for_each_host,
 };
@@ -70,6 +71,8 @@ pub struct Survey {
     pub desired: Desired,
     /// On the way to TLS.
     pub transition: Option<Transition>,
+    /// New members of an etcd that runs, in their order.
+    pub joining: Vec<Joining>,
     pub started: Started,
     /// The superuser's password is another one than ours: the secrets belong to another cluster.
     pub stranger: bool,
@@ -98,7 +101,7 @@ pub type Desired = BTreeMap<HostName, BTreeMap<Stage, Vec<Resource>>>;
 impl Survey {
     /// The same hosts with other secrets: passwords are only made once the plan is approved.
     pub fn expand_again(&mut self, surveyor: &Surveyor<'_>) -> Result<(), RoleError> {
-        self.desired = surveyor.expand(&self.facts, self.transition)?;
+        self.desired = surveyor.expand(&self.facts, (self.transition, &self.joining))?;
         Ok(())
     }
 
@@ -164,7 +167,7 @@ impl Surveyor<'_> {
         let facts = self.usable_facts(fleet).await?;
         let locks = self.others(fleet);
         let warnings = self.preflight(&facts)?;
-        let mut desired = self.expand(&facts, None)?;
+        let mut desired = self.expand(&facts, (None, &[]))?;
         let parallel = self.scope.parallel(self.inventory);
         let names: Vec<HostName> = desired.keys().cloned().collect();
         let here = &*fleet;
@@ -183,11 +186,11 @@ impl Surveyor<'_> {
         let started = Started::of(self.inventory, &facts, &view);
         half_made::check(self.inventory, &facts, &view)?;
         self.check_cut(started)?;
-        self.check_etcd_members(&view)?;
         self.check_tls(&view)?;
         let transition = conversion::next(self.inventory, started, &view);
-        if transition.is_some() {
-            desired = self.expand(&facts, transition)?;
+        let joining = self.joining(&view, transition)?;
+        if transition.is_some() || !joining.is_empty() {
+            desired = self.expand(&facts, (transition, &joining))?;
             let (names, fleet) = (desired.keys().cloned().collect(), &*fleet);
             let again = for_each_host(names, parallel, |name| {
                 let stages = &desired[&name];
@@ -209,7 +212,8 @@ impl Surveyor<'_> {
         unchangeable.extend(view.excess().filter_map(|(leader, excess)| excess.membership(leader)));
         let blind = inside.is_none();
         let (inventory, scope, inside) = (self.inventory, self.scope, inside.as_ref());
-        let known = Known { inventory, scope, facts: &facts, view: &view, inside, started, transition };
+        let known =
+            Known { inventory, scope, facts: &facts, view: &view, inside, started, transition, joining: &joining };
         let restarts = Restarts::of(known);
         let plan = self.plan(&desired, &observed, (known, &restarts));
         let fleet = Fleet::default();
@@ -219,6 +223,7 @@ impl Surveyor<'_> {
             facts,
             desired,
             transition,
+            joining,
             started,
             stranger,
             restarts,
@@ -298,13 +303,19 @@ impl Surveyor<'_> {
         Err(SurveyError::Hosts { problems })
     }
 
-    fn expand(&self, facts: &BTreeMap<HostName, Facts>, transition: Option<Transition>) -> Result<Desired, RoleError> {
+    fn expand(
+        &self,
+        facts: &BTreeMap<HostName, Facts>,
+        (transition, joining): (Option<Transition>, &[Joining]),
+    ) -> Result<Desired, RoleError> {
         let expand = |host: &Host| {
             let (inventory, secrets, assets) = (self.inventory, self.secrets, self.assets);
             let input = role::Input { inventory, host, facts: &facts[&host.name], secrets, assets };
-            let roles = match transition {
-                None => role::expand(&input)?,
-                Some(transition) => role::expand_during(&input, transition)?,
+            let joins = joining.iter().find(|one| one.host == host.name);
+            let roles = match (transition, joins) {
+                (Some(transition), _) => role::expand_during(&input, transition)?,
+                (None, Some(joins)) => role::expand_joining(&input, &joins.initial_cluster)?,
+                (None, None) => role::expand(&input)?,
             };
             Ok((host.name.clone(), by_stage(roles)))
         };
@@ -342,20 +353,38 @@ impl Surveyor<'_> {
             (!started.postgres, Component::Postgres, "the first start of PostgreSQL"),
         ];
         for (needed, component, step) in needs {
-            let all: Vec<&Host> = self.inventory.with(component).collect();
-            let missing: Vec<String> =
-                all.iter().filter(|host| !self.scope.includes(&host.name)).map(|host| host.name.to_string()).collect();
+            let (all, missing) = self.cut(component);
             if needed && !missing.is_empty() {
-                let all = all.iter().map(|host| host.name.to_string()).collect();
                 return Err(SurveyError::Cut { step: step.to_owned(), all, missing });
             }
         }
         Ok(())
     }
 
-    fn check_etcd_members(&self, view: &ClusterView) -> Result<(), SurveyError> {
-        let (new, members) = safety::new_etcd_members(view, self.inventory);
-        if new.is_empty() { Ok(()) } else { Err(SurveyError::NewEtcdMembers { new, members }) }
+    /// Who joins etcd, if nothing stands against it. All its hosts have to be in scope: their firewalls let it in, and
+    /// everybody hears of it.
+    fn joining(&self, view: &ClusterView, transition: Option<Transition>) -> Result<Vec<Joining>, SurveyError> {
+        let joining = membership::joining(view, self.inventory);
+        let names = || joining.iter().map(|one| one.host.to_string()).collect();
+        if joining.is_empty() || !joining.iter().any(|one| self.scope.includes(&one.host)) {
+            return Ok(Vec::new());
+        }
+        let (all, missing) = self.cut(Component::Etcd);
+        if !missing.is_empty() {
+            return Err(SurveyError::Cut { step: "a new member of etcd".to_owned(), all, missing });
+        }
+        let plain = self.inventory.tls.enabled && !conversion::plain_peers(view, self.inventory).is_empty();
+        if plain || transition.is_some() {
+            return Err(SurveyError::JoinsPlainEtcd { new: names() });
+        }
+        Ok(joining)
+    }
+
+    /// All hosts of a component, and those that are out of scope.
+    fn cut(&self, component: Component) -> (Vec<String>, Vec<String>) {
+        let all: Vec<&Host> = self.inventory.with(component).collect();
+        let missing = all.iter().filter(|host| !self.scope.includes(&host.name)).map(|host| host.name.to_string());
+        (all.iter().map(|host| host.name.to_string()).collect(), missing.collect())
     }
 
     fn check_tls(&self, view: &ClusterView) -> Result<(), SurveyError> {

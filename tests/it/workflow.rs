@@ -135,6 +135,7 @@ async fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Surv
         facts: BTreeMap::new(),
         desired,
         transition: None,
+        joining: Vec::new(),
         started: Started { etcd: false, postgres: false },
         stranger: false,
         restarts: Restarts::none(),

@@ -4,7 +4,7 @@ use super::super::answer::Answer;
 use super::super::etcd;
 use super::super::patroni::Lag;
 use super::super::view::{ClusterView, Member};
-use super::may_lose;
+use super::{may_lose, membership};
 use crate::inventory::{Component, Inventory, Scalar};
 use crate::names::HostName;
 
@@ -104,10 +104,6 @@ fn etcd_obstacle(host: &HostName, member: &etcd::Member, newest: &etcd::Member) 
     (behind > CLOSE_ENTRIES).then(|| passing(host, format!("etcd on {host} is {behind} entries behind")))
 }
 
-fn etcd_decides(member: &etcd::Member) -> bool {
-    member.healthy && member.leader.is_some()
-}
-
 /// Which of those that are due comes next: the leader last, so that it is restarted as a replica of one that was
 /// restarted before.
 pub fn postgres_turn(view: &ClusterView, due: &[HostName]) -> Option<HostName> {
@@ -136,12 +132,9 @@ pub fn leader_obstacles(view: &ClusterView) -> Vec<Obstacle> {
         Some(false) => {}
     }
     // Without it nobody could take over, and whoever goes down could not come back as leader.
-    let healthy = view.etcd.iter().filter(|seen| seen.answer.known().is_some_and(etcd_decides)).count();
-    if may_lose(view.etcd.len(), healthy).is_none() {
-        return whole(
-            Kind::Silent,
-            &format!("etcd has no quorum: {healthy} of {} members are healthy", view.etcd.len()),
-        );
+    let (voters, healthy) = (membership::voters(view), membership::working(view));
+    if may_lose(voters, healthy).is_none() {
+        return whole(Kind::Silent, &format!("etcd has no quorum: {healthy} of {voters} members are healthy"));
     }
     let Some(leader) = view.leader() else { return whole(Kind::Passing, "there is no leader") };
     let state = leader.listed.as_ref().map_or("unknown", |listed| listed.state.as_str());

@@ -39,6 +39,12 @@ pub enum ApplyError {
     #[error("there is no leader to talk to: {reason}")]
     #[diagnostic(code(xnat::apply::no_leader), help("see `xnat-provision status`; then run apply again"))]
     NoLeader { reason: String },
+    #[error("the members of etcd have changed since the plan, so {host} was not started; etcd lists {listed}")]
+    #[diagnostic(
+        code(xnat::apply::membership_moved),
+        help("somebody else is at work on etcd's members; when they are done, run apply again: it goes on from here")
+    )]
+    MembershipMoved { host: HostName, listed: String },
     #[error("{unit} on {host} ends again and again, so there is no point in waiting for {what}")]
     #[diagnostic(
         code(xnat::apply::keeps_ending),
@@ -72,7 +78,10 @@ impl Fails for ApplyError {
             Self::Operation(error) => error.exit(),
             Self::Verify(error) => error.exit(),
             Self::NotSaved { .. } => Exit::Failed,
-            Self::NoLeader { .. } | Self::NotSpared { .. } | Self::KeepsEnding { .. } => Exit::Unhealthy,
+            Self::MembershipMoved { .. }
+            | Self::NoLeader { .. }
+            | Self::NotSpared { .. }
+            | Self::KeepsEnding { .. } => Exit::Unhealthy,
         }
     }
 }

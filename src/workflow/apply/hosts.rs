@@ -22,9 +22,10 @@ impl StageRun<'_> {
     }
 
     /// Without a quorum the start of a member waits for the others, so they are started at once: those of a new cluster,
-    /// and those of one whose first start was cut short.
+    /// and those of one whose first start was cut short. Those that join come afterwards.
     pub(super) async fn converge_etcd_members(&mut self) -> Result<(), ApplyError> {
-        let hosts = self.hosts_not_in_turn();
+        let mut hosts = self.hosts_not_in_turn();
+        hosts.retain(|host| self.apply.survey.joining.iter().all(|one| &one.host != host));
         let quorum = etcd::quorum(&self.gather()).await;
         let parallel = if quorum.is_ok() { self.parallel() } else { hosts.len() };
         self.converge(hosts, parallel).await
@@ -64,7 +65,7 @@ impl StageRun<'_> {
     }
 
     /// All hosts finish, also when one fails; then the stage ends here.
-    async fn converge(&mut self, hosts: Vec<HostName>, parallel: usize) -> Result<(), ApplyError> {
+    pub(super) async fn converge(&mut self, hosts: Vec<HostName>, parallel: usize) -> Result<(), ApplyError> {
         let stage = &*self;
         let converge = |name| async move { stage.converge_host(&name, Interruption::Refused).await };
         let results = for_each_host(hosts, parallel, converge).await;

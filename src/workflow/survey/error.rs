@@ -37,10 +37,13 @@ pub enum SurveyError {
     #[error("there is no host {name} in the inventory{}", suggestion(suggested))]
     #[diagnostic(code(xnat::scope::unknown_host), help("hosts: {}", known.join(", ")))]
     UnknownHost { name: HostName, suggested: Option<String>, known: Vec<String> },
-    /// It would start with an initial cluster of its own: two stores where Patroni believes in one.
-    #[error("{} would be new in the etcd cluster of {}, and adding members to a running etcd is not built yet; nothing was changed", new.join(", "), members.join(", "))]
-    #[diagnostic(code(xnat::survey::etcd_members), help("take the role \"etcd\" away from {} in the inventory", new.join(", ")))]
-    NewEtcdMembers { new: Vec<String>, members: Vec<String> },
+    /// Its form of the files is the one that the cluster does not have yet.
+    #[error("{} would be new in an etcd that is still on its way to TLS; nothing was changed", new.join(", "))]
+    #[diagnostic(
+        code(xnat::survey::joins_plain_etcd),
+        help("take the role \"etcd\" away from {} in the inventory until `xnat-provision apply` has converted the others", new.join(", "))
+    )]
+    JoinsPlainEtcd { new: Vec<String> },
     #[error(transparent)]
     #[diagnostic(transparent)]
     HalfMade(#[from] Box<HalfMade>),
@@ -88,7 +91,7 @@ impl Fails for SurveyError {
             }
             Self::Interrupted => Exit::Interrupted,
             Self::Role(error) => error.exit(),
-            Self::NewEtcdMembers { .. } | Self::HalfMade(_) | Self::TlsOff { .. } => Exit::Failed,
+            Self::JoinsPlainEtcd { .. } | Self::HalfMade(_) | Self::TlsOff { .. } => Exit::Failed,
             Self::UnknownHost { .. } | Self::Cut { .. } => Exit::Usage,
         }
     }

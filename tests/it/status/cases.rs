@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use insta::assert_snapshot;
 use xnat_provision::cluster::endpoints::{Files, Notation, endpoints};
+use xnat_provision::cluster::etcd::Listed;
 use xnat_provision::cluster::initialize::Initialize;
 use xnat_provision::cluster::postgres::excess::Excess;
-use xnat_provision::cluster::{Answer, ClusterView, Severity, assess, etcd, patroni, safety};
+use xnat_provision::cluster::safety::membership::{Progress, joining};
+use xnat_provision::cluster::{Answer, ClusterView, Severity, assess, etcd, patroni};
 use xnat_provision::inventory::{Component, Inventory, Synchronous};
 use xnat_provision::names::HostName;
 use xnat_provision::secret::Secret;
@@ -186,14 +188,37 @@ async fn a_host_that_is_no_etcd_member_yet_is_told_from_those_that_are() {
     let recording = Arc::new(recording("trixie-healthy"));
     let (view, _) = Hosts::new(&recording).look(&recording).await;
     let mut inventory = inventory();
-    assert_eq!(safety::new_etcd_members(&view, &inventory).0, Vec::<String>::new());
+    assert_eq!(joining(&view, &inventory), []);
+    inventory.tls.enabled = false;
     let balancer = inventory.hosts.iter_mut().find(|host| host.name.as_str() == "lb1").expect("recorded");
     balancer.components.insert(Component::Etcd);
-    let (new, members) = safety::new_etcd_members(&view, &inventory);
-    assert_eq!((new.join(" "), members.join(" ")), ("lb1".to_owned(), "db1 db2 db3".to_owned()));
+    let [new] = &joining(&view, &inventory)[..] else { panic!("lb1 is new") };
+    assert_eq!((new.host.as_str(), new.progress), ("lb1", Progress::New));
+    assert_snapshot!(
+        new.initial_cluster,
+        @"db1=http://10.99.0.1:2380,db2=http://10.99.0.2:2380,db3=http://10.99.0.3:2380,lb1=http://10.99.0.4:2380"
+    );
+    // it was added, and has not come up: it has no name, and is told by its address
+    let mut view = view;
+    let added = |name: &str, learner| Listed {
+        id: "1".into(),
+        name: name.into(),
+        peer_urls: vec!["http://10.99.0.4:2380".into()],
+        learner,
+        started: false,
+    };
+    for (name, progress) in [("", Progress::Added), ("lb1", Progress::Learner)] {
+        for seen in &mut view.etcd {
+            let Answer::Known(member) = &mut seen.answer else { panic!("healthy") };
+            member.membership.truncate(3);
+            member.membership.push(added(name, true));
+        }
+        let [same] = &joining(&view, &inventory)[..] else { panic!("lb1 joins") };
+        assert_eq!((same.progress, &same.initial_cluster), (progress, &new.initial_cluster));
+    }
     // nobody answers, as before the first start: nobody is new
     let silent = ClusterView { etcd: Vec::new(), ..view };
-    assert_eq!(safety::new_etcd_members(&silent, &inventory).0, Vec::<String>::new());
+    assert_eq!(joining(&silent, &inventory), []);
 }
 
 #[test]

@@ -103,7 +103,36 @@ async fn an_etcd_member_without_its_data() {
     };
     assert_snapshot!(said(lost).await, @r"
     the etcd data of db3 is gone from /var/lib/etcd/xnat, and the other members still count on it; nothing was changed
-    is a volume not mounted? `ssh db3 findmnt -T /var/lib/etcd/xnat`. If the data is gone for good, replace the member: `ssh db1 'ETCDCTL_API=3 etcdctl --endpoints http://10.99.0.1:2379 member remove 3b38f050ea5073ea && ETCDCTL_API=3 etcdctl --endpoints http://10.99.0.1:2379 member add db3 --peer-urls http://10.99.0.3:2380'`, then `ssh db3 'install -d -o etcd -g etcd -m 700 /var/lib/etcd/xnat && sed -i s/STATE=new/STATE=existing/ /etc/etcd/bootstrap.env && systemctl restart etcd'`, then run apply again
+    is a volume not mounted? `ssh db3 findmnt -T /var/lib/etcd/xnat`. If the data is gone for good, remove the member: `ssh db1 'ETCDCTL_API=3 etcdctl --endpoints http://10.99.0.1:2379 member remove 3b38f050ea5073ea'`, then run apply again: it joins anew
+    ");
+}
+
+#[tokio::test]
+async fn etcd_data_on_a_host_that_is_to_join() {
+    let removed: Spoil = |view, _| {
+        for seen in &mut view.etcd {
+            let Answer::Known(member) = &mut seen.answer else { panic!("healthy") };
+            member.membership.retain(|listed| listed.name != "db3");
+        }
+        view.etcd[2].answer = Answer::Down("nothing listens on port 2379 of db3".into());
+    };
+    assert_snapshot!(said(removed).await, @r"
+    db3 is to join etcd, and has etcd data in /var/lib/etcd/xnat that is not of a member; nothing was changed
+    it may be of a member that was removed. If nobody needs it: `ssh db3 'systemctl stop etcd; mv /var/lib/etcd/xnat /var/lib/etcd/xnat.old'`, then run apply again
+    ");
+}
+
+#[tokio::test]
+async fn a_host_without_etcd_data_while_no_etcd_answers() {
+    let silent: Spoil = |view, facts| {
+        db3(facts).etcd_data.clear();
+        for seen in &mut view.etcd {
+            seen.answer = Answer::Down("nothing listens".into());
+        }
+    };
+    assert_snapshot!(said(silent).await, @r"
+    db3 has no etcd data, and no etcd answers to say whether it is a member of the cluster; nothing was changed
+    start the members that have data first: `ssh db1 systemctl start etcd`; then run apply again
     ");
 }
 

@@ -1,17 +1,17 @@
 //! Rules about etcd.
 
-use super::{critical, log, warning};
+use super::{apply, critical, log, warning};
 use crate::cluster::answer::Answer;
 use crate::cluster::assess::Problem;
 use crate::cluster::etcd::Member;
 use crate::cluster::safety;
+use crate::cluster::safety::membership::{self, Progress};
 use crate::cluster::view::ClusterView;
 use crate::inventory::Inventory;
 use crate::names::HostName;
 
 pub fn quorum(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
-    let voters = view.etcd.len();
-    let up = view.etcd.iter().filter(|s| s.answer.known().is_some_and(|m| m.healthy && m.leader.is_some())).count();
+    let (voters, up) = (membership::voters(view), membership::working(view));
     let unknown = view.etcd.iter().filter(|s| s.answer.is_unknown()).count();
     // Those that could not be asked may well be up.
     if voters == 0 || safety::may_lose(voters, up + unknown).is_some() {
@@ -31,9 +31,10 @@ pub fn quorum(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
     )]
 }
 
-pub fn members(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
-    let voters = view.etcd.len();
-    let up = view.etcd.iter().filter(|s| s.answer.known().is_some_and(|m| m.healthy)).count();
+pub fn members(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
+    let joining = membership::joining(view, inventory);
+    let voters = membership::voters(view);
+    let up = view.etcd.iter().filter(|s| s.answer.known().is_some_and(|m| m.healthy && !m.learner)).count();
     let spare = match safety::may_lose(voters, up) {
         Some(0) => "; one more failure and nothing fails over any more",
         _ => "",
@@ -41,6 +42,12 @@ pub fn members(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
     let mut problems = Vec::new();
     for seen in &view.etcd {
         let host = &seen.host;
+        if let Some(one) = joining.iter().find(|one| &one.host == host) {
+            let what =
+                if one.progress == Progress::New { "is not a member of etcd yet" } else { "does not vote in etcd yet" };
+            problems.push(warning(format!("{host} {what}"), apply(inventory)));
+            continue;
+        }
         match &seen.answer {
             Answer::Down(reason) => {
                 problems.push(warning(format!("etcd on {host} is down{spare}: {reason}"), log(host, "etcd")));
