@@ -26,6 +26,7 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "roles/etcd.toml",
     "roles/firewall.toml",
     "roles/haproxy.toml",
+    "roles/leaving.toml",
     "roles/patroni.toml",
     "templates/base/apt-proxy.conf.j2",
     "templates/base/sources.sources.j2",

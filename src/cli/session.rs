@@ -27,7 +27,7 @@ use crate::report::{
 use crate::role;
 use crate::vault::{Secrets, Vault, rotation};
 use crate::workflow::certificates::Exchanged;
-use crate::workflow::{Scope, Survey, SurveyError, Surveyor};
+use crate::workflow::{STRANGER, Scope, Survey, SurveyError, Surveyor};
 
 /// Which inventory, and how to reach its hosts.
 #[derive(Debug, clap::Args)]
@@ -257,6 +257,11 @@ impl Session {
         for warning in &survey.unchangeable {
             let event = Kind::Warned { message: warning.text.clone(), help: Some(warning.help.clone()) };
             self.reporter.emit(event).await;
+        }
+        for host in survey.strangers.iter().filter(|host| self.inventory.known(host).is_none()) {
+            let message = format!("{host} runs as a member of the cluster and is not in the inventory");
+            let help = format!("{}; until then nothing is applied", STRANGER);
+            self.reporter.emit(Kind::Warned { message, help: Some(help) }).await;
         }
         for parameter in self.unasked(&survey) {
             let message =

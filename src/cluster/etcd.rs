@@ -133,6 +133,32 @@ pub async fn add_learner(http: &Http<'_>, approved: &Approved, url: &str) -> Res
     http.accepted(&http.call(Method::POST, "/v3/cluster/member/add", Some(&request)).await?)
 }
 
+/// Have the cluster count on a member no more. Its etcd ends by itself.
+pub async fn remove(http: &Http<'_>, approved: &Approved, member: &Listed) -> Result<(), CallError> {
+    approved.still_holds()?;
+    let request = json!({ "ID": number_of(member) });
+    http.accepted(&http.call(Method::POST, "/v3/cluster/member/remove", Some(&request)).await?)
+}
+
+/// Whether a member that is on none of our hosts answers any of them, in whatever way.
+pub async fn answers(gather: &Gather<'_>, member: &Listed) -> bool {
+    let addresses = member.peer_urls.iter().filter_map(|url| address(url));
+    let asked = addresses.flat_map(|address| {
+        let from = gather.inventory.with(Component::Etcd).filter_map(|host| client(gather, host).ok());
+        from.map(move |http| async move {
+            let asked = Http { address, ..http }.get("/health").await;
+            !matches!(asked, Err(CallError::Refused { .. } | CallError::Open { .. } | CallError::NoConnection { .. }))
+        })
+    });
+    futures::future::join_all(asked).await.contains(&true)
+}
+
+/// `10.0.0.1` of `https://10.0.0.1:2380`.
+fn address(url: &str) -> Option<&str> {
+    let (host, _) = url.split_once("://")?.1.rsplit_once(':')?;
+    Some(host.trim_start_matches('[').trim_end_matches(']'))
+}
+
 /// Let a learner vote. etcd refuses while it has not caught up.
 pub async fn promote(http: &Http<'_>, approved: &Approved, member: &Listed) -> Result<(), CallError> {
     approved.still_holds()?;

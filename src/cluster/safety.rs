@@ -1,6 +1,7 @@
-//! How many members a quorum needs and how many it can lose, ([`membership`]) who is not a member yet, and ([`restart`])
+//! How many members a quorum needs and how many it can lose, ([`membership`]) who is not a member yet, ([`departure`]) who leaves, and ([`restart`])
 //! whose turn it is to go down and whether that is safe now. Pure.
 
+pub mod departure;
 pub mod failover;
 pub mod membership;
 pub mod restart;

@@ -76,10 +76,10 @@ pub struct Fleet {
 impl Fleet {
     /// Connect to every host of the inventory to which there is no connection yet.
     pub async fn connect(&mut self, inventory: &Inventory, dialer: Dialer<'_>) {
-        let missing = inventory.hosts.iter().filter(|host| !self.connections.contains_key(&host.name));
+        let missing = inventory.everybody().filter(|host| !self.connections.contains_key(&host.name));
         let missing = missing.map(|host| host.name.clone()).collect();
         let dial = |name: HostName| async move {
-            dialer.dial(inventory.host(&name).expect("the name comes from the inventory")).await
+            dialer.dial(inventory.known(&name).expect("the name comes from the inventory")).await
         };
         self.unreachable.clear();
         for (name, result) in for_each_host(missing, dialer.parallel, dial).await {
@@ -122,7 +122,7 @@ impl Fleet {
         let names: Vec<HostName> = self.connections.keys().cloned().collect();
         let limit = names.len();
         for_each_host(names, limit, |name| async move {
-            let host = inventory.host(&name).expect("connections are made to hosts of the inventory");
+            let host = inventory.known(&name).expect("connections are made to hosts of the inventory");
             let script = shell::facts::script(inventory, host, scrutiny);
             let facts = gather(&name, self.connections[&name].as_ref(), script).await?;
             let event = Kind::FactsGathered {

@@ -80,12 +80,14 @@ fn examine(text: &str, path: &Path, assets: Option<&Path>) -> (Option<Inventory>
         }
     };
     let around = Surroundings::look(&raw, path, assets);
-    let inventory = resolve::inventory(&raw, path, &around);
+    let mut inventory = resolve::inventory(&raw, path, &around);
     problems.extend(checks::all(&checks::Context {
         raw: &raw,
         inventory: &inventory,
         places: &places,
         around: &around,
     }));
+    // from here on the cluster is of those that stay
+    inventory.leaving = inventory.hosts.extract_if(.., |host| host.leaving).collect();
     (Some(inventory), problems)
 }

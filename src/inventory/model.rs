@@ -17,6 +17,8 @@ pub struct Inventory {
     pub cluster: String,
     /// In the order of the file, which is the order of output.
     pub hosts: Vec<Host>,
+    /// Hosts that are on their way out: nobody is told of them any more, and they are only asked to stop.
+    pub leaving: Vec<Host>,
     pub etcd: Etcd,
     pub postgresql: Postgresql,
     pub patroni: Patroni,
@@ -44,6 +46,7 @@ pub struct Host {
     pub ssh: Ssh,
     /// Patroni tags: `nofailover`, `noloadbalance`, `clonefrom`, `nosync`, `failover_priority`, …
     pub tags: BTreeMap<String, Scalar>,
+    pub leaving: bool,
 }
 
 /// What a host does for the cluster; written `roles = ["etcd", "postgres"]` in the inventory.
@@ -274,6 +277,14 @@ pub enum Scalar {
 impl Inventory {
     pub fn host(&self, name: &HostName) -> Option<&Host> {
         self.hosts.iter().find(|h| &h.name == name)
+    }
+    /// The same, also of one that leaves.
+    pub fn known(&self, name: &HostName) -> Option<&Host> {
+        self.everybody().find(|h| &h.name == name)
+    }
+    /// Every host that is logged in to.
+    pub fn everybody(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().chain(&self.leaving)
     }
     /// PostgreSQL's major version on a release: the inventory's, or the distribution's own.
     pub fn postgresql_major(&self, codename: &str) -> Option<u32> {

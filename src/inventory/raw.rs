@@ -91,6 +91,8 @@ pub struct Host {
     /// What it does: any of `etcd`, `postgres`, `haproxy`, and roles of your own from the assets directory.
     #[schemars(extend("items" = { "type": "string", "examples": ["etcd", "postgres", "haproxy"] }))]
     pub roles: Vec<String>,
+    /// It is to leave the cluster: `apply` takes it out and stops its services; delete the entry when it has left.
+    pub leaving: bool,
     /// Fingerprint of its SSH host key (`SHA256:…`), or a list of them; then no other key is accepted.
     pub fingerprint: Strings,
     /// Differs from [ssh] for this host only.

@@ -17,6 +17,7 @@ pub(super) fn inventory(raw: &raw::Inventory, path: &Path, around: &Surroundings
     Inventory {
         path: path.to_owned(),
         hosts: raw.host.iter().map(|one| host(one, &raw.ssh, around)).collect(),
+        leaving: Vec::new(),
         etcd: etcd(&raw.etcd, &cluster),
         postgresql: Postgresql {
             version: raw.postgresql.version,
@@ -69,6 +70,7 @@ fn host(raw: &raw::Host, common: &raw::Ssh, around: &Surroundings) -> Host {
         own_roles,
         ssh: ssh(raw, common, around),
         tags: raw.tags.clone(),
+        leaving: raw.leaving,
     }
 }
 

@@ -87,6 +87,9 @@ fn expand_with(input: &Input<'_>, context: Context<'_>) -> Result<Vec<RoleResour
 
 /// The names of a host's roles, in order.
 pub fn roles(host: &Host) -> Vec<RoleName> {
+    if host.leaving {
+        return vec![RoleName::from("leaving")];
+    }
     let components = [(Component::Etcd, "etcd"), (Component::Postgres, "patroni"), (Component::Haproxy, "haproxy")];
     let wanted = components.into_iter().filter(|(component, _)| host.components.contains(component));
     let built_in = ["base", "firewall"].into_iter().chain(wanted.map(|(_, role)| role)).map(RoleName::from);

@@ -1,6 +1,7 @@
 //! `apply`: the product as a list of stages. Everything it changes was in the plan that was approved; what is right
 //! already is left alone, so an interrupted run is finished by running it again.
 
+mod departure;
 mod error;
 mod etcd;
 mod haproxy;
@@ -68,7 +69,11 @@ impl StageRun<'_> {
     /// The steps of every stage. All hosts finish a step before the next one begins.
     async fn run(&mut self) -> Result<(), ApplyError> {
         match self.stage {
-            Stage::Prepare | Stage::Packages | Stage::Firewall => self.converge_hosts().await,
+            Stage::Prepare => {
+                self.take_hosts_out().await?;
+                self.converge_hosts().await
+            }
+            Stage::Packages | Stage::Firewall => self.converge_hosts().await,
             Stage::Etcd => {
                 self.converge_etcd_members().await?;
                 self.join_etcd_members().await?;

@@ -8,6 +8,7 @@ use super::{conversion, parameters};
 use crate::cluster::ClusterView;
 use crate::cluster::initialize::{self, Initialize};
 use crate::cluster::postgres::{self, Inside};
+use crate::cluster::safety::departure::Departure;
 use crate::cluster::safety::membership::{Joining, Progress};
 use crate::facts::Facts;
 use crate::inventory::{Component, Host, Inventory, Scalar};
@@ -60,6 +61,7 @@ pub struct Known<'a> {
     pub started: Started,
     pub transition: Option<Transition>,
     pub joining: &'a [Joining],
+    pub departures: &'a [Departure],
 }
 
 impl Known<'_> {
@@ -67,7 +69,12 @@ impl Known<'_> {
     pub fn changes(self) -> BTreeMap<Stage, Vec<ClusterChange>> {
         let etcd = if self.started.etcd { self.joins().chain(self.peers()).collect() } else { vec![self.new_etcd()] };
         let postgres = if self.started.postgres { self.existing_postgres() } else { self.new_postgres() };
-        BTreeMap::from([(Stage::Etcd, etcd), (Stage::Postgres, postgres), (Stage::Database, self.database())])
+        BTreeMap::from([
+            (Stage::Prepare, self.departs()),
+            (Stage::Etcd, etcd),
+            (Stage::Postgres, postgres),
+            (Stage::Database, self.database()),
+        ])
     }
 
     /// What is left to do on the way to TLS, for each member.
@@ -80,6 +87,24 @@ impl Known<'_> {
         let plain = conversion::plain_peers(self.view, self.inventory);
         let plain = plain.into_iter().filter(|(host, _)| self.scope.includes(host));
         plain.map(|(host, _)| quiet(format!("the other etcd members reach {host} over TLS"))).collect()
+    }
+
+    fn departs(self) -> Vec<ClusterChange> {
+        let departs = |one: &Departure| {
+            let Departure { host, etcd, leads, reached } = one;
+            let hands_over = leads.then(|| {
+                format!("hand over from the leader {host}, which leaves, to a replica: writes pause for some seconds")
+            });
+            let removed = etcd.as_ref().map(|_| match reached {
+                true => format!("take {host}, which leaves, out of etcd"),
+                false if self.inventory.known(host).is_some() => {
+                    format!("take {host}, which leaves and does not answer, out of etcd")
+                }
+                false => format!("take {host} out of etcd: it is not in the inventory, and it does not answer"),
+            });
+            hands_over.into_iter().chain(removed).map(quiet).collect::<Vec<_>>()
+        };
+        self.departures.iter().flat_map(departs).collect()
     }
 
     fn joins(self) -> impl Iterator<Item = ClusterChange> {

@@ -24,5 +24,5 @@ pub use cluster_plan::Started;
 pub use operation::{Operation, OperationError};
 pub use parameters::Restarts;
 pub use preflight::{Checked, Mending, Preflight};
-pub use rolling::obstacles;
+pub use rolling::{STRANGER, obstacles};
 pub use survey::{HostProblem, Scope, Survey, SurveyError, Surveyor};

@@ -67,7 +67,7 @@ impl<'a> Operation<'a> {
 
     pub(super) fn host(&self, name: &HostName) -> Result<&'a Host, OperationError> {
         let reason = "it is not in the inventory".to_owned();
-        self.gather.inventory.host(name).ok_or_else(|| OperationError::Member { host: name.clone(), reason })
+        self.gather.inventory.known(name).ok_or_else(|| OperationError::Member { host: name.clone(), reason })
     }
 
     pub(super) fn patroni(&self, name: &HostName) -> Result<Http<'a>, OperationError> {

@@ -7,6 +7,7 @@ use super::stage::Stage;
 use super::survey::Survey;
 use crate::cluster::ClusterView;
 use crate::cluster::postgres::Order;
+use crate::cluster::safety::departure;
 use crate::cluster::safety::restart::{self, Kind, Obstacle};
 use crate::inventory::{Component, Inventory};
 use crate::names::HostName;
@@ -140,13 +141,15 @@ pub fn obstacles(survey: &Survey, inventory: &Inventory, newer: Option<&ClusterV
     if unjudged && !newer.is_some_and(ClusterView::takes_writes) {
         found.push(Obstacle { host: None, kind: Kind::Silent, text: cluster_plan::UNJUDGED.to_owned() });
     }
+    found.extend(departure_obstacles(survey, view, inventory));
+    let stay = departure::without(view, &survey.departures);
     for (stage, planned) in Stage::ALL.into_iter().zip(&survey.plan.stages) {
         let due = due(planned);
         let obstacles = match stage {
             Stage::Postgres if due.is_empty() && survey.restarts.hosts.is_empty() => continue,
             Stage::Etcd if due.is_empty() && survey.joining.is_empty() => continue,
             _ if due.is_empty() && !matches!(stage, Stage::Etcd | Stage::Postgres) => continue,
-            Stage::Etcd => restart::etcd_obstacles(view, inventory, restart::etcd_turn(view, &due).as_ref()),
+            Stage::Etcd => restart::etcd_obstacles(&stay, inventory, restart::etcd_turn(view, &due).as_ref()),
             Stage::Postgres => postgres_obstacles(view, inventory, (&due, &survey.restarts)),
             _ => continue,
         };
@@ -160,6 +163,37 @@ pub fn obstacles(survey: &Survey, inventory: &Inventory, newer: Option<&ClusterV
     }
     found
 }
+
+/// What keeps hosts in the cluster that are to leave it, or are in no inventory.
+fn departure_obstacles(survey: &Survey, view: &ClusterView, inventory: &Inventory) -> Vec<Obstacle> {
+    let lasting = |host: &HostName, text| Obstacle { host: Some(host.clone()), kind: Kind::Lasting, text };
+    let mut found = Vec::new();
+    for host in survey.strangers.iter().filter(|host| inventory.known(host).is_none()) {
+        found.push(lasting(
+            host,
+            format!("{host} runs as a member of the cluster and is not in the inventory: {STRANGER}"),
+        ));
+    }
+    for host in survey.strangers.iter().filter(|host| inventory.known(host).is_some()) {
+        found.push(lasting(host, format!("{host} is to leave, still runs as a member and cannot be logged in to")));
+    }
+    for one in &survey.departures {
+        let needed = one.etcd.as_ref().and_then(|member| departure::needed(view, member));
+        found.extend(needed.map(|text| lasting(&one.host, text)));
+        if one.leads {
+            found.extend(restart::postgres_obstacles(view, inventory));
+            found.extend(restart::no_successor(view, inventory).map(|text| lasting(&one.host, text)));
+        }
+    }
+    if survey.departures.iter().any(|one| one.reached && one.etcd.is_some()) {
+        let text = |host| format!("{host} joins etcd, and another host leaves it: first apply the one, then the other");
+        found.extend(survey.joining.iter().map(|one| lasting(&one.host, text(&one.host))));
+    }
+    found
+}
+
+/// How to go on with one that was taken out of the inventory too early, or never was in this copy of it.
+pub const STRANGER: &str = "put its [[host]] back, with `leaving = true` if it is to go; when it has left, the entry can be deleted. If its machine is dead, Patroni forgets it within half a minute";
 
 fn postgres_obstacles(
     view: &ClusterView,

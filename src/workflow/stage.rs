@@ -49,7 +49,7 @@ impl Stage {
     /// Packages of every role are installed by one apt run per host; the rest stays with its role.
     fn of(role: &str, resource: &Resource) -> Self {
         match (role, resource) {
-            ("base", _) => Self::Prepare,
+            ("base" | "leaving", _) => Self::Prepare,
             (_, Resource::Package(_)) => Self::Packages,
             ("firewall", _) => Self::Firewall,
             ("etcd", _) => Self::Etcd,

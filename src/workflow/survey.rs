@@ -2,6 +2,7 @@
 //! has, what the cluster says; and makes the plan of it. `plan` ends here, `apply` goes on from here.
 
 mod error;
+mod members;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,8 @@ use super::stage::{Stage, by_stage};
 use super::{conversion, rolling};
 use crate::assets::Assets;
 use crate::cluster::postgres::{self, Inside, SqlError, objects};
-use crate::cluster::safety::membership::{self, Joining};
+use crate::cluster::safety::departure::{self, Departure};
+use crate::cluster::safety::membership::Joining;
 use crate::cluster::{self, ClusterView, Gather};
 use crate::engine::{
     Cancel, Claim, Connector, Dialer, Fleet, Hold, HoldError, Host as _, HostError, Scrutiny, for_each_host,
@@ -73,6 +75,10 @@ pub struct Survey {
     pub transition: Option<Transition>,
     /// New members of an etcd that runs, in their order.
     pub joining: Vec<Joining>,
+    /// Who is taken out of the cluster.
+    pub departures: Vec<Departure>,
+    /// Who runs and is in no inventory.
+    pub strangers: Vec<HostName>,
     pub started: Started,
     /// The superuser's password is another one than ours: the secrets belong to another cluster.
     pub stranger: bool,
@@ -148,8 +154,8 @@ impl Surveyor<'_> {
     }
 
     fn check_names(&self) -> Result<(), SurveyError> {
-        let known: Vec<String> = self.inventory.hosts.iter().map(|host| host.name.to_string()).collect();
-        match self.scope.limit.iter().find(|name| self.inventory.host(name).is_none()) {
+        let known: Vec<String> = self.inventory.everybody().map(|host| host.name.to_string()).collect();
+        match self.scope.limit.iter().find(|name| self.inventory.known(name).is_none()) {
             None => Ok(()),
             Some(name) => {
                 let suggested = closest(name.as_str(), &known);
@@ -161,6 +167,16 @@ impl Surveyor<'_> {
     /// The hosts this run is about; the others are only asked how the cluster is.
     fn scoped(&self) -> impl Iterator<Item = &Host> {
         self.inventory.hosts.iter().filter(|host| self.scope.includes(&host.name))
+    }
+
+    /// The same, and those that leave as far as they can be reached: one that has left may be switched off.
+    fn changed<'s>(&'s self, facts: &'s BTreeMap<HostName, Facts>) -> impl Iterator<Item = &'s Host> {
+        let leaving = self.inventory.leaving.iter().filter(|host| facts.contains_key(&host.name));
+        self.scoped().chain(leaving.filter(|host| self.scope.includes(&host.name)))
+    }
+
+    fn gather<'g>(&'g self, fleet: &'g Fleet, unreachable: &'g BTreeMap<HostName, String>) -> Gather<'g> {
+        Gather { inventory: self.inventory, connections: &fleet.connections, unreachable, secrets: self.secrets.real() }
     }
 
     async fn read(&self, fleet: &mut Fleet) -> Result<Survey, SurveyError> {
@@ -188,7 +204,8 @@ impl Surveyor<'_> {
         self.check_cut(started)?;
         self.check_tls(&view)?;
         let transition = conversion::next(self.inventory, started, &view);
-        let joining = self.joining(&view, transition)?;
+        let (departures, strangers) = self.departures(fleet, &view).await?;
+        let joining = self.joining(&departure::without(&view, &departures), transition)?;
         if transition.is_some() || !joining.is_empty() {
             desired = self.expand(&facts, (transition, &joining))?;
             let (names, fleet) = (desired.keys().cloned().collect(), &*fleet);
@@ -212,8 +229,17 @@ impl Surveyor<'_> {
         unchangeable.extend(view.excess().filter_map(|(leader, excess)| excess.membership(leader)));
         let blind = inside.is_none();
         let (inventory, scope, inside) = (self.inventory, self.scope, inside.as_ref());
-        let known =
-            Known { inventory, scope, facts: &facts, view: &view, inside, started, transition, joining: &joining };
+        let known = Known {
+            inventory,
+            scope,
+            facts: &facts,
+            view: &view,
+            inside,
+            started,
+            transition,
+            joining: &joining,
+            departures: &departures,
+        };
         let restarts = Restarts::of(known);
         let plan = self.plan(&desired, &observed, (known, &restarts));
         let fleet = Fleet::default();
@@ -224,6 +250,8 @@ impl Surveyor<'_> {
             desired,
             transition,
             joining,
+            departures,
+            strangers,
             started,
             stranger,
             restarts,
@@ -256,7 +284,9 @@ impl Surveyor<'_> {
         for (name, result) in gathered {
             match result {
                 Ok(found) => _ = facts.insert(name, found),
-                Err(error) if self.scope.includes(&name) => problems.push((name, error.into())),
+                Err(error) if self.scope.includes(&name) && self.inventory.host(&name).is_some() => {
+                    problems.push((name, error.into()));
+                }
                 // it answers SSH and nothing else; `gather` will say what it does not get from it
                 Err(_) => _ = fleet.connections.remove(&name),
             }
@@ -319,18 +349,13 @@ impl Surveyor<'_> {
             };
             Ok((host.name.clone(), by_stage(roles)))
         };
-        self.scoped().map(expand).collect()
+        self.changed(facts).map(expand).collect()
     }
 
     /// The services, and inside every PostgreSQL: only when all have answered is it known which one leads.
     async fn ask(&self, fleet: &Fleet) -> (ClusterView, BTreeMap<HostName, Result<Inside, SqlError>>) {
         let unreachable = fleet.reasons();
-        let gather = Gather {
-            inventory: self.inventory,
-            connections: &fleet.connections,
-            unreachable: &unreachable,
-            secrets: self.secrets.real(),
-        };
+        let gather = self.gather(fleet, &unreachable);
         let objects = objects::desired(self.inventory, self.secrets);
         let look = |host: &HostName| {
             let host = self.inventory.host(host)?;
@@ -359,25 +384,6 @@ impl Surveyor<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Who joins etcd, if nothing stands against it. All its hosts have to be in scope: their firewalls let it in, and
-    /// everybody hears of it.
-    fn joining(&self, view: &ClusterView, transition: Option<Transition>) -> Result<Vec<Joining>, SurveyError> {
-        let joining = membership::joining(view, self.inventory);
-        let names = || joining.iter().map(|one| one.host.to_string()).collect();
-        if joining.is_empty() || !joining.iter().any(|one| self.scope.includes(&one.host)) {
-            return Ok(Vec::new());
-        }
-        let (all, missing) = self.cut(Component::Etcd);
-        if !missing.is_empty() {
-            return Err(SurveyError::Cut { step: "a new member of etcd".to_owned(), all, missing });
-        }
-        let plain = self.inventory.tls.enabled && !conversion::plain_peers(view, self.inventory).is_empty();
-        if plain || transition.is_some() {
-            return Err(SurveyError::JoinsPlainEtcd { new: names() });
-        }
-        Ok(joining)
     }
 
     /// All hosts of a component, and those that are out of scope.

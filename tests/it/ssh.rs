@@ -81,7 +81,7 @@ impl Bench {
             connect_timeout: Duration::from_secs(10),
         };
         let (components, own_roles, tags) = (BTreeSet::new(), Vec::new(), BTreeMap::new());
-        Host { name: "db1".into(), address: "10.0.0.1".into(), components, own_roles, ssh, tags }
+        Host { name: "db1".into(), address: "10.0.0.1".into(), components, own_roles, ssh, tags, leaving: false }
     }
 
     fn options(&self) -> Options {

@@ -136,6 +136,8 @@ async fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Surv
         desired,
         transition: None,
         joining: Vec::new(),
+        departures: Vec::new(),
+        strangers: Vec::new(),
         started: Started { etcd: false, postgres: false },
         stranger: false,
         restarts: Restarts::none(),

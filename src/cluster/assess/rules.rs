@@ -62,18 +62,22 @@ fn apply(inventory: &Inventory) -> String {
 fn patronictl(command: &str, host: &HostName) -> String {
     format!("`ssh {host} sudo -u postgres patronictl -c /etc/patroni/xnat {command}`")
 }
+fn leaves(inventory: &Inventory, name: &str) -> bool {
+    inventory.leaving.iter().any(|host| host.name.as_str() == name)
+}
 fn names<'a>(hosts: impl IntoIterator<Item = &'a HostName>) -> String {
     hosts.into_iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
 }
 
-fn unreachable(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
+/// One that leaves may be switched off when it has left.
+fn unreachable(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
     let unasked = |(host, reason): (&HostName, &String)| {
         warning(
             format!("{host} cannot be reached, so nothing is known of what runs there: {reason}"),
             format!("try it by hand: `ssh {host} true`"),
         )
     };
-    view.unreachable.iter().map(unasked).collect()
+    view.unreachable.iter().filter(|(host, _)| !leaves(inventory, host.as_str())).map(unasked).collect()
 }
 
 /// On a host we are connected to there is a service that could not be asked: no password, or it refused ours.

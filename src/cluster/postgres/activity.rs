@@ -24,7 +24,7 @@ const LONG: &str = "SELECT pid, coalesce(usename, '')::text, coalesce(nullif(app
 
 /// Clients' transactions that have been under way for long, oldest first, in words; or why it cannot be told.
 pub async fn long(gather: &Gather<'_>, host: &HostName) -> Result<Vec<String>, String> {
-    let host = gather.inventory.host(host).ok_or_else(|| format!("{host} is not in the inventory"))?;
+    let host = gather.inventory.known(host).ok_or_else(|| format!("{host} is not in the inventory"))?;
     let login = server::superuser(gather, host);
     let place = login.place();
     let asking = async {

@@ -42,7 +42,12 @@ pub fn voters(view: &ClusterView) -> usize {
 
 /// How many members vote and are well.
 pub fn working(view: &ClusterView) -> usize {
-    let works = |member: &Member| member.healthy && member.leader.is_some() && !member.learner;
+    working_without(view, "")
+}
+
+/// The same without the member of that id.
+pub fn working_without(view: &ClusterView, id: &str) -> usize {
+    let works = |member: &Member| member.healthy && member.leader.is_some() && !member.learner && member.id != id;
     view.etcd.iter().filter(|seen| seen.answer.known().is_some_and(works)).count()
 }
 

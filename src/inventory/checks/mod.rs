@@ -82,10 +82,13 @@ pub(super) fn all(context: &Context<'_>) -> Vec<Problem> {
 }
 
 impl Context<'_> {
-    /// Indices of the hosts that have a component.
+    /// Indices of the hosts that have a component, and stay.
     fn with(&self, component: Component) -> Vec<usize> {
         let hosts = self.inventory.hosts.iter().enumerate();
-        hosts.filter(|(_, host)| host.components.contains(&component)).map(|(index, _)| index).collect()
+        hosts
+            .filter(|(_, host)| host.components.contains(&component) && !host.leaving)
+            .map(|(index, _)| index)
+            .collect()
     }
     /// The place of one role of a host.
     fn role_path(&self, host: usize, role: &str) -> String {

@@ -14,7 +14,8 @@ use crate::workflow::{cluster_plan, rolling};
 impl StageRun<'_> {
     /// The hosts of the stage, as many at a time as the run may.
     pub(super) async fn converge_hosts(&mut self) -> Result<(), ApplyError> {
-        self.converge_at_once(self.hosts()).await
+        let stay = |host: &HostName| self.apply.inventory.host(host).is_some();
+        self.converge_at_once(self.hosts().into_iter().filter(stay).collect()).await
     }
 
     pub(super) async fn converge_at_once(&mut self, hosts: Vec<HostName>) -> Result<(), ApplyError> {

@@ -96,7 +96,7 @@ impl StageRun<'_> {
 }
 
 /// A member that follows a leader and votes, to be told of a change.
-fn voter<'a>(gather: &Gather<'a>, view: &ClusterView) -> Result<crate::cluster::http::Http<'a>, String> {
+pub(super) fn voter<'a>(gather: &Gather<'a>, view: &ClusterView) -> Result<crate::cluster::http::Http<'a>, String> {
     let votes = |member: &etcd::Member| member.leader.is_some() && !member.learner;
     let seen = view.etcd.iter().find(|seen| seen.answer.known().is_some_and(votes));
     let host = seen.and_then(|seen| gather.inventory.host(&seen.host));
@@ -104,7 +104,7 @@ fn voter<'a>(gather: &Gather<'a>, view: &ClusterView) -> Result<crate::cluster::
 }
 
 /// What etcd refuses now it may accept later; a run that lost its locks is over at once.
-fn settled(result: Result<(), CallError>) -> Result<Result<(), CallError>, String> {
+pub(super) fn settled(result: Result<(), CallError>) -> Result<Result<(), CallError>, String> {
     match result {
         Err(CallError::Overtaken(overtaken)) => Ok(Err(overtaken.into())),
         Err(error) => Err(one_line(&error)),

@@ -8,7 +8,8 @@ use xnat_provision::cluster::endpoints::{Files, Notation, endpoints};
 use xnat_provision::cluster::etcd::Listed;
 use xnat_provision::cluster::initialize::Initialize;
 use xnat_provision::cluster::postgres::excess::Excess;
-use xnat_provision::cluster::safety::membership::{Progress, joining};
+use xnat_provision::cluster::safety::departure::{departures, needed, without};
+use xnat_provision::cluster::safety::membership::{self, Progress, joining};
 use xnat_provision::cluster::{Answer, ClusterView, Severity, assess, etcd, patroni};
 use xnat_provision::inventory::{Component, Inventory, Synchronous};
 use xnat_provision::names::HostName;
@@ -219,6 +220,40 @@ async fn a_host_that_is_no_etcd_member_yet_is_told_from_those_that_are() {
     // nobody answers, as before the first start: nobody is new
     let silent = ClusterView { etcd: Vec::new(), ..view };
     assert_eq!(joining(&silent, &inventory), []);
+}
+
+#[tokio::test]
+async fn who_leaves_and_whether_etcd_can_do_without() {
+    let recording = Arc::new(recording("trixie-healthy"));
+    let (view, _) = Hosts::new(&recording).look(&recording).await;
+    let mut inventory = inventory();
+    let reached: Vec<HostName> = inventory.hosts.iter().map(|host| host.name.clone()).collect();
+    assert_eq!(departures(&view, &inventory, &reached), []);
+    inventory.leaving = inventory.hosts.extract_if(.., |host| host.name.as_str() == "db3").collect();
+    // it says what it is to do itself, or it is gone; in the inventory or not
+    for (reached, known) in [(&reached[..], true), (&[], true), (&[], false)] {
+        let leaving = if known { inventory.leaving.clone() } else { Vec::new() };
+        let inventory = Inventory { leaving, ..inventory.clone() };
+        let [one] = &departures(&view, &inventory, reached)[..] else { panic!("one leaves") };
+        assert_eq!((one.host.as_str(), one.reached, one.etcd.is_some()), ("db3", !reached.is_empty(), true));
+        let without = membership::listed(&without(&view, std::slice::from_ref(one))).len();
+        assert_eq!(without, 2);
+    }
+    let gone = departures(&view, &inventory, &[]).remove(0).etcd.expect("a member");
+    assert_eq!(needed(&view, &gone), None);
+    let mut alone = view.clone();
+    alone.etcd[0].answer = Answer::Down("nothing listens".into());
+    alone.etcd.truncate(2);
+    assert_eq!(
+        needed(&alone, &gone).as_deref(),
+        Some("etcd cannot do without db3: of the 2 members that stay 1 work, and 2 are needed")
+    );
+    for seen in &mut alone.etcd {
+        if let Answer::Known(member) = &mut seen.answer {
+            member.membership.retain(|one| one.id == gone.id);
+        }
+    }
+    assert_eq!(needed(&alone, &gone).as_deref(), Some("db3 is the only member of etcd"));
 }
 
 #[test]

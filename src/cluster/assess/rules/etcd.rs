@@ -1,6 +1,6 @@
 //! Rules about etcd.
 
-use super::{apply, critical, log, warning};
+use super::{apply, critical, leaves, log, warning};
 use crate::cluster::answer::Answer;
 use crate::cluster::assess::Problem;
 use crate::cluster::etcd::Member;
@@ -66,7 +66,7 @@ pub fn members(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
 }
 
 /// All members must be of one cluster, and that of the inventory.
-pub fn membership(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
+pub fn membership(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
     let known: Vec<(&HostName, &Member)> =
         view.etcd.iter().filter_map(|s| s.answer.known().map(|m| (&s.host, m))).collect();
     let Some((first, reference)) = known.first() else { return Vec::new() };
@@ -83,11 +83,15 @@ pub fn membership(view: &ClusterView, _: &Inventory) -> Vec<Problem> {
     let newest = known.iter().max_by_key(|(_, m)| m.raft_index).map_or(*reference, |(_, m)| *m);
     let strangers =
         newest.membership.iter().filter(|l| !l.name.is_empty() && view.etcd.iter().all(|s| s.host.as_str() != l.name));
-    let strangers = strangers.map(|listed| {
-        warning(
+    let strangers = strangers.map(|listed| match leaves(inventory, &listed.name) {
+        true => warning(format!("{} is to leave, and is still a member of etcd", listed.name), apply(inventory)),
+        false => warning(
             format!("etcd has a member {} that is not in the inventory", listed.name),
-            format!("add it to the inventory, or remove it: `etcdctl member remove {}`", listed.id),
-        )
+            format!(
+                "if its machine is dead, {}; otherwise put its [[host]] back, with `leaving = true` if it is to go",
+                apply(inventory)
+            ),
+        ),
     });
     apart.chain(strangers).collect()
 }

@@ -1,6 +1,6 @@
 //! Rules about Patroni's members and their PostgreSQL.
 
-use super::{apply, critical, log, names, notice, patronictl, warning};
+use super::{apply, critical, leaves, log, names, notice, patronictl, warning};
 use crate::cluster::answer::Answer;
 use crate::cluster::assess::{Problem, Severity, size};
 use crate::cluster::maintenance::Note;
@@ -83,9 +83,15 @@ pub fn missing_members(view: &ClusterView, inventory: &Inventory) -> Vec<Problem
         .filter(|m| m.listed.is_none() && m.patroni.known().is_some())
         .map(|member| warning(format!("{} is not a member of the cluster", member.host), apply(inventory)));
     let strangers = view.members.iter().filter(|m| !m.in_inventory).map(|member| {
+        if leaves(inventory, member.host.as_str()) {
+            return warning(
+                format!("{} is to leave, and is still a member of the cluster", member.host),
+                apply(inventory),
+            );
+        }
         warning(
             format!("{} is a member of the cluster and not in the inventory", member.host),
-            "add it to the inventory, or stop its Patroni",
+            "put its [[host]] back, with `leaving = true` if it is to go; or stop its Patroni",
         )
     });
     missing.chain(strangers).collect()
