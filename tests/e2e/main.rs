@@ -18,6 +18,7 @@ mod poison;
 mod privilege;
 mod rolling;
 mod rotate;
+mod scale;
 mod site;
 mod tls;
 mod upgrade;
