@@ -12,8 +12,8 @@ use crate::cluster::safety::membership;
 use crate::cluster::{self, etcd};
 use crate::names::HostName;
 
-/// A member's key in etcd ends with its lease; Patroni's own default is 30 s, and ten times that is a lot.
-const FORGETTING: Duration = Duration::from_secs(300);
+/// A member's key in etcd ends with its lease; so long may the leader take to see it.
+const FORGETTING: Duration = Duration::from_secs(60);
 
 impl StageRun<'_> {
     pub(super) async fn take_hosts_out(&mut self) -> Result<(), ApplyError> {
@@ -40,6 +40,10 @@ impl StageRun<'_> {
     /// Those that stay have to be able to decide alone.
     async fn leave_etcd(&self, one: &Departure) -> Result<(), ApplyError> {
         let Some(member) = &one.etcd else { return Ok(()) };
+        // Somebody may have thought for a while before the answer.
+        if !one.reached && etcd::answers(&self.gather(), member).await {
+            return Err(ApplyError::Alive { host: one.host.clone() });
+        }
         self.wait(&format!("etcd to do without {}", one.host), RECOVERY, async |gather| {
             let view = cluster::gather(gather).await;
             let listed = membership::listed(&view);
@@ -57,7 +61,8 @@ impl StageRun<'_> {
 
     /// Then the leader has dropped what it kept for it, or does so in its own time (Patroni 4: `member_slots_ttl`).
     async fn wait_until_forgotten(&self, host: &HostName) -> Result<(), ApplyError> {
-        self.wait(&format!("Patroni to forget {host}"), FORGETTING, async |gather| {
+        let lease = Duration::from_secs(self.apply.inventory.patroni.ttl.into());
+        self.wait(&format!("Patroni to forget {host}"), lease + FORGETTING, async |gather| {
             let view = cluster::gather(gather).await;
             let listed = view.members.iter().any(|member| &member.host == host);
             if listed { Err(format!("it still lists {host}")) } else { Ok(()) }

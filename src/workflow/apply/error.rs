@@ -45,6 +45,12 @@ pub enum ApplyError {
         help("somebody else is at work on etcd's members; when they are done, run apply again: it goes on from here")
     )]
     MembershipMoved { host: HostName, listed: String },
+    #[error("{host} answers again, so it was not taken out of etcd")]
+    #[diagnostic(
+        code(xnat::apply::alive),
+        help("put its [[host]] back into the inventory, with `leaving = true` if it is to go; then run apply again")
+    )]
+    Alive { host: HostName },
     #[error("{unit} on {host} ends again and again, so there is no point in waiting for {what}")]
     #[diagnostic(
         code(xnat::apply::keeps_ending),
@@ -79,6 +85,7 @@ impl Fails for ApplyError {
             Self::Verify(error) => error.exit(),
             Self::NotSaved { .. } => Exit::Failed,
             Self::MembershipMoved { .. }
+            | Self::Alive { .. }
             | Self::NoLeader { .. }
             | Self::NotSpared { .. }
             | Self::KeepsEnding { .. } => Exit::Unhealthy,
