@@ -181,7 +181,8 @@ fn departure_obstacles(survey: &Survey, view: &ClusterView, inventory: &Inventor
         let needed = one.etcd.as_ref().and_then(|member| departure::needed(view, member));
         found.extend(needed.map(|text| lasting(&one.host, text)));
         if one.leads {
-            found.extend(restart::postgres_obstacles(view, inventory));
+            let lasts = |obstacle: &Obstacle| obstacle.kind != Kind::Passing;
+            found.extend(restart::postgres_obstacles(view, inventory).into_iter().filter(lasts));
             found.extend(restart::no_successor(view, inventory).map(|text| lasting(&one.host, text)));
         }
     }
