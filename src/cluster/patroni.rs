@@ -258,13 +258,18 @@ pub async fn reinitialize(http: &Http<'_>, approved: &Approved) -> Result<(), Ca
     http.accepted(&http.call(Method::POST, "/reinitialize", Some(&json!({ "force": true }))).await?)
 }
 
-/// Have a member restart its PostgreSQL. As with a switchover, what came of it is to be seen in the cluster.
-pub async fn restart(http: &Http<'_>, approved: &Approved) -> Result<(), CallError> {
-    approved.still_holds()?;
+/// Have a member restart its PostgreSQL. As with a switchover, what came of it is to be seen in the cluster. While it is at
+/// something else it takes no order: for waits, that is the reason to show meanwhile.
+pub async fn restart(http: &Http<'_>, approved: &Approved) -> Result<Result<(), CallError>, String> {
+    if let Err(overtaken) = approved.still_holds() {
+        return Ok(Err(overtaken.into()));
+    }
     match http.call(Method::POST, "/restart", Some(&json!({}))).await {
-        Err(CallError::Silent { .. }) => Ok(()),
-        Err(error) => Err(error),
-        Ok(reply) => http.accepted(&reply),
+        Err(CallError::Silent { .. }) => Ok(Ok(())),
+        Err(error) => Ok(Err(error)),
+        // "switchover: demote already in progress"
+        Ok(reply) if reply.status == 503 && reply.body.contains("in progress") => Err(reply.body.trim().to_owned()),
+        Ok(reply) => Ok(http.accepted(&reply)),
     }
 }
 

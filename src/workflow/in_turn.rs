@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::handover::told;
 use super::operation::{Operation, OperationError};
+use crate::cluster::http::Http;
 use crate::cluster::safety::restart;
 use crate::cluster::{self, ClusterView, patroni, pause};
 use crate::names::HostName;
@@ -14,26 +15,29 @@ const RECOVERY: Duration = Duration::from_secs(600);
 
 impl Operation<'_> {
     pub async fn restart_in_turn(&self, hosts: &[HostName]) -> Result<Vec<String>, OperationError> {
-        let mut due = hosts.to_vec();
+        let first = cluster::gather(&self.gather).await;
         let mut seen = Vec::new();
         let mut handed_over = false;
         loop {
             let view = self.wait_until_whole().await?;
-            let Some(host) = restart::postgres_turn(&view, &due) else { break };
+            // a leader that hands over is restarted by that
+            let same = |host: &&HostName| started(&view, host) == started(&first, host);
+            let due: Vec<HostName> = hosts.iter().filter(same).cloned().collect();
+            let Some(host) = restart::postgres_turn(&view, &due) else { return Ok(seen) };
             if leads(&view, &host) && view.members.len() > 1 {
                 let refused = |reason| OperationError::NotSpared { host: host.clone(), reason };
                 if handed_over {
                     return Err(refused("it has become the leader again".to_owned()));
                 }
                 let to = restart::successor(&view, self.gather.inventory).map_err(refused)?;
-                seen.push(self.told(self.hand_over(&host, &to).await?).await);
+                let summary = self.hand_over(&host, &to).await?;
+                self.wait_until_started_since(&host, started(&view, &host).as_deref()).await?;
+                seen.push(self.told(format!("{summary}; {host} was restarted as a replica")).await);
                 handed_over = true;
                 continue;
             }
             seen.push(self.told(self.restart_member(&view, &host).await?).await);
-            due.retain(|other| *other != host);
         }
-        Ok(seen)
     }
 
     async fn wait_until_whole(&self) -> Result<ClusterView, OperationError> {
@@ -49,7 +53,7 @@ impl Operation<'_> {
         let http = self.patroni(host)?;
         let before = started(view, host);
         let restarting = async {
-            patroni::restart(&http, self.approved).await?;
+            self.order_restart(&http).await?;
             self.wait_until_started_since(host, before.as_deref()).await
         };
         if !leads(view, host) {
@@ -60,6 +64,12 @@ impl Operation<'_> {
         let (restarted, pause) = pause::during(&self.gather, restarting).await;
         restarted?;
         Ok(format!("restarted PostgreSQL on the leader {host}; {}", told(pause, begun.elapsed())))
+    }
+
+    async fn order_restart(&self, http: &Http<'_>) -> Result<(), OperationError> {
+        let what = format!("Patroni on {} to take the order", http.place.host);
+        let order = async |_: &cluster::Gather<'_>| patroni::restart(http, self.approved).await;
+        Ok(self.wait(what, RECOVERY, order).await??)
     }
 
     /// It runs, and is not the process that ran before.

@@ -100,7 +100,8 @@ impl StageRun<'_> {
         let member = self.apply.inventory.host(host).ok_or_else(|| not_spared(host, "it is not in the inventory"))?;
         let http = patroni::client(&gather, member).map_err(|reason| not_spared(host, &reason))?;
         let restarting = async {
-            patroni::restart(&http, self.apply.approved).await?;
+            let what = format!("Patroni on {host} to take the order");
+            self.wait(&what, RECOVERY, async |_| patroni::restart(&http, self.apply.approved).await).await??;
             self.wait(&format!("PostgreSQL on {host} to be back"), RECOVERY, async |gather| {
                 let view = cluster::gather(gather).await;
                 super::rolling::first(restart::postgres_obstacles(&view, gather.inventory))
