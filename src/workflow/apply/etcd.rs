@@ -14,8 +14,8 @@ use crate::names::HostName;
 use crate::resource::{Action, Resource};
 use crate::workflow::{conversion, rolling};
 
-/// How often a member is started until it hears plain clients too.
-const STARTS: usize = 10;
+/// How often a member is started until it hears plain clients too: on a busy machine one start in two may go wrong.
+const STARTS: usize = 40;
 /// How long a member that just started may take to do so.
 const HEARING: Duration = Duration::from_secs(3);
 
