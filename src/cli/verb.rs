@@ -33,6 +33,20 @@ pub struct Common {
     target: Target,
 }
 
+/// For those that can be done to some members only.
+#[derive(Debug, clap::Args)]
+pub struct Limit {
+    /// Only on these hosts (`--limit db1,db2`, or several times)
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    limit: Vec<String>,
+}
+
+impl Limit {
+    fn hosts(&self) -> Vec<HostName> {
+        self.limit.iter().map(|name| HostName::new(name.as_str())).collect()
+    }
+}
+
 /// One thing that is done to a cluster.
 pub(super) trait Deed {
     const COMMAND: &'static str;

@@ -1,6 +1,6 @@
 //! `reload`: every member reads its configuration again.
 
-use super::{Common, Deed, Intent, NotNow};
+use super::{Common, Deed, Intent, Limit, NotNow};
 use crate::cli::session::Session;
 use crate::cli::{Failure, Globals};
 use crate::cluster::ClusterView;
@@ -13,16 +13,14 @@ use crate::workflow::Operation;
     after_help = "Nothing is restarted. `apply` reloads by itself whatever it has changed; this is for what was changed by hand.\n\nExit status: 0 done and healthy, 1 failed, 2 a mistake in the inventory, 3 no host could be reached, 4 it cannot be done now, or it is done and the cluster is not healthy, 130 interrupted."
 )]
 pub struct Args {
-    /// Only on these hosts (`--limit db1,db2`, or several times)
-    #[arg(long, value_name = "HOST", value_delimiter = ',')]
-    limit: Vec<String>,
+    #[command(flatten)]
+    limit: Limit,
     #[command(flatten)]
     common: Common,
 }
 
 pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
-    let on = args.limit.iter().map(|name| HostName::new(name.as_str())).collect();
-    super::run(Reload { on }, &args.common, globals).await
+    super::run(Reload { on: args.limit.hosts() }, &args.common, globals).await
 }
 
 struct Reload {
