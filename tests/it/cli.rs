@@ -52,8 +52,9 @@ fn steady(text: &str) -> String {
             _ => word,
         });
         let mut words: Vec<&str> = words.collect();
-        while let Some(at) = words.windows(2).position(|pair| pair[0].parse::<f64>().is_ok() && pair[1] == "s") {
-            words.splice(at..at + 2, ["DURATION"]);
+        let lasted = |pair: &[&str]| pair[0].parse::<f64>().is_ok() && matches!(pair[1], "s" | "s,");
+        while let Some(at) = words.windows(2).position(lasted) {
+            words.splice(at..at + 2, [if words[at + 1] == "s" { "DURATION" } else { "DURATION," }]);
         }
         words.join(" ") + "\n"
     };
@@ -205,7 +206,7 @@ fn a_host_that_is_not_in_the_inventory() {
     x The run failed: there is no host db2 in the inventory; did you mean db1?
         try:     hosts: db1
         code:    xnat::scope::unknown_host
-    x failed after 0.0 s, no changes on 1 host, 4 warnings
+    x failed after DURATION, no changes on 1 host, 4 warnings
     Everything that happened: RUN
     Show it again:            xnat-provision history show RUN
     "#);
@@ -252,7 +253,7 @@ fn a_host_that_does_not_answer() {
     x The run failed: 1 host cannot be used; nothing was changed
         try:     mend what is said about each, or leave them out: --limit and the names of the others
         code:    xnat::survey::hosts
-    x 1 of 1 host failed after 0.0 s, no changes on 1 host, 4 warnings
+    x 1 of 1 host failed after DURATION, no changes on 1 host, 4 warnings
     Everything that happened: RUN
     Show it again:            xnat-provision history show RUN
     "#);
