@@ -24,6 +24,11 @@ pub fn sh(text: &str) -> String {
     word
 }
 
+/// Several words, one after the other.
+pub fn sh_all(words: &[String]) -> String {
+    words.iter().map(|word| sh(word)).collect::<Vec<_>>().join(" ")
+}
+
 /// A path in a command that a person copies: as [`sh`] where it needs that, otherwise as it is, which is easier to read.
 pub fn path(path: &Path) -> String {
     let text = path.display().to_string();

@@ -15,6 +15,7 @@ use crate::cluster::{self, ClusterView, table};
 use crate::engine::Scrutiny;
 use crate::engine::wait::Wait;
 use crate::error::Exit;
+use crate::inventory::Period;
 use crate::plan::{Depth, render};
 use crate::report::{self, Kind, Show};
 use crate::workflow::lock::RunLock;
@@ -32,6 +33,8 @@ const ON_ITS_WAY: Duration = Duration::from_secs(30);
 pub struct Args {
     #[command(flatten)]
     scope: ScopeArgs,
+    #[command(flatten)]
+    pause: PauseArgs,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -49,8 +52,28 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let mut session = Session::open(&args.target, opening).await?;
     let scope = args.scope.scope();
     let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
-    let result = Request { promise, ask, globals, scope: &scope, purpose: Purpose::AsWanted }.run(&mut session).await;
+    let (scope, longest_pause, purpose) = (&scope, args.pause.limit(), Purpose::AsWanted);
+    let result =
+        Request { promise, ask, globals, scope, longest_pause, purpose }.run(&mut session).await;
     session.finish(result).await
+}
+
+/// For how long writes may pause.
+#[derive(Debug, clap::Args)]
+pub(super) struct PauseArgs {
+    /// Refuse what is expected to keep clients from writing for longer, such as 2s or 500ms
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    max_write_pause: Option<Duration>,
+}
+
+impl PauseArgs {
+    pub fn limit(&self) -> Option<Duration> {
+        self.max_write_pause
+    }
+}
+
+fn period(text: &str) -> Result<Duration, &'static str> {
+    Period::parse(text).map(|period| period.0).ok_or("a number and ms, s, min or h, such as 500ms")
 }
 
 /// What is asked for.
@@ -60,6 +83,8 @@ pub(super) struct Request<'a> {
     pub ask: Ask,
     pub globals: &'a Globals,
     pub scope: &'a Scope,
+    /// What is expected to keep clients from writing for longer is refused.
+    pub longest_pause: Option<Duration>,
     pub purpose: Purpose<'a>,
 }
 
@@ -110,7 +135,7 @@ impl Request<'_> {
         if let Some(promise) = &self.promise {
             promise.must_hold(&survey.plan)?;
         }
-        refusal::refuse(session, survey)?;
+        refusal::refuse(session, survey, self.longest_pause)?;
         if survey.plan.is_empty() {
             // a certificate of this program's own concerns no host, nor does the end of a change of passwords
             session.keep_unseen()?;
@@ -190,7 +215,7 @@ impl Request<'_> {
             session.surveyor(self.scope).again(survey).await?;
             session.reporter.emit(made(&survey.plan)).await;
             self.wait_for_those_on_their_way(session, survey).await?;
-            refusal::refuse(session, survey)?;
+            refusal::refuse(session, survey, self.longest_pause)?;
             // with --limit a pass waits for the hosts that were left out
             if survey.plan.is_empty() {
                 break;

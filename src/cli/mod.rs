@@ -81,6 +81,12 @@ pub enum Command {
     Pause(verb::pause::PauseArgs),
     /// End maintenance mode
     Resume(verb::pause::ResumeArgs),
+    /// Spare a member for work on its host: no reader is sent to it, nobody fails over to it
+    Maintenance(verb::maintenance::Args),
+    /// Stop the whole cluster: HAProxy, the replicas, the leader, etcd
+    Stop(verb::stop::StopArgs),
+    /// Start it again, beginning with the member that led last
+    Start(verb::stop::StartArgs),
     /// Newer packages, host by host and under running clients: etcd, PostgreSQL with Patroni, HAProxy
     Upgrade(upgrade::Args),
     /// The passwords and certificates of a cluster: show, change, encrypt otherwise
@@ -115,6 +121,9 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Reinit(args) => verb::reinit::run(args, &cli.globals).await,
         Command::Pause(args) => verb::pause::pause(args, &cli.globals).await,
         Command::Resume(args) => verb::pause::resume(args, &cli.globals).await,
+        Command::Maintenance(args) => verb::maintenance::run(args, &cli.globals).await,
+        Command::Stop(args) => verb::stop::stop(args, &cli.globals).await,
+        Command::Start(args) => verb::stop::start(args, &cli.globals).await,
         Command::Upgrade(args) => upgrade::run(args, &cli.globals).await,
         Command::Vault(args) => vault::run(args, &cli.globals).await,
         Command::Secrets(args) => secrets::run(args, &cli.globals).await,

@@ -1,6 +1,7 @@
 //! Why a plan is not run.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::session::Session;
 use crate::error::{Exit, Fails};
@@ -20,6 +21,12 @@ pub enum Refusal {
     #[error("this is not safe now; nothing was changed:\n{}", list.join("\n"))]
     #[diagnostic(code(xnat::apply::not_safe), help("mend this first: `xnat-provision status` says more"))]
     NotSafe { list: Vec<String> },
+    #[error("writes would pause for longer than {} s; nothing was changed:\n{}", limit.as_secs_f64(), list.join("\n"))]
+    #[diagnostic(
+        code(xnat::apply::write_pause),
+        help("do it when the application may wait, with a longer `--max-write-pause` or none")
+    )]
+    WritePause { limit: Duration, list: Vec<String> },
     #[error("the cluster runs already, and its passwords are not in {}; nothing was changed", path.display())]
     #[diagnostic(
         code(xnat::apply::lost_secrets),
@@ -47,7 +54,7 @@ pub enum Refusal {
 impl Fails for Refusal {
     fn exit(&self) -> Exit {
         match self {
-            Self::NotSafe { .. } => Exit::Unhealthy,
+            Self::NotSafe { .. } | Self::WritePause { .. } => Exit::Unhealthy,
             Self::Interruption { .. }
             | Self::LostSecrets { .. }
             | Self::OtherSecrets { .. }
@@ -57,7 +64,7 @@ impl Fails for Refusal {
 }
 
 /// What stands against running the plan, found before anything is asked.
-pub fn refuse(session: &Session, survey: &Survey) -> Result<(), Refusal> {
+pub fn refuse(session: &Session, survey: &Survey, longest_pause: Option<Duration>) -> Result<(), Refusal> {
     // Passwords that are kept elsewhere do not bring back the authority that the members trust.
     let needed = session.secrets.is_placeholder() || session.inventory.tls.enabled;
     if needed && !session.vault.exists() && survey.started.postgres {
@@ -76,5 +83,18 @@ pub fn refuse(session: &Session, survey: &Survey) -> Result<(), Refusal> {
     }
     let obstacles = workflow::obstacles(survey, &session.inventory, None);
     let list: Vec<String> = obstacles.into_iter().map(|obstacle| obstacle.text).collect();
-    if list.is_empty() { Ok(()) } else { Err(Refusal::NotSafe { list }) }
+    if !list.is_empty() {
+        return Err(Refusal::NotSafe { list });
+    }
+    match longest_pause {
+        Some(limit) => refuse_pauses(survey, limit),
+        None => Ok(()),
+    }
+}
+
+fn refuse_pauses(survey: &Survey, limit: Duration) -> Result<(), Refusal> {
+    let told = survey.plan.pauses_beyond(limit);
+    let list: Vec<String> =
+        told.map(|stage| format!("{}: about {} s", stage.title, stage.write_pause_seconds)).collect();
+    if list.is_empty() { Ok(()) } else { Err(Refusal::WritePause { limit, list }) }
 }

@@ -108,7 +108,7 @@ mod tests {
             actions,
         };
         let hosts = [("db1".into(), vec![change])].into();
-        let stage = PlannedStage { title: "Prepare hosts".to_owned(), hosts, cluster: Vec::new(), rolling: Vec::new() };
+        let stage = PlannedStage { title: "Prepare hosts".to_owned(), hosts, ..PlannedStage::default() };
         Plan { cluster: "demo".to_owned(), stages: vec![stage], ..Plan::default() }
     }
 

@@ -93,8 +93,15 @@ async fn take(step: Step, target: &Target, (ask, globals): (Ask, &Globals)) -> R
         session.reporter.emit(event).await;
     }
     let scope = Scope { limit: Vec::new(), parallel: None };
-    let result =
-        Request { promise: None, ask, globals, scope: &scope, purpose: Purpose::AsWanted }.run(&mut session).await;
+    let result = Request {
+        promise: None,
+        ask,
+        globals,
+        scope: &scope,
+        longest_pause: None, purpose: Purpose::AsWanted,
+    }
+    .run(&mut session)
+    .await;
     Ok((session.finish(result).await?, under_way.is_some()))
 }
 

@@ -1,6 +1,6 @@
 //! `upgrade`: newer packages in place of those that are installed, member by member, and what runs them restarted in turn.
 
-use super::apply::{Purpose, Request};
+use super::apply::{PauseArgs, Purpose, Request};
 use super::confirm::Ask;
 use super::out;
 use super::session::{Done, Need, Opening, Session, Target};
@@ -23,6 +23,8 @@ pub struct Args {
     /// Show what would be upgraded, in which order and who notices, and change nothing
     #[arg(long, conflicts_with = "yes")]
     plan: bool,
+    #[command(flatten)]
+    pause: PauseArgs,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -47,7 +49,10 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
         show_plan(&scope, purpose, globals, &mut session).await
     } else {
         let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
-        Request { promise: None, ask, globals, scope: &scope, purpose }.run(&mut session).await
+        let longest_pause = args.pause.limit();
+        Request { promise: None, ask, globals, scope: &scope, longest_pause, purpose }
+            .run(&mut session)
+            .await
     };
     session.finish(result).await
 }

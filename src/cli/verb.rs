@@ -2,10 +2,12 @@
 //! and look again. What each of them does is a [`Deed`]; the rest is here.
 
 pub mod failover;
+pub mod maintenance;
 pub mod pause;
 pub mod reinit;
 pub mod reload;
 pub mod restart;
+pub mod stop;
 pub mod switchover;
 
 use super::confirm::{self, Ask};
@@ -50,8 +52,7 @@ impl Limit {
 /// One thing that is done to a cluster.
 pub(super) trait Deed {
     const COMMAND: &'static str;
-    /// Whether the cluster is to be healthy when it is done.
-    const HEALTHY_AFTERWARDS: bool = true;
+    const AFTERWARDS: Afterwards = Afterwards::Healthy;
     /// What it is done to, once that is decided.
     type Aim;
 
@@ -60,6 +61,16 @@ pub(super) trait Deed {
 
     /// Does it; what was done and seen, for the last lines.
     async fn perform(&self, aim: Self::Aim, operation: &Operation<'_>) -> Result<Vec<String>, Failure>;
+}
+
+/// How the cluster is to be when it is done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    Healthy,
+    /// As it is: that is looked at and shown.
+    AsItIs,
+    /// Nothing of it runs, so there is nothing to look at.
+    Nothing,
 }
 
 /// What would happen.
@@ -176,8 +187,8 @@ async fn perform<D: Deed>(
     approved: &Approved,
     session: &Session,
 ) -> Result<Vec<String>, Failure> {
-    let (reporter, cancel) = (&session.reporter, &session.cancel);
-    deed.perform(aim, &Operation { gather: ground.gather(session), approved, reporter, cancel }).await
+    let (reporter, cancel, fleet) = (&session.reporter, &session.cancel, &ground.fleet);
+    deed.perform(aim, &Operation { gather: ground.gather(session), fleet, approved, reporter, cancel }).await
 }
 
 async fn closing<D: Deed>(
@@ -186,16 +197,24 @@ async fn closing<D: Deed>(
     globals: &Globals,
     session: &mut Session,
 ) -> Result<Done, Failure> {
-    let view = match D::HEALTHY_AFTERWARDS {
-        true => settled(session, &ground.gather(session), Some(before)).await?,
-        false => ground.view(session).await,
+    let evidence: String = seen.iter().map(|line| format!("Verified: {line}\n")).collect();
+    let done = |exit| Done { exit, changed: seen.len() };
+    let view = match D::AFTERWARDS {
+        Afterwards::Healthy => settled(session, &ground.gather(session), Some(before)).await?,
+        Afterwards::AsItIs => ground.view(session).await,
+        Afterwards::Nothing => {
+            session.settle().await;
+            if !globals.json {
+                session.print(&evidence)?;
+            }
+            return Ok(done(Exit::Ok));
+        }
     };
     let health = cluster::assess(&view, &session.inventory);
     session.settle().await;
     if !globals.json {
-        let evidence: Vec<String> = seen.iter().map(|line| format!("Verified: {line}\n")).collect();
-        session.print(&format!("{}\n{}", table::render(&view, &health, out::look()), evidence.concat()))?;
+        session.print(&format!("{}\n{evidence}", table::render(&view, &health, out::look())))?;
     }
-    let well = health.healthy || !D::HEALTHY_AFTERWARDS;
-    Ok(Done { exit: if well { Exit::Ok } else { Exit::Unhealthy }, changed: seen.len() })
+    let well = health.healthy || D::AFTERWARDS != Afterwards::Healthy;
+    Ok(done(if well { Exit::Ok } else { Exit::Unhealthy }))
 }

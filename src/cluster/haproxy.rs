@@ -34,6 +34,19 @@ pub struct Server {
     pub since: Option<u64>,
 }
 
+impl Server {
+    /// Somebody told HAProxy to send no new clients there, whatever its checks say.
+    pub fn is_held_back(&self) -> bool {
+        matches!(self.status.as_str(), "DRAIN" | "MAINT")
+    }
+
+    /// What HAProxy calls it: twice while it is checked both ways.
+    pub fn names(&self) -> Vec<String> {
+        let twin = self.either_way.then(|| format!("{}{WITH_TLS}", self.name));
+        std::iter::once(self.name.clone()).chain(twin).collect()
+    }
+}
+
 /// A line of the statistics; HAProxy only ever adds columns.
 #[derive(Deserialize)]
 struct Row {

@@ -1,5 +1,5 @@
-//! Why a cluster is in maintenance mode. Patroni itself only knows that it is; the note lies beside that in the
-//! configuration all members share, where every other controller finds it.
+//! Why a cluster is in maintenance mode, or one member is in maintenance. Patroni itself only knows that it is; the note lies
+//! beside that, in the configuration all members share or in the member's tags, where every other controller finds it.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::view::ClusterView;
+use super::view::{ClusterView, Member};
 
 /// Patroni keeps keys it does not know.
 const KEY: &str = "xnat_provision_pause";
@@ -43,4 +43,18 @@ impl Note {
 /// What takes it out again.
 pub fn ended() -> Value {
     json!({ "pause": null, KEY: null })
+}
+
+/// The tag of a member that says why the others are there.
+const TAG: &str = "maintenance";
+
+/// Settings of a member in maintenance, as a file of Patroni's. JSON is YAML.
+pub fn member_file(note: &Note) -> String {
+    let tags = json!({ "nofailover": true, "noloadbalance": true, "nosync": true, TAG: note.to_string() });
+    format!("# Written by `xnat-provision maintenance`, which takes it away again.\n{}\n", json!({ "tags": tags }))
+}
+
+/// Since when a member is in maintenance, by whom and why.
+pub fn of_member(member: &Member) -> Option<&str> {
+    member.listed.as_ref()?.tags.get(TAG)?.as_str()
 }

@@ -6,6 +6,7 @@ use console::Style;
 use super::answer::Answer;
 use super::assess::{Health, Problem, Severity, size};
 use super::haproxy::{PRIMARY, REPLICAS, Server};
+use super::maintenance;
 use super::patroni::Lag;
 use super::view::{ClusterView, Member};
 
@@ -160,7 +161,11 @@ fn notes(member: &Member) -> String {
         if listed.pending_restart {
             notes.push("restart pending".to_owned());
         }
-        notes.extend(listed.tags.iter().map(|(key, value)| format!("{key}={value}")));
+        match maintenance::of_member(member) {
+            // The problem says since when and why, and the other tags come with it.
+            Some(_) => notes.push("maintenance".to_owned()),
+            None => notes.extend(listed.tags.iter().map(|(key, value)| format!("{key}={value}"))),
+        }
     }
     if let Answer::Known(about) = &member.patroni
         && about.failsafe_mode_is_active

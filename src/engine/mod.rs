@@ -1,10 +1,11 @@
 //! Makes it true. `host` is the trait everything goes through, `remote` the one over SSH (the only place where actions
 //! run), `simulated` the one in memory; `converge` brings the resources of a stage on one host to their wanted state;
 //! `fleet` is every host of an inventory, `hold` the lock a run has on each, `history` what
-//! they remember of runs, `newer` which packages they could have; `wait` and `cancel` are how anything waits or stops.
+//! they remember of runs, `newer` which packages they could have, `ended` how a database that does not run has ended; `wait` and `cancel` are how anything waits or stops.
 
 pub mod cancel;
 pub mod converge;
+pub mod ended;
 pub mod fanout;
 pub mod fleet;
 pub mod history;
@@ -18,6 +19,7 @@ pub mod wait;
 
 pub use cancel::Cancel;
 pub use converge::{Converge, ConvergeError, Interruption, Permit};
+pub use ended::Ended;
 pub use fanout::for_each_host;
 pub use fleet::{Connection, Connector, Dialer, Fleet};
 pub use history::Remembered;

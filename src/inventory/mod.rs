@@ -28,7 +28,7 @@ use crate::report::text;
 pub use model::*;
 pub use problem::{InventoryErrors, Label, Problem, Problems, Severity};
 pub use schema::schema;
-pub use values::Size;
+pub use values::{Period, Size};
 
 use document::Places;
 use surroundings::Surroundings;

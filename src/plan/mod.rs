@@ -4,6 +4,7 @@
 mod text;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,13 @@ pub struct PlannedStage {
     /// Empty where `apply` does not know how.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rolling: Vec<String>,
+    /// For how long nobody can write because of this stage, as expected; 0: writes go on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub write_pause_seconds: u64,
+}
+
+fn is_zero(seconds: &u64) -> bool {
+    *seconds == 0
 }
 
 /// A change to etcd, the DCS or the database.
@@ -67,6 +75,11 @@ impl Plan {
 
     pub fn count(&self) -> usize {
         self.stages.iter().map(PlannedStage::count).sum()
+    }
+
+    /// Stages in which nobody can write for longer than that, as expected.
+    pub fn pauses_beyond(&self, limit: Duration) -> impl Iterator<Item = &PlannedStage> {
+        self.stages.iter().filter(move |stage| Duration::from_secs(stage.write_pause_seconds) > limit)
     }
 
     /// How many hosts have at least one change.

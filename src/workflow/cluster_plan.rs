@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::drain::{self, Drained};
+use super::rolling::HAND_OVER;
 use super::stage::Stage;
 use super::survey::Scope;
 use super::{conversion, parameters};
@@ -74,6 +76,7 @@ impl Known<'_> {
             (Stage::Etcd, etcd),
             (Stage::Postgres, postgres),
             (Stage::Database, self.database()),
+            (Stage::Haproxy, self.held_back()),
         ])
     }
 
@@ -93,7 +96,9 @@ impl Known<'_> {
         let departs = |one: &Departure| {
             let Departure { host, etcd, leads, reached } = one;
             let hands_over = leads.then(|| {
-                format!("hand over from the leader {host}, which leaves, to a replica: writes pause for some seconds")
+                format!(
+                    "hand over from the leader {host}, which leaves, to a replica: writes pause for about {HAND_OVER} s"
+                )
             });
             let removed = etcd.as_ref().map(|_| match reached {
                 true => format!("take {host}, which leaves, out of etcd"),
@@ -168,6 +173,16 @@ impl Known<'_> {
             .collect();
         let title = format!("have changed parameters take effect on {}", waiting.join(", "));
         (!waiting.is_empty()).then(|| ClusterChange { title, detail: Vec::new(), effect: Effect::RollingRestart })
+    }
+
+    /// Servers that HAProxy was told to send nobody to, by a run that was cut off or by hand.
+    fn held_back(self) -> Vec<ClusterChange> {
+        let again = |one: &Drained| {
+            let Drained { balancer, section, server } = one;
+            quiet(format!("HAProxy on {balancer} sends clients to {server} ({section}) again: somebody had it stop"))
+        };
+        let held = drain::drained(self.view).into_iter().filter(|one| self.scope.includes(&one.balancer));
+        held.map(|one| again(&one)).collect()
     }
 
     /// Nothing, when no leader could be asked: see [`unseen_database`].

@@ -57,7 +57,7 @@ impl Operation<'_> {
             self.wait_until_started_since(host, before.as_deref()).await
         };
         if !leads(view, host) {
-            restarting.await?;
+            self.without_readers(host, restarting).await?;
             return Ok(format!("restarted PostgreSQL on {host}"));
         }
         let begun = Instant::now();

@@ -1,5 +1,5 @@
 //! What is done to the members of a running cluster, and waited for. Each kind is a file: [`super::handover`],
-//! [`super::in_turn`], [`super::members`].
+//! [`super::in_turn`], [`super::members`], [`super::maintenance`], [`super::drain`], [`super::whole`].
 
 use std::time::{Duration, Instant};
 
@@ -7,8 +7,8 @@ use crate::approval::Approved;
 use crate::cluster::http::{CallError, Http};
 use crate::cluster::postgres::SqlError;
 use crate::cluster::{Gather, patroni};
-use crate::engine::Cancel;
 use crate::engine::wait::{Wait, WaitError};
+use crate::engine::{Cancel, Fleet, HostError};
 use crate::error::{Exit, Fails};
 use crate::inventory::Host;
 use crate::names::HostName;
@@ -27,6 +27,25 @@ pub enum OperationError {
         )
     )]
     NotSpared { host: HostName, reason: String },
+    #[error("{unit} on {host} could not be {done}: {reason}")]
+    #[diagnostic(
+        code(xnat::operation::unit),
+        help(
+            "log in to {host}: `systemctl status {unit}`, `journalctl -u {unit} -n 50`; then run the same command again: it goes on from here"
+        )
+    )]
+    Unit { unit: &'static str, host: HostName, done: &'static str, reason: String },
+    #[error("PostgreSQL on {host} was not shut down: its control file says {state:?}")]
+    #[diagnostic(
+        code(xnat::operation::not_shut_down),
+        help(
+            "does it still run? `ps -fu postgres` on {host}. `xnat-provision start` takes it up again; nothing that was committed is lost"
+        )
+    )]
+    NotShutDown { host: HostName, state: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Host(Box<HostError>),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Call(#[from] CallError),
@@ -38,10 +57,18 @@ pub enum OperationError {
     Wait(#[from] WaitError),
 }
 
+impl From<HostError> for OperationError {
+    fn from(error: HostError) -> Self {
+        Self::Host(Box::new(error))
+    }
+}
+
 impl Fails for OperationError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Member { .. } | Self::NotSpared { .. } => Exit::Unhealthy,
+            Self::Member { .. } | Self::NotSpared { .. } | Self::NotShutDown { .. } => Exit::Unhealthy,
+            Self::Unit { .. } => Exit::Failed,
+            Self::Host(error) => error.exit(),
             Self::Call(error) => error.exit(),
             Self::Sql(error) => error.exit(),
             Self::Wait(error) => error.exit(),
@@ -52,6 +79,7 @@ impl Fails for OperationError {
 /// What every one of them needs.
 pub struct Operation<'a> {
     pub gather: Gather<'a>,
+    pub fleet: &'a Fleet,
     pub approved: &'a Approved,
     pub reporter: &'a Reporter,
     pub cancel: &'a Cancel,
@@ -82,15 +110,32 @@ impl<'a> Operation<'a> {
         let title = format!("wait for {what}");
         let begun = Instant::now();
         self.reporter.emit(Kind::StepStarted { title: title.clone() }).await;
-        let wait = Wait {
-            what,
-            deadline,
-            interval: Duration::from_millis(500),
-            help: "see `xnat-provision status`, and the log of Patroni on the hosts: `journalctl -u patroni -n 50`"
-                .to_owned(),
-        };
-        let value = wait.until(self.reporter, self.cancel, || condition(&self.gather)).await?;
+        let value = waiting(what, deadline).until(self.reporter, self.cancel, || condition(&self.gather)).await?;
         self.reporter.emit(Kind::StepFinished { title, millis: millis_since(begun) }).await;
         Ok(value)
+    }
+
+    /// The same for what may well not come: then it goes on without.
+    pub(super) async fn wait_patiently<F>(
+        &self,
+        what: String,
+        patience: Duration,
+        condition: F,
+    ) -> Result<(), OperationError>
+    where
+        F: AsyncFn(&Gather<'_>) -> Result<(), String>,
+    {
+        waiting(what, patience).while_patient(self.reporter, self.cancel, || condition(&self.gather)).await?;
+        Ok(())
+    }
+}
+
+fn waiting(what: String, deadline: Duration) -> Wait {
+    Wait {
+        what,
+        deadline,
+        interval: Duration::from_millis(500),
+        help: "see `xnat-provision status`, and the log of Patroni on the hosts: `journalctl -u patroni -n 50`"
+            .to_owned(),
     }
 }

@@ -7,24 +7,50 @@ use super::stage::Stage;
 use super::survey::Survey;
 use crate::cluster::ClusterView;
 use crate::cluster::postgres::Order;
-use crate::cluster::safety::departure;
+use crate::cluster::safety::departure::{self, Departure};
 use crate::cluster::safety::restart::{self, Kind, Obstacle};
 use crate::inventory::{Component, Inventory};
 use crate::names::HostName;
 use crate::plan::{Plan, PlannedStage};
 use crate::resource::Effect;
 
-/// Say in the plan what is restarted, in which order, and who notices.
-pub fn describe(plan: &mut Plan, view: &ClusterView, inventory: &Inventory, restarts: &Restarts) {
+/// Nobody can write while the leader hands over: what was measured by clients on lab hosts, rounded up.
+pub const HAND_OVER: u64 = 3;
+/// … while a PostgreSQL with no other member is restarted, or the leader where it has to come first.
+const RESTART: u64 = 5;
+/// … while the HAProxy one is connected through is restarted.
+const BALANCER: u64 = 2;
+
+/// A step of what is done in turn, and for how many seconds nobody can write because of it.
+struct Step {
+    line: String,
+    pause: u64,
+}
+
+fn goes_on(line: String) -> Step {
+    Step { line, pause: 0 }
+}
+
+/// Say in the plan what is restarted, in which order, who notices, and for how long.
+pub fn describe(
+    plan: &mut Plan,
+    (view, departures): (&ClusterView, &[Departure]),
+    inventory: &Inventory,
+    restarts: &Restarts,
+) {
     for (stage, planned) in Stage::ALL.into_iter().zip(&mut plan.stages) {
         let due = due(planned);
-        match stage {
-            Stage::Etcd if !due.is_empty() => planned.rolling = etcd(view, inventory, due),
-            Stage::Postgres => planned.rolling = postgres(view, inventory, (due, restarts)),
-            Stage::Haproxy => planned.rolling = balancers(planned),
+        let steps = match stage {
+            Stage::Etcd if !due.is_empty() => etcd(view, inventory, due),
+            Stage::Postgres => postgres(view, inventory, (due, restarts)),
+            Stage::Haproxy => balancers(planned),
             // Nobody knows when what a site's own role runs can be spared.
-            _ => {}
-        }
+            _ => Vec::new(),
+        };
+        let hands_over = stage == Stage::Prepare && departures.iter().any(|one| one.leads);
+        let first = if hands_over { HAND_OVER } else { 0 };
+        planned.write_pause_seconds = steps.iter().map(|step| step.pause).fold(first, u64::max);
+        planned.rolling = steps.into_iter().map(|step| step.line).collect();
     }
 }
 
@@ -38,36 +64,30 @@ pub fn goes_down(planned: &PlannedStage, host: &HostName) -> bool {
     planned.hosts.get(host).is_some_and(|changes| changes.iter().any(|change| change.effect == Effect::Restart))
 }
 
-fn balancers(planned: &PlannedStage) -> Vec<String> {
+fn balancers(planned: &PlannedStage) -> Vec<Step> {
     let down: Vec<HostName> = planned.hosts.keys().filter(|host| goes_down(planned, host)).cloned().collect();
     let line = format!(
-        "restart HAProxy on {}, one at a time: clients that are connected through it are cut and have to connect again (some seconds)",
+        "restart HAProxy on {}, one at a time: clients that are connected through it are cut and have to connect again (about {BALANCER} s)",
         names(&down)
     );
-    if down.is_empty() { Vec::new() } else { vec![line] }
+    if down.is_empty() { Vec::new() } else { vec![Step { line, pause: BALANCER }] }
 }
 
-fn etcd(view: &ClusterView, inventory: &Inventory, due: Vec<HostName>) -> Vec<String> {
+fn etcd(view: &ClusterView, inventory: &Inventory, due: Vec<HostName>) -> Vec<Step> {
     let order = names(&in_turn(due, |due| restart::etcd_turn(view, due)));
-    match inventory.with(Component::Etcd).count() {
-        1 => vec![format!(
+    vec![goes_on(match inventory.with(Component::Etcd).count() {
+        1 => format!(
             "restart etcd on {order}: there is no other member, so nothing can fail over until it is back (some seconds)"
-        )],
-        2 => vec![format!(
+        ),
+        2 => format!(
             "restart etcd on {order}, one at a time: two members cannot spare one, so nothing can fail over until it is back (some seconds each)"
-        )],
-        _ => vec![format!(
-            "restart etcd on {order}, one at a time, each when the others are healthy: the database goes on"
-        )],
-    }
+        ),
+        _ => format!("restart etcd on {order}, one at a time, each when the others are healthy: the database goes on"),
+    })]
 }
 
 /// Nothing when it takes two runs: then the plan is refused.
-fn postgres(
-    view: &ClusterView,
-    inventory: &Inventory,
-    (mut units, restarts): (Vec<HostName>, &Restarts),
-) -> Vec<String> {
+fn postgres(view: &ClusterView, inventory: &Inventory, (mut units, restarts): (Vec<HostName>, &Restarts)) -> Vec<Step> {
     let parameters = restarts.hosts.clone();
     match restarts.order {
         _ if parameters.is_empty() => members(view, inventory, units),
@@ -85,41 +105,42 @@ fn postgres(
 }
 
 /// For a parameter that no replica may have lower than its leader.
-fn leader_first(view: &ClusterView, due: Vec<HostName>) -> Vec<String> {
+fn leader_first(view: &ClusterView, due: Vec<HostName>) -> Vec<Step> {
     let leads = |host: &HostName| view.leader().is_some_and(|leader| &leader.host == host);
     let (leader, replicas): (Vec<HostName>, Vec<HostName>) = due.into_iter().partition(leads);
-    let leader = leader.first().map(|leader| {
-        format!("restart PostgreSQL on the leader {leader} first, since a lower limit has to begin there: nobody can write until it is back (some seconds)")
+    let leader = leader.first().map(|leader| Step {
+        line: format!(
+            "restart PostgreSQL on the leader {leader} first, since a lower limit has to begin there: nobody can write until it is back (about {RESTART} s)"
+        ),
+        pause: RESTART,
     });
-    let replicas = (!replicas.is_empty()).then(|| {
-        format!("restart PostgreSQL on {}, one at a time, each when all others stream: writes go on", names(&replicas))
-    });
-    leader.into_iter().chain(replicas).collect()
+    leader.into_iter().chain(in_passing(&replicas)).collect()
 }
 
 /// Replicas first, and the leader as a replica of one of them.
-fn members(view: &ClusterView, inventory: &Inventory, due: Vec<HostName>) -> Vec<String> {
+fn members(view: &ClusterView, inventory: &Inventory, due: Vec<HostName>) -> Vec<Step> {
     let order = in_turn(due, |due| restart::postgres_turn(view, due));
     let leader = view.leader().map(|leader| &leader.host).filter(|leader| order.contains(leader));
     if let (Some(leader), 1) = (leader, inventory.with(Component::Postgres).count()) {
-        return vec![format!(
-            "restart PostgreSQL on {leader}: there is no other member, so nobody can read or write until it is back (some seconds)"
-        )];
+        let line = format!(
+            "restart PostgreSQL on {leader}: there is no other member, so nobody can read or write until it is back (about {RESTART} s)"
+        );
+        return vec![Step { line, pause: RESTART }];
     }
     let replicas: Vec<HostName> = order.iter().filter(|host| Some(*host) != leader).cloned().collect();
-    let mut lines = Vec::new();
-    if !replicas.is_empty() {
-        lines.push(format!(
-            "restart PostgreSQL on {}, one at a time, each when all others stream: writes go on",
-            names(&replicas)
-        ));
-    }
-    if let Some(leader) = leader {
-        lines.push(format!(
-            "hand over from the leader {leader} to a replica, then restart {leader} as a replica: writes pause for the hand-over (some seconds)"
-        ));
-    }
-    lines
+    let handed_over = leader.map(|leader| Step {
+        line: format!(
+            "hand over from the leader {leader} to a replica, then restart {leader} as a replica: writes pause for the hand-over (about {HAND_OVER} s)"
+        ),
+        pause: HAND_OVER,
+    });
+    in_passing(&replicas).into_iter().chain(handed_over).collect()
+}
+
+fn in_passing(replicas: &[HostName]) -> Option<Step> {
+    let line =
+        format!("restart PostgreSQL on {}, one at a time, each when all others stream: writes go on", names(replicas));
+    (!replicas.is_empty()).then(|| goes_on(line))
 }
 
 /// As they would come if nothing changed meanwhile.

@@ -413,7 +413,7 @@ impl Surveyor<'_> {
             title: stage.title().to_owned(),
             hosts: hosts.remove(&stage).unwrap_or_default(),
             cluster: cluster.remove(&stage).unwrap_or_default(),
-            rolling: Vec::new(),
+            ..PlannedStage::default()
         });
         let left_out = self.inventory.hosts.iter().map(|host| &host.name).filter(|host| !self.scope.includes(host));
         let left_out: Vec<&str> = left_out.map(HostName::as_str).collect();
@@ -425,7 +425,7 @@ impl Surveyor<'_> {
             overridden: self.assets.overridden(),
             notes: Vec::new(),
         };
-        rolling::describe(&mut plan, known.view, self.inventory, restarts);
+        rolling::describe(&mut plan, (known.view, known.departures), self.inventory, restarts);
         if known.inside.is_none() && !plan.is_empty() {
             plan.add_to(Stage::Database.title(), cluster_plan::unseen_database(self.inventory));
         }

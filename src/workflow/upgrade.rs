@@ -254,7 +254,7 @@ async fn compare(surveyor: &Surveyor<'_>, survey: &mut Survey) -> Result<(), Upg
         ..PlannedStage::default()
     });
     let mut plan = Plan { stages: stages.collect(), ..std::mem::take(&mut survey.plan) };
-    rolling::describe(&mut plan, &survey.view, surveyor.inventory, &Restarts::none());
+    rolling::describe(&mut plan, (&survey.view, &survey.departures), surveyor.inventory, &Restarts::none());
     if let Some(stage) = plan.stages.iter_mut().find(|stage| stage.title == Stage::Etcd.title())
         && stage.installs().next().is_some()
     {

@@ -106,6 +106,8 @@ fn postgresql_is_restarted_with_one_hand_over(site: &Site) {
     let planned = site.run(&["plan"]).expect(5);
     assert!(planned.stdout.contains("hand over from the leader"), "{}", planned.stdout);
     let (before, timeline_before) = (all_started(site, "patroni"), timeline(site));
+    let refused = site.run(&["apply", "--yes", "--max-write-pause", "2s"]).expect(4);
+    assert!(refused.stderr.contains("writes would pause for longer than 2 s"), "{}", refused.stderr);
     let writer = Writer::start(site, "db1");
     let applied = site.run(&["apply", "--yes"]).expect(0);
     let ledger = writer.stop();

@@ -14,6 +14,8 @@ pub fn all(site: &Site) {
     reloaded_and_restarted_in_turn(site);
     a_replica_is_copied_anew(site);
     paused_for_a_reason_and_failed_over(site);
+    a_leader_is_spared_and_comes_back(site);
+    all_of_it_stops_and_the_same_member_leads_again(site);
     what_was_logged_is_shown_in_order(site);
 }
 
@@ -81,6 +83,37 @@ fn paused_for_a_reason_and_failed_over(site: &Site) {
     assert!(well, "{}", site.run(&["status"]).stdout);
     assert_eq!(site.leader(), to);
     says(&site.run(&["failover", "--yes", "--to", &leader]).expect(4), &["can hand over", "switchover --to"]);
+    site.run(&["plan"]).expect(0);
+}
+
+fn a_leader_is_spared_and_comes_back(site: &Site) {
+    let leader = site.leader();
+    let (writer, reader) = (Writer::start(site, "db1"), Writer::start_reading(site, "db1"));
+    let begun = site.run(&["maintenance", "--yes", &leader, "on", "--reason", "new disk"]).expect(0);
+    let (writes, reads) = (writer.stop(), reader.stop());
+    says(&begun, &[&format!("handed over from {leader} to "), &format!("{leader} is in maintenance")]);
+    assert_eq!(writes.lost(site), Vec::<u64>::new());
+    assert!(writes.longest_pause() < HANDOVER, "nobody wrote for {:?}", writes.longest_pause());
+    assert!(reads.longest_pause() < HANDOVER, "nobody read for {:?}", reads.longest_pause());
+    println!("maintenance: longest pause {:?}, of reads {:?}", writes.longest_pause(), reads.longest_pause());
+    says(&site.run(&["status"]).expect(4), &[&format!("{leader} is in maintenance since"), ": new disk; no reader"]);
+    says(&site.run(&["switchover", "--yes", "--to", &leader]).expect(4), &["is not to lead"]);
+    site.run(&["plan"]).expect(0);
+    says(&site.run(&["maintenance", "--yes", &leader, "off"]).expect(0), &["may lead again"]);
+    says(&site.run(&["maintenance", "--yes", &leader, "off"]).expect(4), &["is not in maintenance"]);
+}
+
+fn all_of_it_stops_and_the_same_member_leads_again(site: &Site) {
+    let (leader, writer) = (site.leader(), Writer::start(site, "db1"));
+    let stopped = site.run(&["stop", "--yes"]).expect(0);
+    let ledger = writer.stop();
+    says(&stopped, &[&format!("PostgreSQL on {leader} was shut down (control file: shut down, timeline")]);
+    site.run(&["status"]).expect(4);
+    let started = site.run(&["start", "--yes"]).expect(0);
+    says(&started, &[&format!("{leader} led last"), "started haproxy.service on"]);
+    assert_eq!(site.leader(), leader);
+    assert_eq!(ledger.lost(site), Vec::<u64>::new());
+    says(&site.run(&["start", "--yes"]).expect(4), &["all of it runs"]);
     site.run(&["plan"]).expect(0);
 }
 

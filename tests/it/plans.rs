@@ -52,7 +52,7 @@ fn service(effect: Effect, summary: &str) -> Change {
 fn stage(title: &str, hosts: &[(&str, Vec<Change>)]) -> PlannedStage {
     let hosts: BTreeMap<HostName, Vec<Change>> =
         hosts.iter().map(|(name, changes)| (HostName::new(*name), changes.clone())).collect();
-    PlannedStage { title: title.to_owned(), hosts, cluster: Vec::new(), rolling: Vec::new() }
+    PlannedStage { title: title.to_owned(), hosts, ..PlannedStage::default() }
 }
 
 fn plan(stages: Vec<PlannedStage>) -> Plan {

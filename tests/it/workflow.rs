@@ -109,8 +109,7 @@ async fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Surv
                 Some((name.clone(), diff_resources(stages.get(&stage)?, &Observations::default())))
             })
             .collect(),
-        cluster: Vec::new(),
-        rolling: Vec::new(),
+        ..PlannedStage::default()
     };
     let plan = Plan { stages: Stage::ALL.into_iter().map(planned).collect(), ..Plan::default() };
     let toy = |name: &HostName| -> Arc<dyn Transport> {

@@ -99,8 +99,15 @@ async fn take(step: Step, args: &Args, globals: &Globals) -> Result<Exit, Failur
     let opening = Opening { command: "certs rotate", show, globals, secrets: Need::Yes, scrutiny: Scrutiny::NewHosts };
     let mut session = Session::open_for(&args.target, opening, step).await?;
     let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
-    let result =
-        Request { promise: None, ask, globals, scope: &scope, purpose: Purpose::AsWanted }.run(&mut session).await;
+    let result = Request {
+        promise: None,
+        ask,
+        globals,
+        scope: &scope,
+        longest_pause: None, purpose: Purpose::AsWanted,
+    }
+    .run(&mut session)
+    .await;
     session.finish(result).await
 }
 

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{Common, Deed, Intent, NotNow};
+use super::{Afterwards, Common, Deed, Intent, NotNow};
 use crate::cli::session::Session;
 use crate::cli::{Failure, Globals};
 use crate::cluster::ClusterView;
@@ -47,7 +47,7 @@ struct Pause {
 
 impl Deed for Pause {
     const COMMAND: &'static str = "pause";
-    const HEALTHY_AFTERWARDS: bool = false;
+    const AFTERWARDS: Afterwards = Afterwards::AsItIs;
     type Aim = Note;
 
     fn intend(&self, view: &ClusterView, session: &Session) -> Result<Intent<Self::Aim>, NotNow> {

@@ -16,7 +16,7 @@ use crate::quote;
 
 type Rule = fn(&ClusterView, &Inventory) -> Vec<Problem>;
 
-const RULES: [Rule; 20] = [
+const RULES: [Rule; 21] = [
     unreachable,
     unasked,
     etcd::quorum,
@@ -31,6 +31,7 @@ const RULES: [Rule; 20] = [
     patroni::timelines,
     patroni::synchronous,
     patroni::paused,
+    patroni::maintained,
     patroni::pending_restart,
     patroni::database,
     roles::excess,

@@ -192,6 +192,11 @@ pub fn successor(view: &ClusterView, inventory: &Inventory) -> Result<HostName, 
     best.ok_or_else(|| no_successor(view, inventory).unwrap_or_else(|| "no replica is ready to take over".to_owned()))
 }
 
+/// Whether it could take over if the leader were lost.
+pub fn may_take_over(view: &ClusterView, inventory: &Inventory, member: &Member) -> bool {
+    member.in_inventory && member.follows() && may_lead(inventory, member) && view.streams(member)
+}
+
 /// Who takes over when a person asks for it: the one they name, if it can without losing anything.
 pub fn candidate(view: &ClusterView, inventory: &Inventory, named: Option<&HostName>) -> Result<HostName, String> {
     let Some(named) = named else { return successor(view, inventory) };

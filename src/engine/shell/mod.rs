@@ -3,6 +3,7 @@
 
 mod action;
 mod answer;
+mod ended;
 pub mod facts;
 mod hold;
 mod newer;
@@ -10,6 +11,7 @@ mod probe;
 
 pub use action::{actions, alone, completed, deadline};
 pub use answer::answers;
+pub use ended::ended;
 pub use hold::{FENCED, Fence, HISTORY, fenced, fenced_in, history, history_in, hold, hold_in};
 pub use newer::{DEADLINE as NEWER_DEADLINE, newer};
 pub use probe::probes;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{ApplyError, StageRun};
 use crate::cluster::{self, Gather};
 use crate::names::HostName;
+use crate::workflow::drain::{self, Drained};
 use crate::workflow::handover::sends_writes_to;
 use crate::workflow::rolling;
 
@@ -21,6 +22,19 @@ impl StageRun<'_> {
             let what = format!("HAProxy on {host} to find the leader");
             self.wait(&what, FINDING, async |gather| finds_leader(gather, &host).await).await?;
         }
+        self.send_clients_again().await
+    }
+
+    async fn send_clients_again(&mut self) -> Result<(), ApplyError> {
+        if self.planned.cluster.is_empty() {
+            return Ok(());
+        }
+        for Drained { balancer, section, server } in drain::drained(&cluster::gather(&self.gather()).await) {
+            let command = format!("set server {section}/{server} state ready");
+            self.operation().tell_haproxy(&balancer, &[command]).await?;
+            self.tell("haproxy", &format!("{balancer} sends clients to {server} ({section}) again")).await;
+        }
+        self.changed += self.planned.cluster.len();
         Ok(())
     }
 }

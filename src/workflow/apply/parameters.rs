@@ -109,7 +109,7 @@ impl StageRun<'_> {
             .await
         };
         if view.leader().is_none_or(|leader| &leader.host != host) {
-            restarting.await?;
+            self.operation().without_readers(host, restarting).await?;
             self.tell("postgresql", &format!("restart on {host}, for changed parameters")).await;
             return Ok(());
         }

@@ -20,7 +20,7 @@ pub(super) const RECOVERY: Duration = Duration::from_secs(600);
 /// How long the end of a long transaction is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-impl StageRun<'_> {
+impl<'a> StageRun<'a> {
     pub(super) async fn roll_postgres_members(&mut self) -> Result<(), ApplyError> {
         let mut due = rolling::due(self.planned);
         let mut handed_over = false;
@@ -56,7 +56,13 @@ impl StageRun<'_> {
         let unit = self.planned.restarts().find(|(due, _)| **due == host).map(|(_, change)| change.resource.clone());
         let Some(unit): Option<ResourceId> = unit else { return Ok(()) };
         self.install_newer(&host).await?;
-        self.converge_interrupted(host, Permit::seen_to_be_safe(unit)).await
+        let operation = self.operation();
+        operation.without_readers(&host, self.converge_interrupted(host.clone(), Permit::seen_to_be_safe(unit))).await
+    }
+
+    pub(super) fn operation(&self) -> Operation<'a> {
+        let Apply { inventory, secrets, approved, reporter, cancel, survey, .. } = *self.apply;
+        Operation { gather: survey.gather(inventory, secrets), fleet: &survey.fleet, approved, reporter, cancel }
     }
 
     pub(super) async fn hand_over(&mut self, leader: &HostName) -> Result<(), ApplyError> {
@@ -67,8 +73,7 @@ impl StageRun<'_> {
         if self.apply.cancel.is_cancelled() {
             return Err(ApplyError::Interrupted { done: Vec::new(), left: Vec::new() });
         }
-        let Apply { approved, reporter, cancel, .. } = *self.apply;
-        let summary = Operation { gather: self.gather(), approved, reporter, cancel }.hand_over(leader, &to).await?;
+        let summary = self.operation().hand_over(leader, &to).await?;
         self.tell("leader", &summary).await;
         self.evidence.push(summary);
         Ok(())

@@ -1,6 +1,6 @@
 //! What a failover may lose, and what everybody is told of maintenance mode.
 
-use xnat_provision::cluster::maintenance::Note;
+use xnat_provision::cluster::maintenance::{self, Note};
 use xnat_provision::cluster::safety::failover::{is_needless, risk};
 use xnat_provision::cluster::{Answer, ClusterView, assess, patroni};
 
@@ -58,4 +58,36 @@ async fn everybody_is_reminded_why_the_cluster_is_in_maintenance_mode() {
     assert!(said.iter().any(|text| text == reminder), "{said:?}");
     paused.paused = Answer::Known(false);
     assert_eq!(Note::of(&paused), None, "left behind by patronictl resume");
+}
+
+/// Whoever sees `(problem, help)` of the cluster.
+fn said(view: &ClusterView) -> Vec<(String, String)> {
+    assess(view, &inventory()).problems.into_iter().map(|problem| (problem.text, problem.help)).collect()
+}
+
+#[tokio::test]
+async fn everybody_is_reminded_of_a_member_in_maintenance() {
+    let mut spared = view("trixie-healthy").await;
+    let since = "2026-11-24T17:30:00Z".parse().expect("a time");
+    let note = Note { reason: "new \"disk\"".to_owned(), who: "anna@desk".to_owned(), since };
+    let file = maintenance::member_file(&note);
+    let written: serde_json::Value = serde_json::from_str(file.lines().nth(1).expect("two lines")).expect("JSON");
+    for (key, value) in written["tags"].as_object().expect("tags") {
+        spared.members[0].listed.as_mut().expect("listed").tags.insert(key.clone(), value.clone());
+    }
+    let text = "db1 is in maintenance since 2026-11-24 17:30Z by anna@desk: new \"disk\"; no reader is sent to it and nobody fails over to it";
+    let help = "when the work is done: `xnat-provision maintenance db1 off inventory.toml`";
+    assert_eq!(said(&spared), [(text.to_owned(), help.to_owned())]);
+    assert_eq!(told(&spared, "db1"), "refused: db1 is not to lead: see its tags nofailover and failover_priority");
+}
+
+#[tokio::test]
+async fn a_server_that_haproxy_was_told_to_hold_back_is_seen() {
+    let mut drained = view("trixie-healthy").await;
+    let Answer::Known(servers) = &mut drained.haproxy[0].answer else { panic!("recorded") };
+    let server = servers.iter_mut().find(|server| server.section == "replicas" && server.name == "db1");
+    let server = server.expect("a replica");
+    (server.status, server.up) = ("DRAIN".to_owned(), false);
+    let text = "HAProxy on lb1 sends no clients to db1 (replicas): it was told so (DRAIN)";
+    assert_eq!(said(&drained), [(text.to_owned(), "run `xnat-provision apply inventory.toml`".to_owned())]);
 }

@@ -1,11 +1,12 @@
 //! Rules about HAProxy: does it agree with Patroni?
 
-use super::{critical, log, warning};
+use super::{apply, critical, log, warning};
 use crate::cluster::answer::Answer;
 use crate::cluster::assess::Problem;
 use crate::cluster::haproxy::{PRIMARY, REPLICAS, Server};
 use crate::cluster::http::authority;
-use crate::cluster::view::ClusterView;
+use crate::cluster::maintenance;
+use crate::cluster::view::{ClusterView, Member};
 use crate::inventory::Inventory;
 use crate::names::HostName;
 
@@ -38,7 +39,16 @@ fn balancer(host: &HostName, servers: &[Server], view: &ClusterView, inventory: 
         problem.help =
             format!("see whether {host} reaches Patroni: `ssh {host} curl -i{trust} {scheme}://{rest}/primary`");
     }
-    let streaming = view.members.iter().filter(|m| m.follows() && view.streams(m)).count();
+    let held = servers.iter().filter(|server| server.is_held_back());
+    problems.extend(held.map(|server| {
+        let text = format!(
+            "HAProxy on {host} sends no clients to {} ({}): it was told so ({})",
+            server.name, server.section, server.status
+        );
+        warning(text, apply(inventory))
+    }));
+    let reads = |m: &&Member| m.follows() && view.streams(m) && maintenance::of_member(m).is_none();
+    let streaming = view.members.iter().filter(reads).count();
     if streaming > 0 && up(REPLICAS).is_empty() {
         let text = format!("HAProxy on {host} has no server for reads, although {} streaming", are(streaming));
         problems.push(warning(text, page));

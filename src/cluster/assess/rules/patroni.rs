@@ -3,7 +3,7 @@
 use super::{apply, critical, leaves, log, names, notice, patronictl, warning};
 use crate::cluster::answer::Answer;
 use crate::cluster::assess::{Problem, Severity, size};
-use crate::cluster::maintenance::Note;
+use crate::cluster::maintenance::{self, Note};
 use crate::cluster::patroni::Lag;
 use crate::cluster::view::{ClusterView, Member};
 use crate::inventory::{Inventory, Size, Synchronous};
@@ -218,6 +218,21 @@ pub fn paused(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
     };
     let help = format!("when the work is done: `xnat-provision resume {}`", quote::path(&inventory.path));
     vec![warning(text, help)]
+}
+
+pub fn maintained(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
+    let spared = |member: &Member| {
+        let note = maintenance::of_member(member)?;
+        Some(warning(
+            format!("{} is in maintenance {note}; no reader is sent to it and nobody fails over to it", member.host),
+            format!(
+                "when the work is done: `xnat-provision maintenance {} off {}`",
+                member.host,
+                quote::path(&inventory.path)
+            ),
+        ))
+    };
+    view.members.iter().filter_map(spared).collect()
 }
 
 pub fn pending_restart(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {

@@ -1,0 +1,113 @@
+//! Readers leave a replica before it goes down: every HAProxy sends new ones elsewhere, and those who are there may finish,
+//! for a while. A run that is cut off in between leaves the replica drained; `status` shows that and `apply` mends it.
+
+use std::time::Duration;
+
+use super::operation::{Operation, OperationError};
+use crate::cluster::haproxy::{self, REPLICAS};
+use crate::cluster::{self, ClusterView, Gather};
+use crate::engine::Host as _;
+use crate::names::HostName;
+use crate::quote;
+use crate::resource::Action;
+
+const UNIT: &str = "haproxy.service";
+/// How long readers may take to finish. A pool's connections stay for hours: whoever is left is cut, and connects again.
+const FINISHING: Duration = Duration::from_secs(10);
+
+/// A server of one HAProxy that takes no new clients, since somebody said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drained {
+    pub balancer: HostName,
+    pub section: String,
+    pub server: String,
+}
+
+/// All of them, be it by a run that was cut off or by hand.
+pub fn drained(view: &ClusterView) -> Vec<Drained> {
+    let mut found = Vec::new();
+    for seen in &view.haproxy {
+        let servers = seen.answer.known().into_iter().flatten().filter(|server| server.is_held_back());
+        found.extend(servers.map(|server| Drained {
+            balancer: seen.host.clone(),
+            section: server.section.clone(),
+            server: server.name.clone(),
+        }));
+    }
+    found
+}
+
+impl Operation<'_> {
+    /// Do that to a replica which no reader notices who is not there already.
+    pub async fn without_readers<T, E>(
+        &self,
+        replica: &HostName,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E>
+    where
+        E: From<OperationError>,
+    {
+        self.send_readers_away(replica).await?;
+        let worked = work.await;
+        let back = self.let_readers_in(replica).await;
+        let value = worked?;
+        back?;
+        Ok(value)
+    }
+
+    async fn send_readers_away(&self, replica: &HostName) -> Result<(), OperationError> {
+        self.set_state(replica, "drain").await?;
+        let gone = async |gather: &Gather<'_>| {
+            let view = cluster::gather(gather).await;
+            match readers(&view, replica) {
+                0 => Ok(()),
+                left => Err(format!("{left} of them are connected")),
+            }
+        };
+        self.wait_patiently(format!("readers to leave {replica}"), FINISHING, gone).await
+    }
+
+    /// HAProxy's checks decide again.
+    pub async fn let_readers_in(&self, replica: &HostName) -> Result<(), OperationError> {
+        self.set_state(replica, "ready").await
+    }
+
+    async fn set_state(&self, replica: &HostName, state: &str) -> Result<(), OperationError> {
+        let view = cluster::gather(&self.gather).await;
+        for seen in &view.haproxy {
+            let servers = seen.answer.known().into_iter().flatten();
+            let names: Vec<String> =
+                servers.filter(|server| is(server, replica)).flat_map(haproxy::Server::names).collect();
+            let commands: Vec<String> =
+                names.iter().map(|name| format!("set server {REPLICAS}/{name} state {state}")).collect();
+            self.tell_haproxy(&seen.host, &commands).await?;
+        }
+        Ok(())
+    }
+
+    /// Commands at its socket, each of which is answered with nothing when it was done.
+    pub async fn tell_haproxy(&self, balancer: &HostName, commands: &[String]) -> Result<(), OperationError> {
+        let Some(host) = self.fleet.host(balancer).filter(|_| !commands.is_empty()) else { return Ok(()) };
+        let run = format!("perl -MIO::Socket::UNIX -e {} -- {}", quote::sh(AT_SOCKET), quote::sh_all(commands));
+        let performed = host.perform(self.approved, &[Action::RunCommand { run }]).await?;
+        let failed =
+            |reason| OperationError::Unit { unit: UNIT, host: balancer.clone(), done: "told what to do", reason };
+        performed.failure.map_or(Ok(()), |failure| Err(failed(failure.output)))
+    }
+}
+
+const AT_SOCKET: &str = r#"for my $command (@ARGV) {
+  my $haproxy = IO::Socket::UNIX->new("/run/haproxy/admin.sock") or die "it does not answer: $!\n";
+  print $haproxy "$command\n";
+  my $answer = join "", <$haproxy>;
+  die "$command: $answer" if $answer =~ /\S/;
+}"#;
+
+fn is(server: &haproxy::Server, replica: &HostName) -> bool {
+    server.section == REPLICAS && server.name == replica.as_str()
+}
+
+fn readers(view: &ClusterView, replica: &HostName) -> u64 {
+    let servers = view.haproxy.iter().filter_map(|seen| seen.answer.known()).flatten();
+    servers.filter(|server| is(server, replica)).map(|server| server.sessions).sum()
+}
