@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::confirm::{self, Ask};
+use super::replace::Revision;
 use super::saved::Promise;
 use super::session::{Done, Ending, Need, Opening, ScopeArgs, Session, Target, made};
 use super::settled::settled;
@@ -54,7 +55,7 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
     let (scope, longest_pause, purpose) = (&scope, args.pause.limit(), Purpose::AsWanted);
     let result =
-        Request { promise, ask, globals, scope, longest_pause, purpose }.run(&mut session).await;
+        Request { promise, ask, globals, scope, longest_pause, revision: None, purpose }.run(&mut session).await;
     session.finish(result).await
 }
 
@@ -85,6 +86,8 @@ pub(super) struct Request<'a> {
     pub scope: &'a Scope,
     /// What is expected to keep clients from writing for longer is refused.
     pub longest_pause: Option<Duration>,
+    /// The inventory is to be kept as it was changed for this run.
+    pub revision: Option<&'a Revision>,
     pub purpose: Purpose<'a>,
 }
 
@@ -158,6 +161,9 @@ impl Request<'_> {
             session.reporter.emit(Kind::StepSkipped { title, why }).await;
             return Ok(Done { exit: Exit::Failed, changed: 0 });
         };
+        if let Some(revision) = self.revision {
+            revision.keep()?;
+        }
         if session.keep_secrets()? {
             survey.expand_again(&session.surveyor(self.scope))?;
         }

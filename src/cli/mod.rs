@@ -17,6 +17,7 @@ mod opened;
 mod out;
 mod plan;
 mod refusal;
+mod replace;
 mod saved;
 mod schema;
 mod secrets;
@@ -81,6 +82,8 @@ pub enum Command {
     Pause(verb::pause::PauseArgs),
     /// End maintenance mode
     Resume(verb::pause::ResumeArgs),
+    /// Another host takes the place of one that is dead
+    Replace(replace::Args),
     /// Spare a member for work on its host: no reader is sent to it, nobody fails over to it
     Maintenance(verb::maintenance::Args),
     /// Stop the whole cluster: HAProxy, the replicas, the leader, etcd
@@ -121,6 +124,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Reinit(args) => verb::reinit::run(args, &cli.globals).await,
         Command::Pause(args) => verb::pause::pause(args, &cli.globals).await,
         Command::Resume(args) => verb::pause::resume(args, &cli.globals).await,
+        Command::Replace(args) => replace::run(args, &cli.globals).await,
         Command::Maintenance(args) => verb::maintenance::run(args, &cli.globals).await,
         Command::Stop(args) => verb::stop::stop(args, &cli.globals).await,
         Command::Start(args) => verb::stop::start(args, &cli.globals).await,

@@ -98,7 +98,9 @@ async fn take(step: Step, target: &Target, (ask, globals): (Ask, &Globals)) -> R
         ask,
         globals,
         scope: &scope,
-        longest_pause: None, purpose: Purpose::AsWanted,
+        longest_pause: None,
+        revision: None,
+        purpose: Purpose::AsWanted,
     }
     .run(&mut session)
     .await;

@@ -16,7 +16,7 @@ use crate::assets::Assets;
 use crate::cluster::postgres::unasked_parameters;
 use crate::engine::{Cancel, Claim, Connector, Fleet, Scrutiny};
 use crate::error::{Exit, Fails};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Loaded};
 use crate::names::HostName;
 use crate::pki::{self, Issued, Why};
 use crate::plan::Plan;
@@ -129,12 +129,20 @@ impl Session {
     /// The same, with something to be done about the certificates or the passwords.
     pub async fn open_for(target: &Target, opening: Opening<'_>, step: impl Into<Step>) -> Result<Self, Failure> {
         let loaded = Inventory::load(&target.inventory, opening.globals.assets.as_deref())?;
+        Self::begin(target, opening, (loaded, step.into())).await
+    }
+
+    /// The same, of an inventory that is not in its file yet.
+    pub async fn open_loaded(target: &Target, opening: Opening<'_>, loaded: Loaded) -> Result<Self, Failure> {
+        Self::begin(target, opening, (loaded, pki::Step::Complete.into())).await
+    }
+
+    async fn begin(target: &Target, opening: Opening<'_>, (loaded, step): (Loaded, Step)) -> Result<Self, Failure> {
         let inventory = loaded.inventory;
         let assets = Assets::new(inventory.assets.as_deref())?;
         let redactor = Redactor::default();
         let terminal = Terminal::of(&opening.globals.answers, &redactor);
         let mut vault = Vault::of(&inventory, terminal.clone(), &redactor);
-        let step = step.into();
         let exchanges = !matches!(step, Step::Certificates(pki::Step::Complete) | Step::Passwords(_));
         let Known { secrets, issued, unkept } = match opening.secrets {
             Need::Yes => Known::of(&inventory, &mut vault, step)?,

@@ -6,6 +6,7 @@ mod document;
 pub mod model;
 mod problem;
 mod raw;
+pub mod replace;
 mod resolve;
 mod schema;
 mod secrecy;
@@ -48,15 +49,19 @@ impl Inventory {
     pub fn load(path: &Path, assets: Option<&Path>) -> Result<Loaded, InventoryErrors> {
         let text =
             files::read_text(path).map_err(|source| InventoryErrors::Unreadable { path: path.to_owned(), source })?;
-        let (inventory, mut problems) = examine(&text, path, assets);
-        let source =
-            Arc::new(NamedSource::new(path.display().to_string(), text::in_place(&text)).with_language("toml"));
+        Self::of_text(&text, path, assets)
+    }
+
+    /// The same, of a text that is to become that file.
+    pub fn of_text(text: &str, path: &Path, assets: Option<&Path>) -> Result<Loaded, InventoryErrors> {
+        let (inventory, mut problems) = examine(text, path, assets);
+        let source = Arc::new(NamedSource::new(path.display().to_string(), text::in_place(text)).with_language("toml"));
         problems.iter_mut().for_each(|problem| problem.attach(&source));
         problem::sort(&mut problems);
         let problems = Problems { path: path.to_owned(), all: problems };
         match inventory {
             Some(inventory) if problems.count(Severity::Error) == 0 => {
-                Ok(Loaded { inventory, warnings: problems, sha256: sha256(&text) })
+                Ok(Loaded { inventory, warnings: problems, sha256: sha256(text) })
             }
             _ => Err(InventoryErrors::Invalid(problems)),
         }

@@ -119,21 +119,40 @@ fn a_dead_host_is_replaced(site: &Site) {
     if leader_of(&site.run(&["status"]).expect(0)) == "db2" {
         site.run(&["switchover", "--yes", "--to", "db1"]).expect(0);
     }
+    let fingerprint = entry(site, "db3").split('"').find(|word| word.starts_with("SHA256:")).expect("one").to_owned();
+    let address = site.address("db3");
+    delete(site, "db3");
+    let before = site.read();
+    let new = ["--address", &address, "--fingerprint", &fingerprint];
+    let replace = |old| site.run(&[&["replace", "--yes", old, "db3"][..], &new].concat());
+    let refused = replace("db2").expect(4);
+    assert!(refused.stderr.contains("db2 is not dead: it can be logged in to"), "{}", refused.stderr);
     site.lab.command(&["fault", "db2", "kill"]).expect(0);
-    delete(site, "db2");
-    change(site, "db3", |entry| entry.replace("leaving = true\n", ""));
-    let refused = site.run(&["apply", "--yes"]).expect(1);
-    assert!(refused.stderr.contains("db3 is to join etcd, and has etcd data"), "{}", refused.stderr);
-    site.lab.ssh("db3", "rm -rf /var/lib/etcd/* /var/lib/postgresql/17/*").expect(0);
     // Patroni forgets it when its lease has ended
-    let forgotten = || !site.run(&["plan"]).expect(5).stderr.contains("db2 runs as a member");
+    let forgotten = || {
+        let status: Value = serde_json::from_str(&site.run(&["status", "--json"]).stdout).expect("JSON");
+        let members = status.pointer("/view/members").and_then(Value::as_array).expect("members").clone();
+        members.iter().any(|member| member["host"] == "db2" && member["listed"].is_null())
+    };
+    let refused = replace("db2").expect(1);
+    assert!(refused.stderr.contains("db3 is to join etcd, and has etcd data"), "{}", refused.stderr);
+    assert_eq!(site.read(), before, "the inventory is as it was");
+    site.lab.ssh("db3", "rm -rf /var/lib/etcd/* /var/lib/postgresql/17/*").expect(0);
     assert!((0..60).any(|_| forgotten()), "Patroni does not forget db2");
-    let planned = site.run(&["plan"]).expect(5);
-    for text in ["take db2 out of etcd: it is not in the inventory", "db3 joins etcd as a learner"] {
-        assert!(planned.stdout.contains(text), "{}", planned.stdout);
+    let replaced = replace("db2").expect(0);
+    let told =
+        ["-name = \"db2\"", "+name = \"db3\"", "take db2 out of etcd: it is not in", "db3 joins etcd as a learner"];
+    for text in told {
+        assert!(replaced.stdout.contains(text), "{text}: {}", replaced.stdout);
     }
-    site.run(&["apply", "--yes"]).expect(0);
+    assert_eq!(entry(site, "db2"), "");
     assert_eq!(voters(site), ["db1", "db3", "lb1", "lb2"]);
     site.run(&["status"]).expect(0);
     site.run(&["plan"]).expect(0);
+}
+
+/// What the inventory says of a host.
+fn entry(site: &Site, host: &str) -> String {
+    let name = format!("name = \"{host}\"\n");
+    site.read().split("[[host]]\n").find(|entry| entry.contains(&name)).unwrap_or_default().to_owned()
 }

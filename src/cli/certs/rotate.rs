@@ -104,7 +104,9 @@ async fn take(step: Step, args: &Args, globals: &Globals) -> Result<Exit, Failur
         ask,
         globals,
         scope: &scope,
-        longest_pause: None, purpose: Purpose::AsWanted,
+        longest_pause: None,
+        revision: None,
+        purpose: Purpose::AsWanted,
     }
     .run(&mut session)
     .await;

@@ -1,0 +1,162 @@
+//! `replace`: another host takes the place of one that is dead. The inventory is changed as a person would, and applied;
+//! nothing is written before the plan is approved.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use similar::TextDiff;
+
+use super::apply::{PauseArgs, Purpose, Request};
+use super::confirm::Ask;
+use super::connect::Terminal;
+use super::session::{Need, Opening, Session, Target};
+use super::{Failure, Globals};
+use crate::engine::{Dialer, Fleet, Scrutiny};
+use crate::error::{Exit, Fails, one_line};
+use crate::files;
+use crate::inventory::replace::{Successor, replaced};
+use crate::inventory::{Inventory, InventoryErrors};
+use crate::names::HostName;
+use crate::quote;
+use crate::report::{Redactor, Reporter, Show};
+use crate::transport::TransportError;
+use crate::workflow::Scope;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The new host gets the roles, tags and login of the dead one, unless it has a [[host]] in the inventory already. One that works leaves with `leaving = true` instead.\n\nExit status: 0 done and healthy, 1 failed, 2 a mistake in the inventory, 3 a host could not be reached, 4 the old host is not dead, it is not safe now, or done but not healthy, 130 interrupted."
+)]
+pub struct Args {
+    /// The host that is dead
+    #[arg(value_name = "OLD")]
+    old: String,
+    /// The host that takes its place
+    #[arg(value_name = "NEW")]
+    new: String,
+    /// Its address
+    #[arg(long)]
+    address: Option<String>,
+    /// The fingerprint of its SSH host key (`SHA256:…`)
+    #[arg(long)]
+    fingerprint: Option<String>,
+    #[command(flatten)]
+    pause: PauseArgs,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+enum NotReplaced {
+    #[error("{host} is not dead: {how}; nothing was changed")]
+    #[diagnostic(
+        code(xnat::replace::alive),
+        help(
+            "a host that works leaves with `leaving = true` in its [[host]], and `xnat-provision apply`; one that is not to come back has to be switched off first"
+        )
+    )]
+    Alive { host: HostName, how: String },
+    #[error("{} was changed by somebody else meanwhile; nothing was written, and no host was changed", path.display())]
+    #[diagnostic(code(xnat::replace::changed), help("look at it, and run the same command again"))]
+    Changed { path: PathBuf },
+    #[error("cannot write {}", path.display())]
+    #[diagnostic(
+        code(xnat::replace::write),
+        help("see `ls -ld {} {}`", quote::path(path), quote::path(files::directory(path)))
+    )]
+    Unwritten { path: PathBuf, source: io::Error },
+}
+
+impl Fails for NotReplaced {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Alive { .. } => Exit::Unhealthy,
+            Self::Changed { .. } | Self::Unwritten { .. } => Exit::Failed,
+        }
+    }
+}
+
+pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
+    let path = &args.target.inventory;
+    let before = Inventory::load(path, globals.assets.as_deref())?.inventory;
+    let revision = Revision::of(&args)?;
+    must_be_dead(before, &HostName::new(args.old.as_str()), &args, globals).await?;
+    let loaded = Inventory::of_text(&revision.new, path, globals.assets.as_deref())?;
+    let show = if globals.json { Show::Json } else { Show::detect() };
+    let opening =
+        Opening { command: "replace", show, globals, secrets: Need::Yes, scrutiny: Scrutiny::NewHostsMeasured };
+    let mut session = Session::open_loaded(&args.target, opening, loaded).await?;
+    if !globals.json {
+        session.print(&revision.told())?;
+    }
+    let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
+    let (scope, longest_pause, purpose) = (&Scope::default(), args.pause.limit(), Purpose::AsWanted);
+    let request = Request { promise: None, ask, globals, scope, longest_pause, revision: Some(&revision), purpose };
+    let result = request.run(&mut session).await;
+    session.finish(result).await
+}
+
+/// Whoever answers in any way may still work: its successor would cut it off.
+async fn must_be_dead(mut before: Inventory, old: &HostName, args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let terminal = Terminal::of(&globals.answers, &Redactor::default());
+    let connector = args.target.connect.connector(&terminal)?;
+    let reporter = Reporter::muted();
+    before.hosts.retain(|host| &host.name == old);
+    before.leaving.retain(|host| &host.name == old);
+    let mut fleet = Fleet::default();
+    fleet.connect(&before, Dialer { connector: &connector, parallel: 1, reporter: &reporter }).await;
+    fleet.close(&reporter).await;
+    let how = match fleet.unreachable.get(old) {
+        Some(TransportError::Unreachable { .. } | TransportError::Timeout { .. } | TransportError::Name { .. }) => {
+            return Ok(());
+        }
+        Some(error) => format!("it answers ({})", one_line(error)),
+        None => "it can be logged in to".to_owned(),
+    };
+    Err(NotReplaced::Alive { host: old.clone(), how }.into())
+}
+
+/// An inventory that says something else than its file, until it is kept.
+pub(super) struct Revision {
+    path: PathBuf,
+    old: String,
+    new: String,
+}
+
+impl Revision {
+    fn of(args: &Args) -> Result<Self, Failure> {
+        let path = &args.target.inventory;
+        let unreadable = |source| InventoryErrors::Unreadable { path: path.clone(), source };
+        // what is named may be a link to it
+        let path = std::fs::canonicalize(path).map_err(unreadable)?;
+        let old = files::read_text(&path).map_err(unreadable)?;
+        let successor =
+            Successor { name: args.new.clone(), address: args.address.clone(), fingerprint: args.fingerprint.clone() };
+        let new = replaced(&old, &args.old, &successor)?;
+        Ok(Self { path, old, new })
+    }
+
+    /// For a person, before the plan.
+    fn told(&self) -> String {
+        let difference = TextDiff::from_lines(&self.old, &self.new).unified_diff().context_radius(2).to_string();
+        format!("{} becomes:\n{difference}\n", self.path.display())
+    }
+
+    pub fn keep(&self) -> Result<(), Failure> {
+        let failed = |source| NotReplaced::Unwritten { path: self.path.clone(), source };
+        if files::read_text(&self.path).map_err(failed)? != self.old {
+            return Err(NotReplaced::Changed { path: self.path.clone() }.into());
+        }
+        self.write().map_err(failed)?;
+        Ok(())
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let file = files::beside(&self.path, self.new.as_bytes())?;
+        file.as_file().set_permissions(std::fs::metadata(&self.path)?.permissions())?;
+        file.persist(&self.path)?;
+        std::fs::File::open(files::directory(Path::new(&self.path)))?.sync_all()
+    }
+}
