@@ -10,6 +10,7 @@
 //! | [`plan`]      | what would change, as data and as text                                           |
 //! | [`role`]      | roles (TOML) and templates, expanded into resources for a host                   |
 //! | [`resource`]  | one file per kind: which probe do I need, how do I differ, what would I do       |
+//! | [`screen`]    | the full-screen view of `status --watch`: what was seen in, a picture out         |
 //! | [`cluster`]   | clients of etcd, Patroni, PostgreSQL and HAProxy; one view of them               |
 //! | [`lab`]       | throwaway hosts on this machine (systemd-nspawn), to rehearse and to test on     |
 //! | [`transport`] | one SSH connection per host: run a script, open a stream                         |
@@ -41,6 +42,7 @@ pub mod plan;
 pub mod report;
 pub mod resource;
 pub mod role;
+pub mod screen;
 pub mod transport;
 pub mod vault;
 pub mod workflow;

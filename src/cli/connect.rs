@@ -1,6 +1,7 @@
 //! Options of every command that connects to hosts, and how a person at a terminal is asked for a password.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::{Exit, Fails};
@@ -63,6 +64,8 @@ pub struct Terminal {
     /// What was typed for the runs before this one. An answer of this one would only be asked for again if it was wrong.
     former: BTreeMap<String, Secret>,
     answers: Answers,
+    /// The screen is somebody else's.
+    silent: AtomicBool,
 }
 
 /// What was typed, by question.
@@ -79,7 +82,18 @@ impl Terminal {
     /// For one of several runs: nobody types the same twice.
     pub fn of(answers: &Answers, redactor: &Redactor) -> Arc<Self> {
         let former = answers.all().clone();
-        Arc::new(Self { asking: Mutex::default(), redactor: redactor.clone(), former, answers: answers.clone() })
+        Arc::new(Self {
+            asking: Mutex::default(),
+            redactor: redactor.clone(),
+            former,
+            answers: answers.clone(),
+            silent: AtomicBool::default(),
+        })
+    }
+
+    /// Ask nothing any more: the screen is full and the keys mean something else.
+    pub fn fall_silent(&self) {
+        self.silent.store(true, Ordering::Relaxed);
     }
 
     /// The secret, which is known to the redactor now. One that is too short to be masked could be guessed anyway.
@@ -95,6 +109,9 @@ impl Prompt for Terminal {
         let _turn = self.asking.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(answer) = self.former.get(question) {
             return Some(self.masked(answer.clone()));
+        }
+        if self.silent.load(Ordering::Relaxed) {
+            return None;
         }
         // An error means there is no terminal, or that the answer was end of file.
         let answer = Secret::new(rpassword::prompt_password(format!("{question}: ")).ok()?);

@@ -40,6 +40,16 @@ pub enum Severity {
     Notice,
 }
 
+impl Severity {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+            Self::Notice => "notice",
+        }
+    }
+}
+
 impl Problem {
     fn new(severity: Severity, text: impl Into<String>, help: impl Into<String>) -> Self {
         Self { severity, text: text.into(), help: help.into() }

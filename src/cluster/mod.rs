@@ -6,8 +6,10 @@
 
 pub mod answer;
 pub mod assess;
+pub mod changes;
 pub mod endpoints;
 pub mod etcd;
+pub mod grid;
 pub mod haproxy;
 pub mod http;
 pub mod initialize;

@@ -1,6 +1,9 @@
 //! The main job, on every topology and release the README promises: bare hosts, one `apply`, a working cluster.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -21,6 +24,7 @@ fn three_members_and_a_haproxy_on_debian_13_as_root() {
     changing_one_value_changes_only_that(&site);
     limits_that_take_two_runs_are_refused(&site);
     saved_plans_are_kept_or_refused(&site);
+    status_takes_the_screen_and_gives_it_back(&site);
     status_tells_the_truth(&site);
     a_dead_host_can_be_left_out(&site);
 }
@@ -240,6 +244,43 @@ fn status_tells_the_truth(site: &Site) {
     site.lab.command(&["fault", "db3", "kill"]).expect(0);
     let gone = site.run(&["status"]).expect(4);
     assert!(gone.stdout.contains("db3"), "{}", gone.stdout);
+}
+
+/// It shows the leader until a key or a signal ends it, and then the terminal is as it was.
+fn status_takes_the_screen_and_gives_it_back(site: &Site) {
+    let leader = site.leader();
+    let key = |child: &mut Child| {
+        child.stdin.as_mut().expect("piped").write_all(b"q").expect("it reads");
+    };
+    let signal = |_: &mut Child| {
+        let pid = std::fs::read_to_string(site.terminal_pid()).expect("it wrote its number");
+        let sent = Command::new("kill").arg(pid.trim()).status().expect("kill runs");
+        assert!(sent.success(), "it runs still");
+    };
+    for end in [&key as &dyn Fn(&mut Child), &signal] {
+        let mut watch = site.in_terminal((100, 30), &["status", "--watch=1"]);
+        let mut output = watch.stdout.take().expect("piped");
+        let mut shown = Vec::new();
+        let begun = Instant::now();
+        // it is drawn twice a second, so this does not wait for ever
+        while !String::from_utf8_lossy(&shown).contains("Events") {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{}", String::from_utf8_lossy(&shown));
+            let mut chunk = [0; 4096];
+            let read = output.read(&mut chunk).expect("it can be read");
+            assert!(read > 0, "it ended: {}", String::from_utf8_lossy(&shown));
+            shown.extend_from_slice(&chunk[..read]);
+        }
+        end(&mut watch);
+        output.read_to_end(&mut shown).expect("it ends");
+        watch.wait().expect("it was started");
+        let shown = String::from_utf8_lossy(&shown);
+        let (_, screen) = shown.split_once("\x1b[?1049h").expect("the alternate screen");
+        let (screen, after) = screen.split_once("\x1b[?1049l").expect("and back");
+        assert!(screen.contains(&leader) && screen.contains("streaming"), "{screen}");
+        assert!(after.contains(&format!("healthy: leader {leader}")) && after.contains("exit 0"), "{after}");
+        assert!(["isig icanon", " echo "].iter().all(|mode| after.contains(mode)), "{after}");
+        assert!(shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l"), "the cursor is seen again: {shown}");
+    }
 }
 
 /// One host is dead: the others can be worked on when it is left out, and the end says that not all is well.

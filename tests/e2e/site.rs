@@ -123,6 +123,30 @@ impl Site {
         Ran::of(self.command(words).env(name, value).output().expect("the program runs"))
     }
 
+    /// The same in a terminal of its own, which ends up on standard output; then how the terminal is left.
+    pub fn in_terminal(&self, (columns, rows): (u16, u16), words: &[&str]) -> Child {
+        let command = self.command(words);
+        let line: Vec<String> = [command.get_program()]
+            .into_iter()
+            .chain(command.get_args())
+            .map(|word| sh(&word.to_string_lossy()))
+            .collect();
+        let pid = sh(&self.terminal_pid().to_string_lossy());
+        let inside = format!(
+            "stty cols {columns} rows {rows}; (echo $BASHPID >{pid}; exec {}); echo \"exit $?\"; stty -a",
+            line.join(" ")
+        );
+        let mut script = Command::new("script");
+        script.args(["-q", "-c", &inside, "/dev/null"]).env("SHELL", "/bin/bash").env("TERM", "xterm-256color");
+        script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs")
+    }
+
+    /// Where the process number is of what runs in a terminal.
+    pub fn terminal_pid(&self) -> PathBuf {
+        self.file("terminal.pid")
+    }
+
     /// Begin and do not wait.
     pub fn spawn(&self, words: &[&str]) -> Child {
         self.command(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")

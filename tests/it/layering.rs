@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("assets", &[]),
     ("role", &["assets", "facts", "inventory", "pki", "resource", "vault"]),
     ("cluster", &["inventory", "pki", "transport", "vault"]),
+    ("screen", &["cluster"]),
     ("engine", &["facts", "inventory", "plan", "resource", "transport"]),
     (
         "workflow",
@@ -42,6 +43,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "plan",
             "resource",
             "role",
+            "screen",
             "transport",
             "vault",
             "workflow",
@@ -53,8 +55,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const LEAVES: &[&str] = &["names", "secret", "error", "approval", "files", "digest", "quote", "report"];
 
 /// No network, no runtime.
-const PURE: &[&str] =
-    &["inventory", "facts", "resource", "plan", "role", "names", "secret", "error", "approval", "digest", "quote"];
+const PURE: &[&str] = &[
+    "inventory",
+    "facts",
+    "resource",
+    "plan",
+    "role",
+    "screen",
+    "names",
+    "secret",
+    "error",
+    "approval",
+    "digest",
+    "quote",
+];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).expect("src is readable") {

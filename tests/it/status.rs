@@ -6,6 +6,7 @@ mod conversion;
 mod half_made;
 mod played;
 mod restarts;
+mod screen;
 mod verbs;
 
 use std::sync::Arc;
