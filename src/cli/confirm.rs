@@ -68,6 +68,12 @@ pub async fn approve(
     }
 }
 
+/// Whoever types a command for hosts has said with it that it is to be run: a question would only be asked to be
+/// answered. It comes with no plan, since nobody here knows what the command does, and with the locks the run holds.
+pub fn by_typing_the_command(standing: &Standing) -> Approved {
+    Approved::by_operator(standing.clone())
+}
+
 /// What is read, or that it was interrupted. Reading from a terminal goes on after a Ctrl-C, so a thread of its own
 /// does it, for which nobody waits when the program ends.
 async fn answer<F>(read: F, cancel: &Cancel) -> Result<String, ConfirmError>

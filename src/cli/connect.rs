@@ -128,3 +128,15 @@ impl Means for Terminal {
         std::env::var(name).ok().filter(|value| !value.is_empty())
     }
 }
+
+/// The environment alone, for what is not worth a question.
+pub struct Unasked;
+
+impl Means for Unasked {
+    fn ask(&self, _question: &str) -> Option<Secret> {
+        None
+    }
+    fn variable(&self, name: &str) -> Option<String> {
+        Means::variable(&Terminal::default(), name)
+    }
+}

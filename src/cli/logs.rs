@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
+use super::chosen::Chosen;
 use super::connect::{ConnectArgs, Terminal};
 use super::out;
 use super::{Failure, Globals};
 use crate::engine::{Dialer, Fleet};
-use crate::error::{Exit, Fails};
+use crate::error::Exit;
 use crate::inventory::Inventory;
-use crate::names::HostName;
 use crate::report::text::printable;
 use crate::report::{Redactor, Reporter};
 use crate::workflow::logs::{self, Entry, Logs};
@@ -21,9 +21,8 @@ use crate::workflow::logs::{self, Entry, Logs};
     after_help = "Times are UTC. Exit status: 0 all were asked, 1 failed, 2 a mistake in the inventory or the host names, 3 a host could not be asked."
 )]
 pub struct Args {
-    /// Only these hosts (`--limit db1,db2`, or several times)
-    #[arg(long, value_name = "HOST", value_delimiter = ',')]
-    limit: Vec<String>,
+    #[command(flatten)]
+    hosts: Chosen,
     /// How far back: "30m", "2h", or a time such as 2026-11-24T17:30Z
     #[arg(long, value_name = "WHEN", default_value = "1h", value_parser = moment)]
     since: Timestamp,
@@ -34,21 +33,8 @@ pub struct Args {
     connect: ConnectArgs,
 }
 
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("the inventory has no host {name}")]
-#[diagnostic(code(xnat::logs::host), help("its hosts are {known}"))]
-struct NoHost {
-    name: HostName,
-    known: String,
-}
-
-impl Fails for NoHost {
-    fn exit(&self) -> Exit {
-        Exit::Usage
-    }
-}
-
-fn moment(text: &str) -> Result<Timestamp, String> {
+/// A time, or how long ago.
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at);
     }
@@ -62,12 +48,7 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 
 pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let mut inventory = Inventory::load(&args.inventory, globals.assets.as_deref())?.inventory;
-    let named: Vec<HostName> = args.limit.iter().map(|name| HostName::new(name.as_str())).collect();
-    if let Some(name) = named.iter().find(|name| inventory.host(name).is_none()) {
-        let known: Vec<&str> = inventory.hosts.iter().map(|host| host.name.as_str()).collect();
-        return Err(NoHost { name: name.clone(), known: known.join(", ") }.into());
-    }
-    inventory.hosts.retain(|host| named.is_empty() || named.contains(&host.name));
+    args.hosts.keep(&mut inventory)?;
     let redactor = Redactor::default();
     let connector = args.connect.connector(&Terminal::of(&globals.answers, &redactor))?;
     let reporter = Reporter::muted();
@@ -95,7 +76,7 @@ fn show(logs: &Logs, globals: &Globals) -> Result<Exit, Failure> {
     Ok(if logs.silent.is_empty() { Exit::Ok } else { Exit::Unreachable })
 }
 
-fn line(entry: &Entry) -> String {
+pub(super) fn line(entry: &Entry) -> String {
     let Entry { at, host, service, text } = entry;
     let text: Vec<String> = text.lines().map(|line| printable(line).into_owned()).collect();
     let at = at.strftime("%Y-%m-%d %H:%M:%S%.3fZ");

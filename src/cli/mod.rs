@@ -5,9 +5,11 @@ mod apply;
 mod assets;
 mod certs;
 mod check;
+mod chosen;
 mod confirm;
 pub mod connect;
 mod edit;
+mod exec;
 mod ground;
 mod handout;
 mod history;
@@ -106,6 +108,8 @@ pub enum Command {
     History(history::Args),
     /// What the services of all hosts have logged, in the order of time
     Logs(logs::Args),
+    /// Run a command on hosts, all at once
+    Exec(exec::Args),
     /// Throwaway hosts on this machine, to rehearse before touching your servers
     Lab(lab::Args),
 }
@@ -136,6 +140,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Assets(args) => assets::run(args, &cli.globals),
         Command::History(args) => history::run(args, &cli.globals).await,
         Command::Logs(args) => logs::run(args, &cli.globals).await,
+        Command::Exec(args) => exec::run(args, &cli.globals).await,
         Command::Lab(args) => lab::run(args, &cli.globals).await,
     }
 }
@@ -153,12 +158,6 @@ pub struct Failure {
 pub enum Telling {
     Due,
     Done,
-}
-
-impl Failure {
-    fn shown(self) -> Self {
-        Self { telling: Telling::Done, ..self }
-    }
 }
 
 impl<E: Fails> From<E> for Failure {

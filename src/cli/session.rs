@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::connect::{ConnectArgs, Terminal};
+use super::connect::{ConnectArgs, Terminal, Unasked};
 use super::out::{self, OutputError, Reader};
-use super::{Failure, Globals};
+use super::{Failure, Globals, Telling};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
@@ -82,6 +82,8 @@ pub struct Session {
     started: Timestamp,
     command: &'static str,
     origin: Origin,
+    /// Whether an error has been shown when the run is over.
+    telling: Telling,
 }
 
 /// What a session is for.
@@ -100,6 +102,8 @@ pub enum Need {
     Yes,
     /// So that nobody is asked for the passphrase of the vault.
     No,
+    /// Only to mask what hosts print, and only if nobody has to be asked for it.
+    ToMask,
 }
 
 /// What becomes of the secrets when a session is opened: in memory, until the run is approved.
@@ -147,6 +151,7 @@ impl Session {
         let Known { secrets, issued, unkept } = match opening.secrets {
             Need::Yes => Known::of(&inventory, &mut vault, step)?,
             Need::No => Known::nothing(),
+            Need::ToMask => Known::to_mask(&inventory, &redactor),
         };
         let connector = Arc::new(target.connect.connector(&terminal)?);
         let cancel = Cancel::on_signals().map_err(SignalError)?;
@@ -191,6 +196,7 @@ impl Session {
             started: Timestamp::now(),
             command: opening.command,
             origin,
+            telling: if opening.show == Show::Warnings { Telling::Due } else { Telling::Done },
         })
     }
 
@@ -323,13 +329,13 @@ impl Session {
         }
         let millis = millis_since(self.begun);
         self.reporter.emit(Kind::RunFinished { outcome, changed, millis }).await;
-        let Self { reporter, running, listener, .. } = self;
+        let Self { reporter, running, listener, telling, .. } = self;
         listener.abort();
         // an error means that it was aborted; what counts is that its reporter is gone
         listener.await.ok();
         drop(reporter);
         running.finish().await?;
-        result.map(|done| done.exit).map_err(Failure::shown)
+        result.map(|done| done.exit).map_err(|failure| Failure { telling, ..failure })
     }
 }
 
@@ -379,6 +385,15 @@ struct Known {
 impl Known {
     fn nothing() -> Self {
         Self { secrets: Secrets::placeholder(), issued: Vec::new(), unkept: false }
+    }
+
+    /// The redactor has heard of them when there are keys at hand; without, it knows as much as before.
+    fn to_mask(inventory: &Inventory, redactor: &Redactor) -> Self {
+        let mut vault = Vault::of(inventory, Arc::new(Unasked), redactor);
+        if let Ok(secrets) = vault.open() {
+            vault.mask(&secrets);
+        }
+        Self::nothing()
     }
 
     /// The passwords and certificates as they will be after the step.

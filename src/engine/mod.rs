@@ -4,6 +4,7 @@
 //! they remember of runs, `newer` which packages they could have, `ended` how a database that does not run has ended; `wait` and `cancel` are how anything waits or stops.
 
 pub mod cancel;
+pub mod command;
 pub mod converge;
 pub mod ended;
 pub mod fanout;

@@ -274,6 +274,25 @@ pub enum Scalar {
     Text(String),
 }
 
+impl Component {
+    /// As `roles` in the inventory has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::Postgres => "postgres",
+            Self::Haproxy => "haproxy",
+        }
+    }
+}
+
+impl Host {
+    /// Its roles, the site's own too.
+    pub fn role_names(&self) -> impl Iterator<Item = &str> {
+        let components = self.components.iter().map(|component| component.name());
+        components.chain(self.own_roles.iter().map(|role| role.as_str()))
+    }
+}
+
 impl Inventory {
     pub fn host(&self, name: &HostName) -> Option<&Host> {
         self.hosts.iter().find(|h| &h.name == name)

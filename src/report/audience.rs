@@ -19,6 +19,7 @@ use super::look::Look;
 use super::plain::Plain;
 use super::redact::Redactor;
 use super::state::RunState;
+use super::warnings::Warnings;
 
 /// Enough for a burst; a slow terminal then slows the run down.
 const CHANNEL: usize = 256;
@@ -43,6 +44,8 @@ pub enum Show {
     Plain,
     /// A program (JSON lines on standard output).
     Json,
+    /// Somebody whom the command itself tells the rest (standard error).
+    Warnings,
 }
 
 impl Show {
@@ -102,6 +105,7 @@ fn renderer(show: Show) -> Box<dyn Renderer> {
         Show::Terminal => Box::new(Human::new(console::Term::buffered_stderr(), Look::of_terminal(), Motion::Live)),
         Show::Plain => Box::new(Plain::new(io::stderr())),
         Show::Json => Box::new(Json::new(io::stdout())),
+        Show::Warnings => Box::new(Warnings::new(io::stderr())),
     }
 }
 

@@ -23,6 +23,7 @@ mod region;
 pub mod state;
 pub mod summary;
 pub mod text;
+mod warnings;
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
@@ -52,6 +53,7 @@ pub fn replay(recording: &Recording, path: &Path, show: Show) -> Result<(), Repo
     let mut renderer: Box<dyn Renderer> = match show {
         Show::Json => Box::new(json::Json::new(io::stdout())),
         Show::Plain => Box::new(plain::Plain::new(io::stdout())),
+        Show::Warnings => Box::new(warnings::Warnings::new(io::stdout())),
         Show::Terminal if !io::stdout().is_terminal() => Box::new(plain::Plain::new(io::stdout())),
         Show::Terminal => Box::new(Human::new(console::Term::buffered_stdout(), Look::of_terminal(), Motion::Still)),
     };

@@ -261,6 +261,31 @@ fn a_host_that_does_not_answer() {
     assert!(status.starts_with("exit 3\n"), "{status}");
 }
 
+/// What it says must have all of this in it.
+fn says(bench: &Bench, arguments: &[&str], words: &[&str]) {
+    let said = bench.run(arguments);
+    for word in words {
+        assert!(said.contains(word), "{arguments:?} does not say {word:?}:\n{said}");
+    }
+}
+
+#[test]
+fn a_command_for_hosts_that_are_not_there() {
+    let bench = Bench::new();
+    bench.write("inventory.toml", NOBODY_HOME);
+    says(
+        &bench,
+        &["exec", "--", "uptime"],
+        &["exit 3\n", "db1: warning: the command was not run to its end", "refused"],
+    );
+    let json = ["exit 3\n", "\"host\": \"db1\"", "\"status\": null", "\"error\": \"db1 (root@127.0.0.1:1) refused"];
+    says(&bench, &["exec", "--json", "--", "uptime"], &json);
+    says(&bench, &["exec", "--limit", "db2", "--", "uptime"], &["exit 2\n", "has no host db2", "its hosts are db1"]);
+    let roles = ["exit 2\n", "no host that is meant has the role haproxy", "etcd, postgres"];
+    says(&bench, &["exec", "--role", "haproxy", "--", "uptime"], &roles);
+    says(&bench, &["exec"], &["exit 2\n", "<COMMAND>..."]);
+}
+
 #[test]
 fn no_run_to_show() {
     assert_snapshot!(Bench::new().run(&["history", "show"]), @r#"
