@@ -3,6 +3,7 @@
 
 mod apply;
 mod assets;
+mod bundle;
 mod certs;
 mod check;
 mod chosen;
@@ -110,6 +111,8 @@ pub enum Command {
     Logs(logs::Args),
     /// Run a command on hosts, all at once
     Exec(exec::Args),
+    /// An archive for whoever is to help: configuration, logs and states of all hosts, without secrets
+    SupportBundle(bundle::Args),
     /// Throwaway hosts on this machine, to rehearse before touching your servers
     Lab(lab::Args),
 }
@@ -141,6 +144,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::History(args) => history::run(args, &cli.globals).await,
         Command::Logs(args) => logs::run(args, &cli.globals).await,
         Command::Exec(args) => exec::run(args, &cli.globals).await,
+        Command::SupportBundle(args) => bundle::run(args, &cli.globals).await,
         Command::Lab(args) => lab::run(args, &cli.globals).await,
     }
 }

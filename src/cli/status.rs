@@ -115,15 +115,19 @@ impl Watcher {
     fn document(&self, (view, health): (&ClusterView, &Health), form: Form) -> Result<String, OutputError> {
         let text = match form {
             Form::Text => render(view, health, out::look()),
-            Form::Json => out::json_text(&json!({
-                "cluster": view.cluster,
-                "healthy": health.healthy,
-                "verdict": health.verdict,
-                "problems": health.problems,
-                "view": view,
-            }))?,
+            Form::Json => json_document(view, health)?,
         };
         // hosts say what they like of themselves
         Ok(self.terminal.redactor.clean(&text).into_owned())
     }
+}
+
+pub(super) fn json_document(view: &ClusterView, health: &Health) -> Result<String, OutputError> {
+    out::json_text(&json!({
+        "cluster": view.cluster,
+        "healthy": health.healthy,
+        "verdict": health.verdict,
+        "problems": health.problems,
+        "view": view,
+    }))
 }

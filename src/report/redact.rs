@@ -3,7 +3,10 @@
 //! for what *other machines* print.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::BuildHasher as _;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -37,6 +40,10 @@ struct Known {
     whole: Vec<Zeroizing<String>>,
     /// Base64: masked also where only the beginning or the end of one stands at the edge of a line.
     wrapped: Vec<Zeroizing<String>>,
+    /// Hashes of every [`SHORTEST_PIECE`] bytes of these: few lines begin or end with any of them, and only those are looked
+    /// at closely.
+    edges: HashSet<u64>,
+    hasher: RandomState,
 }
 
 /// Whether a secret is looked for from now on.
@@ -109,6 +116,7 @@ impl Known {
     }
     fn add_wrapped(&mut self, form: Zeroizing<String>) {
         if !self.wrapped.contains(&form) {
+            self.edges.extend(form.as_bytes().windows(SHORTEST_PIECE).map(|piece| self.hasher.hash_one(piece)));
             self.wrapped.push(form);
         }
     }
@@ -123,11 +131,19 @@ impl Known {
         for line in text.split_inclusive('\n') {
             let shown = line.trim_end();
             let indent = shown.len() - shown.trim_start().len();
-            let pieces = self.wrapped.iter().flat_map(|form| pieces(form, &shown[indent..]));
-            found.extend(pieces.map(|range| range.start + start + indent..range.end + start + indent));
+            if self.may_be_cut(&shown.as_bytes()[indent..]) {
+                let pieces = self.wrapped.iter().flat_map(|form| pieces(form, &shown[indent..]));
+                found.extend(pieces.map(|range| range.start + start + indent..range.end + start + indent));
+            }
             start += line.len();
         }
         found
+    }
+
+    /// Whether a piece of a secret may stand at either edge of the line.
+    fn may_be_cut(&self, line: &[u8]) -> bool {
+        let edges = [line.first_chunk::<SHORTEST_PIECE>(), line.last_chunk()];
+        edges.into_iter().flatten().any(|edge| self.edges.contains(&self.hasher.hash_one(edge.as_slice())))
     }
 }
 

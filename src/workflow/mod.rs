@@ -2,6 +2,7 @@
 //! one; [`upgrade`] makes another plan of the same survey. `plan` is a survey that stops there; [`preflight`] looks at hosts closely, for `check`; `status` asks the cluster and needs neither facts nor roles.
 
 pub mod apply;
+pub mod bundle;
 pub mod certificates;
 mod cluster_plan;
 pub mod conversion;

@@ -287,6 +287,14 @@ fn a_command_for_hosts_that_are_not_there() {
 }
 
 #[test]
+fn a_bundle_of_hosts_that_are_not_there() {
+    let bench = Bench::new();
+    bench.write("inventory.toml", NOBODY_HOME);
+    let missing = ["exit 3\n", "--- stdout\nhelp.tar.gz\n", "not in it: everything of db1", "are masked"];
+    says(&bench, &["support-bundle", "-o", "help.tar.gz"], &missing);
+}
+
+#[test]
 fn no_run_to_show() {
     assert_snapshot!(Bench::new().run(&["history", "show"]), @r#"
     exit 2

@@ -22,6 +22,7 @@ use xnat_provision::report::{
 };
 use xnat_provision::secret::Secret;
 use xnat_provision::vault::{self, Means, Secrets, Vault, VaultError};
+use xnat_provision::workflow::bundle::Bundle;
 
 use crate::report::{Paper, play};
 
@@ -274,6 +275,30 @@ async fn no_secret_is_in_anything_that_is_said() {
     for secret in &secrets {
         assert!(!format!("{secret:?} {secret}").contains(secret.expose()));
     }
+}
+
+/// The bundle masks whatever is put into it, where it stands and in its manifest.
+#[test]
+fn no_secret_is_in_a_support_bundle() {
+    let (_directory, secrets, values) = poisons();
+    let text = values.iter().flat_map(|value| forms(value)).collect::<Vec<_>>().join(" | ");
+    let unpacked = |redactor: &Redactor| {
+        let mut bundle = Bundle::new("xnat", redactor, "masked".to_owned());
+        bundle.add("logs.txt", &text, &text);
+        bundle.miss(&text, &text);
+        let bytes = bundle.archive().expect("an archive");
+        let mut all = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(bytes.as_slice()), &mut all).expect("gzip");
+        String::from_utf8_lossy(&all).into_owned()
+    };
+    let redactor = Redactor::default();
+    assert!(!leaks(&unpacked(&redactor), &values).is_empty(), "a leak would be seen");
+    for secret in &secrets {
+        assert_eq!(redactor.register(secret), Registration::Masked);
+    }
+    let masked = unpacked(&redactor);
+    assert_eq!(leaks(&masked, &values), Vec::<&str>::new());
+    assert!(masked.contains("***"));
 }
 
 #[tokio::test]
