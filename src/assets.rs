@@ -28,6 +28,7 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "roles/haproxy.toml",
     "roles/leaving.toml",
     "roles/patroni.toml",
+    "roles/reset.toml",
     "templates/base/apt-proxy.conf.j2",
     "templates/base/sources.sources.j2",
     "templates/base/unattended.conf.j2",

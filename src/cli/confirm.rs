@@ -16,6 +16,12 @@ pub enum ConfirmError {
         help("with --yes nobody is asked; what apply would do is shown by `xnat-provision plan`")
     )]
     NoTerminal,
+    #[error("nobody can type the name of the cluster: this is not a terminal")]
+    #[diagnostic(code(xnat::confirm::no_terminal), help("in a script: `--confirm {cluster}`"))]
+    NobodyTypes { cluster: String },
+    #[error("the cluster is not called {given:?} but {cluster:?}; nothing was changed")]
+    #[diagnostic(code(xnat::confirm::name), help("is this the inventory you mean?"))]
+    OtherName { given: String, cluster: String },
     #[error("interrupted at the question; nothing was changed")]
     #[diagnostic(code(xnat::interrupted))]
     Interrupted,
@@ -27,7 +33,7 @@ pub enum ConfirmError {
 impl Fails for ConfirmError {
     fn exit(&self) -> Exit {
         match self {
-            Self::NoTerminal => Exit::Usage,
+            Self::NoTerminal | Self::NobodyTypes { .. } | Self::OtherName { .. } => Exit::Usage,
             Self::Interrupted => Exit::Interrupted,
             Self::Io(_) => Exit::Failed,
         }
@@ -51,27 +57,72 @@ pub async fn approve(
     if ask == Ask::SaidYes {
         return Ok(Some(Approved::by_operator(standing.clone())));
     }
-    let mut talk = io::stderr();
-    if !io::stdin().is_terminal() || !talk.is_terminal() {
-        return Err(ConfirmError::NoTerminal);
-    }
-    write!(talk, "{question} [y/N] ")?;
-    talk.flush()?;
-    let read = || {
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer).map(|_| answer)
-    };
-    let answer = answer(read, cancel).await?;
+    let answer = typed(format!("{question} [y/N] "), cancel, || ConfirmError::NoTerminal).await?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(Some(Approved::by_operator(standing.clone()))),
         _ => Ok(None),
     }
 }
 
+/// What a person types on the terminal.
+async fn typed(
+    question: String,
+    cancel: &Cancel,
+    no_terminal: impl FnOnce() -> ConfirmError,
+) -> Result<String, ConfirmError> {
+    let mut talk = io::stderr();
+    if !io::stdin().is_terminal() || !talk.is_terminal() {
+        return Err(no_terminal());
+    }
+    write!(talk, "{question}")?;
+    talk.flush()?;
+    let read = || {
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).map(|_| answer)
+    };
+    answer(read, cancel).await
+}
+
 /// Whoever types a command for hosts has said with it that it is to be run: a question would only be asked to be
 /// answered. It comes with no plan, since nobody here knows what the command does, and with the locks the run holds.
 pub fn by_typing_the_command(standing: &Standing) -> Approved {
     Approved::by_operator(standing.clone())
+}
+
+/// For what cannot be taken back: the name of the cluster has to be typed, a yes is not enough.
+pub struct Naming {
+    pub cluster: String,
+    /// `--confirm NAME`
+    pub given: Option<String>,
+}
+
+impl Naming {
+    /// A wrong name on the command line is known before anything is looked at.
+    pub fn check(&self) -> Result<(), ConfirmError> {
+        match &self.given {
+            Some(given) if *given != self.cluster => {
+                Err(ConfirmError::OtherName { given: given.clone(), cluster: self.cluster.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Anything but the name gives no approval.
+    pub async fn approve(
+        &self,
+        warning: &str,
+        (cancel, standing): (&Cancel, &Standing),
+    ) -> Result<Option<Approved>, ConfirmError> {
+        self.check()?;
+        if self.given.is_none() {
+            let question = format!("{warning} Type the name of the cluster to go on: ");
+            let no_terminal = || ConfirmError::NobodyTypes { cluster: self.cluster.clone() };
+            if typed(question, cancel, no_terminal).await?.trim() != self.cluster {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Approved::by_operator(standing.clone())))
+    }
 }
 
 /// What is read, or that it was interrupted. Reading from a terminal goes on after a Ctrl-C, so a thread of its own

@@ -21,6 +21,7 @@ mod out;
 mod plan;
 mod refusal;
 mod replace;
+mod reset;
 mod saved;
 mod schema;
 mod secrets;
@@ -95,6 +96,8 @@ pub enum Command {
     Start(verb::stop::StartArgs),
     /// Newer packages, host by host and under running clients: etcd, PostgreSQL with Patroni, HAProxy
     Upgrade(upgrade::Args),
+    /// End a cluster: its services stop and what apply has made is removed, with or without the database
+    Reset(reset::Args),
     /// The passwords and certificates of a cluster: show, change, encrypt otherwise
     Vault(vault::Args),
     /// New passwords for a cluster that runs
@@ -136,6 +139,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Stop(args) => verb::stop::stop(args, &cli.globals).await,
         Command::Start(args) => verb::stop::start(args, &cli.globals).await,
         Command::Upgrade(args) => upgrade::run(args, &cli.globals).await,
+        Command::Reset(args) => reset::run(args, &cli.globals).await,
         Command::Vault(args) => vault::run(args, &cli.globals).await,
         Command::Secrets(args) => secrets::run(args, &cli.globals).await,
         Command::Certs(args) => certs::run(args, &cli.globals).await,

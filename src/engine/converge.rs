@@ -11,7 +11,7 @@ use crate::approval::Approved;
 use crate::error::{Exit, Fails, one_line};
 use crate::names::HostName;
 use crate::plan::diff_resources;
-use crate::report::{Kind, Reporter, millis_since};
+use crate::report::{Kind, Outcome, Reporter, failed, millis_since};
 use crate::resource::{Action, Change, Effect, FIREWALL_TOOL, Observed, Probe, Resource, ResourceId, firewall_settled};
 
 /// Everything one convergence needs.
@@ -143,6 +143,23 @@ impl Converge<'_> {
             done.extend(batch.iter().map(|change| change.resource.clone()));
             self.perform(batch).await?;
         }
+    }
+
+    /// The same, and how it ended is told as the host's part of the stage.
+    pub async fn told(&self) -> Result<usize, ConvergeError> {
+        let begun = Instant::now();
+        let result = self.run().await;
+        let outcome = match &result {
+            Ok(_) => Outcome::Ok,
+            Err(ConvergeError::Cancelled { .. }) => Outcome::Interrupted,
+            Err(error) => {
+                self.reporter.emit(failed(error, error.output())).await;
+                Outcome::Failed
+            }
+        };
+        let changed = *result.as_ref().unwrap_or(&0);
+        self.reporter.emit(Kind::HostFinished { outcome, changed, millis: millis_since(begun) }).await;
+        result
     }
 
     async fn diff(&self) -> Result<Vec<Change>, ConvergeError> {

@@ -61,6 +61,12 @@ pub struct Facts {
     /// Path → system identifier, of those with a control file.
     #[serde(default)]
     pub postgres_system: BTreeMap<String, String>,
+    /// Those whose server was a leader at last.
+    #[serde(default)]
+    pub postgres_led: Vec<String>,
+    /// One that a reset has kept for the next `apply`.
+    #[serde(default)]
+    pub postgres_kept: Option<String>,
     /// Those of them in which no server ever ran and that are no whole copy either: what a cut-off initdb or base backup
     /// left.
     #[serde(default)]

@@ -108,6 +108,8 @@ fn facts(answers: &Answers<'_>) -> Result<Facts, FactsError> {
         listening: listening(answers)?,
         postgres_data: answers.pairs("postgres_data").map(owned).collect(),
         postgres_system: answers.pairs("postgres_system").map(owned).collect(),
+        postgres_led: answers.all("postgres_led").iter().map(|path| (*path).to_owned()).collect(),
+        postgres_kept: answers.one("postgres_kept").map(str::to_owned),
         postgres_unfinished: answers.all("postgres_unfinished").iter().map(|path| (*path).to_owned()).collect(),
         etcd_data: answers.all("etcd_data").iter().map(|path| (*path).to_owned()).collect(),
         patroni: answers.pairs("patroni").map(|(path, scope)| (path.to_owned(), unquote(scope).to_owned())).collect(),

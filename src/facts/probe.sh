@@ -96,14 +96,20 @@ for file in /var/lib/postgresql/*/*/PG_VERSION; do
     # what apply has set aside
     case $dir in *.unfinished-*) continue ;; esac
     echo "postgres_data=$dir $line"
-    # The first number of the control file is the system identifier.
+    # The control file begins with the system identifier, of 64 bits, two versions, and what its server was at last:
+    # stopped (1), stopping (3), recovering from a crash (4) or running (6) as a leader, or something else as a replica.
     if [ -e "$dir/global/pg_control" ]; then
-        od -An -tu8 -N8 "$dir/global/pg_control" | { read -r number && echo "postgres_system=$dir $number"; }
+        od -An -w20 -tu4 -N20 "$dir/global/pg_control" | {
+            read -r low high version catalog state && echo "postgres_system=$dir $((high * 4294967296 + low))"
+            case $state in [1346]) [ -e "$dir/standby.signal" ] || echo "postgres_led=$dir" ;; esac
+        }
     fi
     # What a cut-off initdb or base backup left: see templates/patroni/set-aside-unfinished.sh.j2.
     [ -e "$dir/global/pg_control" ] && { [ -e "$dir/postmaster.opts" ] || [ -e "$dir/backup_label" ]; } ||
         echo "postgres_unfinished=$dir"
 done
+first /var/lib/xnat-provision/kept-data
+if [ -n "$line" ]; then echo "postgres_kept=$line"; fi
 for dir in /var/lib/etcd/member /var/lib/etcd/*/member; do
     [ -d "$dir" ] && echo "etcd_data=${dir%/member}"
 done

@@ -56,7 +56,8 @@ impl Unit {
     fn diff_running(&self, state: &UnitState, pending: &Pending, draft: &mut Draft) {
         let active = matches!(state.active.as_str(), "active" | "reloading");
         if !self.running {
-            if active {
+            // an etcd without its quorum starts for ever
+            if active || state.active == "activating" {
                 draft.effect = draft.effect.max(match self.restart {
                     Restart::Now => Effect::Restart,
                     Restart::Rolling => Effect::Outage,

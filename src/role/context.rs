@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::dynamic::{dynamic_config, scalar};
 use super::error::RoleError;
-use super::expand::{Input, Transition};
+use super::expand::{Data, Input, Transition};
 use super::sources::FirewallContext;
 use crate::inventory::{Check, Component, Database, Host, PackageSource, Synchronous};
 use crate::pki::Purpose;
@@ -34,6 +34,8 @@ pub struct Context<'a> {
     /// Every host of the inventory.
     pub hosts: Vec<Member<'a>>,
     pub firewall: FirewallContext<'a>,
+    /// A reset leaves the database where it is.
+    pub keep_data: bool,
 }
 
 /// A host as others see it.
@@ -217,6 +219,7 @@ impl<'a> Context<'a> {
             transition: None,
             hosts: inventory.hosts.iter().map(Member::new).collect(),
             firewall: FirewallContext::new(input),
+            keep_data: true,
         })
     }
 }
@@ -239,6 +242,13 @@ impl Context<'_> {
             self.postgresql.connection = "host";
         }
         self.transition = Some(transition);
+        self
+    }
+
+    /// The same for a cluster that is taken away.
+    #[must_use]
+    pub fn without(mut self, data: Data) -> Self {
+        self.keep_data = data == Data::Kept;
         self
     }
 

@@ -45,28 +45,41 @@ pub enum Transition {
     Moving,
 }
 
+/// What becomes of the database when a cluster is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    Kept,
+    Removed,
+}
+
 /// The resources of a host: `base`, then what its components call for, then its own roles.
 pub fn expand(input: &Input<'_>) -> Result<Vec<RoleResources>, RoleError> {
-    expand_with(input, Context::new(input)?)
+    expand_with(input, &roles(input.host), Context::new(input)?)
+}
+
+/// The resources of a host that is to be as if it had never been one of the cluster.
+pub fn expand_reset(input: &Input<'_>, data: Data) -> Result<Vec<RoleResources>, RoleError> {
+    let roles = ["leaving", "reset"].map(RoleName::from);
+    expand_with(input, &roles, Context::new(input)?.without(data))
 }
 
 /// The same during a conversion to TLS.
 pub fn expand_during(input: &Input<'_>, transition: Transition) -> Result<Vec<RoleResources>, RoleError> {
-    expand_with(input, Context::new(input)?.during(transition))
+    expand_with(input, &roles(input.host), Context::new(input)?.during(transition))
 }
 
 /// The same for a host whose etcd joins a cluster that runs, of these members.
 pub fn expand_joining(input: &Input<'_>, initial_cluster: &str) -> Result<Vec<RoleResources>, RoleError> {
-    expand_with(input, Context::new(input)?.joining(initial_cluster))
+    expand_with(input, &roles(input.host), Context::new(input)?.joining(initial_cluster))
 }
 
-fn expand_with(input: &Input<'_>, context: Context<'_>) -> Result<Vec<RoleResources>, RoleError> {
+fn expand_with(input: &Input<'_>, roles: &[RoleName], context: Context<'_>) -> Result<Vec<RoleResources>, RoleError> {
     let context = Value::from(Serde(context));
     let renderer = Renderer::new(input.assets, context)?;
     let mut files = BTreeMap::new();
     let mut expanded = Vec::new();
-    for role in roles(input.host) {
-        let asset = input.assets.role(&role).ok_or_else(|| unknown(&role, input.assets))?;
+    for role in roles {
+        let asset = input.assets.role(role).ok_or_else(|| unknown(role, input.assets))?;
         let one = Role { asset, renderer: &renderer, pins: &input.inventory.packages.pins };
         let resources = one.expand()?;
         for path in resources.iter().filter_map(path) {
@@ -80,7 +93,7 @@ fn expand_with(input: &Input<'_>, context: Context<'_>) -> Result<Vec<RoleResour
                 ));
             }
         }
-        expanded.push(RoleResources { role, resources });
+        expanded.push(RoleResources { role: role.clone(), resources });
     }
     Ok(expanded)
 }

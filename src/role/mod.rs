@@ -13,4 +13,4 @@ mod sources;
 pub use context::certificate_file;
 pub use dynamic::dynamic_config;
 pub use error::RoleError;
-pub use expand::{Input, RoleResources, Transition, expand, expand_during, expand_joining};
+pub use expand::{Data, Input, RoleResources, Transition, expand, expand_during, expand_joining, expand_reset};

@@ -48,6 +48,33 @@ pub fn bootstrap_host(inventory: &Inventory) -> Option<&Host> {
     inventory.with(Component::Postgres).find(may_lead)
 }
 
+/// Where a cluster goes on of which there is the data, and whose etcd is new: the host that led, or the only one with data.
+/// Started anywhere else, a copy could win that lacks what the leader wrote at last. More than one may look so.
+pub fn resuming<'a>(
+    inventory: &'a Inventory,
+    facts: &BTreeMap<HostName, Facts>,
+    (view, started): (&ClusterView, Started),
+) -> Vec<&'a Host> {
+    let remembered = match view.initialized.known() {
+        Some(initialize) => *initialize != Initialize::Absent,
+        None => started.etcd,
+    };
+    if remembered || view.leader().is_some() {
+        return Vec::new();
+    }
+    let with_data = inventory.with(Component::Postgres);
+    let with_data = with_data.filter(|host| facts.get(&host.name).is_some_and(|facts| has_data(inventory, facts)));
+    let with_data: Vec<&Host> = with_data.collect();
+    let led = |host: &&Host| facts.get(&host.name).is_some_and(|facts| led(inventory, facts));
+    let leaders: Vec<&Host> = with_data.iter().copied().filter(led).collect();
+    if leaders.is_empty() { with_data } else { leaders }
+}
+
+fn led(inventory: &Inventory, facts: &Facts) -> bool {
+    let directory = inventory.postgresql_major(&facts.codename).map(|major| inventory.postgresql_data_dir(major));
+    directory.is_some_and(|it| facts.postgres_led.contains(&it))
+}
+
 const STALE_CLAIM: &str =
     "remove the stale initialize key: a member began to create the cluster and was cut off, and no host has data";
 
@@ -61,6 +88,8 @@ pub struct Known<'a> {
     /// None when nobody could look inside PostgreSQL.
     pub inside: Option<&'a Inside>,
     pub started: Started,
+    /// Whose data a new etcd is to hear of first.
+    pub resumes: Option<&'a HostName>,
     pub transition: Option<Transition>,
     pub joining: &'a [Joining],
     pub departures: &'a [Departure],
@@ -145,7 +174,10 @@ impl Known<'_> {
         let is_new = |host: &&Host| self.facts.get(&host.name).is_some_and(|facts| !has_data(self.inventory, facts));
         let new = names(self.inventory.with(Component::Postgres).filter(is_new));
         let copy = (!new.is_empty()).then(|| quiet(format!("copy PostgreSQL from the leader to {new}")));
-        copy.into_iter().chain(self.shared_configuration()).chain(self.waiting_parameters()).collect()
+        let resumes = self.resumes.map(|host| {
+            quiet(format!("go on with the data that is there: {host}, which led, starts first, the others follow it"))
+        });
+        resumes.into_iter().chain(copy).chain(self.shared_configuration()).chain(self.waiting_parameters()).collect()
     }
 
     /// Without a look inside PostgreSQL nobody can tell which parameters need a restart: `apply` waits for one.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::cluster_plan::has_data;
+use super::cluster_plan::{Started, has_data, resuming};
 use crate::cluster::ClusterView;
 use crate::cluster::http::authority;
 use crate::cluster::initialize::Initialize;
@@ -69,6 +69,18 @@ pub enum HalfMade {
         )
     )]
     ForeignEtcd { host: HostName, directory: String },
+    /// After a reset that kept the data, or the loss of all of etcd's.
+    #[error(
+        "etcd knows of no database, and which of {} led last cannot be told from their data; nothing was changed",
+        hosts.join(", ")
+    )]
+    #[diagnostic(
+        code(xnat::survey::two_leaders),
+        help(
+            "compare on each: `{controldata} {directory}`; the one with the higher TimeLineID, then the later checkpoint, led last. Set the others aside, to be copied from it: `mv {directory} {directory}.old`, then run apply again"
+        )
+    )]
+    TwoLeaders { hosts: Vec<String>, controldata: String, directory: String },
     /// It may be a new member or one that has lost its data; started as one of a new cluster it could be a second store.
     #[error(
         "{host} has no etcd data, and no etcd answers to say whether it is a member of the cluster; nothing was changed"
@@ -91,7 +103,8 @@ pub fn check(
         .or_else(|| foreign_etcd(inventory, facts, view))
         .or_else(|| silent_etcd(inventory, facts, view))
         .or_else(|| lost_data(inventory, facts, view))
-        .or_else(|| other_data(inventory, facts, view));
+        .or_else(|| other_data(inventory, facts, view))
+        .or_else(|| two_leaders(inventory, facts, view));
     found.map_or(Ok(()), |found| Err(Box::new(found)))
 }
 
@@ -163,6 +176,28 @@ fn other_data(inventory: &Inventory, facts: &BTreeMap<HostName, Facts>, view: &C
         let theirs = facts.postgres_system.get(&directory).filter(|theirs| *theirs != system)?.clone();
         Some(HalfMade::OtherData { host: host.name.clone(), theirs, ours: system.clone(), directory })
     })
+}
+
+fn two_leaders(inventory: &Inventory, facts: &BTreeMap<HostName, Facts>, view: &ClusterView) -> Option<HalfMade> {
+    let resuming = resuming(inventory, facts, (view, Started::of(inventory, facts, view)));
+    let [first, _, ..] = resuming.as_slice() else { return None };
+    let codename = &facts.get(&first.name)?.codename;
+    let major = inventory.postgresql_major(codename)?;
+    Some(HalfMade::TwoLeaders {
+        hosts: resuming.iter().map(|host| host.name.to_string()).collect(),
+        controldata: format!("/usr/lib/postgresql/{major}/bin/pg_controldata"),
+        directory: inventory.postgresql_data_dir(major),
+    })
+}
+
+/// Data or etcd of another cluster.
+pub fn of_others(
+    inventory: &Inventory,
+    facts: &BTreeMap<HostName, Facts>,
+    view: &ClusterView,
+) -> Result<(), Box<HalfMade>> {
+    let found = other_etcd(inventory, view).or_else(|| other_data(inventory, facts, view));
+    found.map_or(Ok(()), |found| Err(Box::new(found)))
 }
 
 fn directory(inventory: &Inventory, facts: &Facts) -> Option<String> {

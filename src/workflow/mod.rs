@@ -17,6 +17,7 @@ mod members;
 mod operation;
 mod parameters;
 pub mod preflight;
+pub mod reset;
 mod rolling;
 pub mod stage;
 pub mod survey;

@@ -80,6 +80,8 @@ pub struct Survey {
     /// Who runs and is in no inventory.
     pub strangers: Vec<HostName>,
     pub started: Started,
+    /// Whose data a new etcd is to hear of first.
+    pub resumes: Option<HostName>,
     /// The superuser's password is another one than ours: the secrets belong to another cluster.
     pub stranger: bool,
     /// Members whose PostgreSQL restarts for changed parameters.
@@ -201,7 +203,9 @@ impl Surveyor<'_> {
         let unreachable = fleet.reasons();
         let started = Started::of(self.inventory, &facts, &view);
         half_made::check(self.inventory, &facts, &view)?;
-        self.check_cut(started)?;
+        let resumes = cluster_plan::resuming(self.inventory, &facts, (&view, started));
+        let resumes = resumes.first().map(|host| host.name.clone());
+        self.check_cut((started, resumes.is_some()))?;
         self.check_tls(&view)?;
         let transition = conversion::next(self.inventory, started, &view);
         let (departures, strangers) = self.departures(fleet, &view).await?;
@@ -236,6 +240,7 @@ impl Surveyor<'_> {
             view: &view,
             inside,
             started,
+            resumes: resumes.as_ref(),
             transition,
             joining: &joining,
             departures: &departures,
@@ -253,6 +258,7 @@ impl Surveyor<'_> {
             departures,
             strangers,
             started,
+            resumes,
             stranger,
             restarts,
             blind,
@@ -372,10 +378,10 @@ impl Surveyor<'_> {
     }
 
     /// `--limit` must not cut a step that only works with all its members.
-    fn check_cut(&self, started: Started) -> Result<(), SurveyError> {
+    fn check_cut(&self, (started, resumes): (Started, bool)) -> Result<(), SurveyError> {
         let needs = [
             (!started.etcd, Component::Etcd, "the first start of etcd"),
-            (!started.postgres, Component::Postgres, "the first start of PostgreSQL"),
+            (!started.postgres || resumes, Component::Postgres, "the first start of PostgreSQL"),
         ];
         for (needed, component, step) in needs {
             let (all, missing) = self.cut(component);
@@ -434,11 +440,11 @@ impl Surveyor<'_> {
 }
 
 /// Each host is compared once, as one list: a unit of one stage depends on the package of an earlier one.
-pub(super) fn changes_by_stage(
-    desired: &Desired,
+pub(super) fn changes_by_stage<S: Ord + Copy>(
+    desired: &BTreeMap<HostName, BTreeMap<S, Vec<Resource>>>,
     observed: &BTreeMap<HostName, Observations>,
-) -> BTreeMap<Stage, BTreeMap<HostName, Vec<Change>>> {
-    let mut planned: BTreeMap<Stage, BTreeMap<HostName, Vec<Change>>> = BTreeMap::new();
+) -> BTreeMap<S, BTreeMap<HostName, Vec<Change>>> {
+    let mut planned: BTreeMap<S, BTreeMap<HostName, Vec<Change>>> = BTreeMap::new();
     for (name, stages) in desired {
         let all: Vec<Resource> = stages.values().flatten().cloned().collect();
         let changes = diff_resources(&all, &observed[name]);
@@ -454,10 +460,10 @@ pub(super) fn changes_by_stage(
     planned
 }
 
-pub(super) async fn observe(
+pub(super) async fn observe<S>(
     fleet: &Fleet,
     name: &HostName,
-    stages: &BTreeMap<Stage, Vec<Resource>>,
+    stages: &BTreeMap<S, Vec<Resource>>,
 ) -> Result<Observations, HostError> {
     let probes: Vec<_> = stages.values().flatten().flat_map(Resource::probes).collect();
     match fleet.host(name) {

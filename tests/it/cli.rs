@@ -295,6 +295,19 @@ fn a_bundle_of_hosts_that_are_not_there() {
 }
 
 #[test]
+fn a_cluster_is_not_ended_under_another_name() {
+    let bench = Bench::new();
+    bench.write("inventory.toml", NOBODY_HOME);
+    says(
+        &bench,
+        &["reset", "--confirm", "other"],
+        &["exit 2\n", "not called \"other\" but \"demo\"; nothing was changed"],
+    );
+    says(&bench, &["reset", "--confirm", "demo"], &["exit 3\n", "db1 cannot be reached, so it cannot be reset"]);
+    says(&bench, &["reset", "--yes"], &["exit 2\n"]);
+}
+
+#[test]
 fn no_run_to_show() {
     assert_snapshot!(Bench::new().run(&["history", "show"]), @r#"
     exit 2

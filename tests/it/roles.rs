@@ -10,8 +10,8 @@ use xnat_provision::assets::{self, Assets, Origin};
 use xnat_provision::facts::Facts;
 use xnat_provision::inventory::{Component, Inventory, Scalar, Synchronous};
 use xnat_provision::pki::Pki;
-use xnat_provision::resource::{Resource, octal};
-use xnat_provision::role::{self, Input, RoleError, RoleResources, expand};
+use xnat_provision::resource::{File, Firewall, Resource, octal};
+use xnat_provision::role::{self, Data, Input, RoleError, RoleResources, expand};
 use xnat_provision::secret::Secret;
 use xnat_provision::vault::Secrets;
 
@@ -468,4 +468,35 @@ fn without_tls_there_are_no_certificates_anywhere() {
         }
     }
     assert_eq!(yaml(&roles, "30-settings.yml")["etcd3"]["protocol"], "http");
+}
+
+/// The role `reset` is written by hand, so whoever adds a file to another role is told to remove it there.
+#[test]
+fn what_roles_put_on_a_host_a_reset_removes() {
+    for example in EXAMPLES {
+        let inventory = inventory(example);
+        for (index, host) in inventory.hosts.iter().enumerate() {
+            let (facts, secrets) = (facts("trixie"), certificates::stand_ins(&inventory, &secrets()));
+            let input =
+                Input { inventory: &inventory, host, facts: &facts, secrets: &secrets, assets: &Assets::default() };
+            let removed = |data| {
+                let roles = role::expand_reset(&input, data).expect("the role is good");
+                let all = roles.into_iter().flat_map(|role| role.resources);
+                let commands = all.filter_map(|it| if let Resource::Command(it) = it { Some(it.run) } else { None });
+                commands.collect::<Vec<_>>().join("\n")
+            };
+            let script = removed(Data::Removed);
+            let words: Vec<&str> = script.split_whitespace().map(|word| word.trim_matches('\'')).collect();
+            let made = expand_host(&inventory, index, &secrets, &Assets::default());
+            for resource in made.iter().flat_map(|role| &role.resources) {
+                let (Resource::File(File { path, .. }) | Resource::Firewall(Firewall { path, .. })) = resource else {
+                    continue;
+                };
+                let covered = words.iter().any(|word| path == word || path.starts_with(&format!("{word}/")));
+                assert!(covered, "{example} {}: nothing in roles/reset.toml removes {path}", host.name);
+            }
+            let kept = removed(Data::Kept);
+            assert!(!kept.contains("find '/var/lib/postgresql"), "the data is left alone:\n{kept}");
+        }
+    }
 }

@@ -138,6 +138,7 @@ async fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Surv
         departures: Vec::new(),
         strangers: Vec::new(),
         started: Started { etcd: false, postgres: false },
+        resumes: None,
         stranger: false,
         restarts: Restarts::none(),
         blind: false,

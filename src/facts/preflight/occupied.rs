@@ -20,7 +20,8 @@ pub(super) fn databases(subject: &Subject<'_>) -> Vec<Finding> {
     }
     found.dedup_by(|a, b| a.check == b.check);
     let managed = facts.patroni.values().any(|scope| scope == cluster);
-    if let Some(directory) = ours.as_ref().filter(|ours| facts.postgres_data.contains_key(*ours) && !managed) {
+    let kept = facts.postgres_kept.is_some() && facts.postgres_kept == ours;
+    if let Some(directory) = ours.as_ref().filter(|ours| facts.postgres_data.contains_key(*ours) && !managed && !kept) {
         found.push(subject.refuse(
             &catalogue::UNMANAGED_DATA,
             format!("{directory} holds a database already, and no Patroni of this cluster looks after it"),

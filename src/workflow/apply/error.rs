@@ -1,5 +1,7 @@
 //! Why an apply did not reach its end.
 
+use std::collections::BTreeMap;
+
 use crate::cluster::http::CallError;
 use crate::cluster::postgres::SqlError;
 use crate::cluster::verify::VerifyError;
@@ -71,6 +73,27 @@ pub enum ApplyError {
         )
     )]
     NotSpared { unit: &'static str, host: String, reason: String },
+}
+
+impl ApplyError {
+    /// Counts the changes that were made on hosts, and says where the stage failed: all hosts finish, and then it ends there.
+    pub fn gathered(
+        stage: &'static str,
+        results: BTreeMap<HostName, Result<usize, ConvergeError>>,
+        changed: &mut usize,
+    ) -> Result<(), Self> {
+        let (mut failures, mut hosts) = (Vec::new(), Vec::new());
+        for (name, result) in results {
+            match result {
+                Ok(count) => *changed += count,
+                Err(error) => {
+                    hosts.push(name.to_string());
+                    failures.push(error);
+                }
+            }
+        }
+        if failures.is_empty() { Ok(()) } else { Err(Self::Hosts { stage, hosts, failures }) }
+    }
 }
 
 impl Fails for ApplyError {

@@ -1,13 +1,11 @@
 //! The part of a stage that is done on hosts: each brings its own resources to their wanted state.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use super::{ApplyError, StageRun};
 use crate::cluster::etcd;
 use crate::engine::{Converge, ConvergeError, Interruption, Permit, for_each_host};
 use crate::names::HostName;
-use crate::report::{Kind, Outcome, failed, millis_since};
 use crate::resource::Resource;
 use crate::workflow::{cluster_plan, rolling};
 
@@ -47,8 +45,11 @@ impl StageRun<'_> {
     }
 
     fn first_postgres_member(&self) -> Option<HostName> {
-        let first = cluster_plan::bootstrap_host(self.apply.inventory).map(|host| host.name.clone());
-        first.filter(|_| !self.apply.survey.started.postgres)
+        let first = || cluster_plan::bootstrap_host(self.apply.inventory).map(|host| host.name.clone());
+        match self.apply.survey.started.postgres {
+            true => self.apply.survey.resumes.clone(),
+            false => first(),
+        }
     }
 
     pub(super) fn hosts(&self) -> Vec<HostName> {
@@ -88,21 +89,7 @@ impl StageRun<'_> {
     }
 
     fn account(&mut self, results: BTreeMap<HostName, Result<usize, ConvergeError>>) -> Result<(), ApplyError> {
-        let mut failures = Vec::new();
-        let mut hosts = Vec::new();
-        for (name, result) in results {
-            match result {
-                Ok(count) => self.changed += count,
-                Err(error) => {
-                    hosts.push(name.to_string());
-                    failures.push(error);
-                }
-            }
-        }
-        if failures.is_empty() {
-            return Ok(());
-        }
-        Err(ApplyError::Hosts { stage: self.stage.title(), hosts, failures })
+        ApplyError::gathered(self.stage.title(), results, &mut self.changed)
     }
 
     async fn converge_host(&self, name: &HostName, interruption: Interruption) -> Result<usize, ConvergeError> {
@@ -123,7 +110,6 @@ impl StageRun<'_> {
     ) -> Result<usize, ConvergeError> {
         let Some(host) = self.apply.survey.fleet.host(name) else { return Ok(0) };
         let reporter = self.reporter.for_host(name);
-        let begun = Instant::now();
         let converge = Converge {
             host: &host,
             resources,
@@ -132,17 +118,6 @@ impl StageRun<'_> {
             reporter: &reporter,
             cancel: self.apply.cancel,
         };
-        let result = converge.run().await;
-        let outcome = match &result {
-            Ok(_) => Outcome::Ok,
-            Err(ConvergeError::Cancelled { .. }) => Outcome::Interrupted,
-            Err(error) => {
-                reporter.emit(failed(error, error.output())).await;
-                Outcome::Failed
-            }
-        };
-        let changed = *result.as_ref().unwrap_or(&0);
-        reporter.emit(Kind::HostFinished { outcome, changed, millis: millis_since(begun) }).await;
-        result
+        converge.told().await
     }
 }
