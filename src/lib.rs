@@ -12,6 +12,7 @@
 //! | [`resource`]  | one file per kind: which probe do I need, how do I differ, what would I do       |
 //! | [`screen`]    | the full-screen view of `status --watch`: what was seen in, a picture out         |
 //! | [`cluster`]   | clients of etcd, Patroni, PostgreSQL and HAProxy; one view of them               |
+//! | [`doctor`]    | from symptoms to causes: findings with evidence, and which explains which         |
 //! | [`lab`]       | throwaway hosts on this machine (systemd-nspawn), to rehearse and to test on     |
 //! | [`transport`] | one SSH connection per host: run a script, open a stream                         |
 //! | [`facts`]     | what a host is: one script out, one typed struct back                            |
@@ -33,6 +34,7 @@ pub mod secret;
 pub mod assets;
 pub mod cli;
 pub mod cluster;
+pub mod doctor;
 pub mod engine;
 pub mod facts;
 pub mod inventory;

@@ -9,6 +9,7 @@ mod check;
 mod chosen;
 mod confirm;
 pub mod connect;
+mod doctor;
 mod edit;
 mod exec;
 mod ground;
@@ -72,6 +73,8 @@ pub enum Command {
     Apply(apply::Args),
     /// Who is leader, are the replicas there, does HAProxy agree
     Status(status::Args),
+    /// What is wrong, why, and what to do: from symptoms to causes, with the evidence
+    Doctor(doctor::Args),
     /// Have the leader hand over to a replica, and see for how long nobody could write
     Switchover(verb::switchover::Args),
     /// Have a replica take over although the leader cannot hand over; says what may be lost
@@ -127,6 +130,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::run(args, &cli.globals).await,
         Command::Apply(args) => apply::run(args, &cli.globals).await,
         Command::Status(args) => status::run(args, &cli.globals).await,
+        Command::Doctor(args) => doctor::run(args, &cli.globals).await,
         Command::Switchover(args) => verb::switchover::run(args, &cli.globals).await,
         Command::Failover(args) => verb::failover::run(args, &cli.globals).await,
         Command::Restart(args) => verb::restart::run(args, &cli.globals).await,

@@ -3,6 +3,8 @@
 
 mod rules;
 
+pub use rules::named as symptoms;
+
 use serde::{Deserialize, Serialize};
 
 use super::patroni::Lag;
@@ -59,7 +61,7 @@ impl Problem {
 /// Judge a view against the inventory.
 #[must_use]
 pub fn assess(view: &ClusterView, inventory: &Inventory) -> Health {
-    let mut problems = rules::all(view, inventory);
+    let mut problems: Vec<Problem> = rules::named(view, inventory).into_iter().map(|(_, problem)| problem).collect();
     // Stable: within a severity the order of the rules, which is from the foundations upwards.
     problems.sort_by_key(|p| p.severity);
     let healthy = problems.iter().all(|p| p.severity == Severity::Notice);

@@ -6,12 +6,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
 use super::answer::{Answer, Seen};
-use super::http::{CallError, Http, Place, Scheme};
+use super::http::{CallError, Http, Place, Scheme, authority};
 use super::safety;
 use super::view::Gather;
 use crate::approval::Approved;
 use crate::error::one_line;
-use crate::inventory::{Component, Host};
+use crate::inventory::{Component, Host, Inventory};
 use crate::names::HostName;
 
 /// What one member says of itself.
@@ -65,6 +65,16 @@ pub fn client<'a>(gather: &Gather<'a>, host: &'a Host) -> Result<Http<'a>, Strin
         Place { service: "etcd", unit: "etcd", host: host.name.clone(), port: gather.inventory.etcd.client_port };
     let transport = gather.transport(&host.name)?;
     Ok(Http { transport, place, address: &host.address, scheme: gather.scheme()?, login: None })
+}
+
+/// For people: how it is called on that host.
+pub fn etcdctl(inventory: &Inventory, host: &Host) -> String {
+    let place = authority(&host.address, inventory.etcd.client_port);
+    if !inventory.tls.enabled {
+        return format!("ETCDCTL_API=3 etcdctl --endpoints http://{place}");
+    }
+    let files = "--cacert /etc/etcd/tls/ca.pem --cert /etc/etcd/tls/server.pem --key /etc/etcd/tls/server-key.pem";
+    format!("ETCDCTL_API=3 etcdctl --endpoints https://{place} {files}")
 }
 
 /// Ask a member everything about itself, in parallel.

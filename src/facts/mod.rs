@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use examination::{Disk, Examination, Fsync, PackageFacts, PathFacts, Reach, UnitFacts};
-pub use parse::{FactsError, parse};
+pub use parse::{Answers, FactsError, parse};
 
 /// The probe: run it as root with `sh`, give its standard output to [`parse`].
 pub const PROBE: &str = include_str!("probe.sh");

@@ -39,12 +39,7 @@ impl Fails for FactsError {
 /// Make facts of what the probe printed. Lines before the first `hostname=` (a login banner) and keys of a newer probe
 /// are passed over.
 pub fn parse(output: &str) -> Result<Facts, FactsError> {
-    let mut answers = Answers::default();
-    for line in output.lines() {
-        if let Some((key, value)) = line.split_once('=') {
-            answers.0.entry(key).or_default().push(value.trim());
-        }
-    }
+    let answers = Answers::of(output);
     if answers.0.is_empty() {
         return Err(FactsError::Empty);
     }
@@ -57,13 +52,21 @@ pub fn parse(output: &str) -> Result<Facts, FactsError> {
 
 /// Key → values in the order they came.
 #[derive(Default)]
-pub(super) struct Answers<'a>(BTreeMap<&'a str, Vec<&'a str>>);
+pub struct Answers<'a>(BTreeMap<&'a str, Vec<&'a str>>);
 
 impl<'a> Answers<'a> {
-    pub(super) fn all(&self, key: &str) -> &[&'a str] {
+    /// The lines of a script that tells what it found as `key=value`.
+    pub fn of(output: &'a str) -> Self {
+        let mut answers = Self::default();
+        for (key, value) in output.lines().filter_map(|line| line.split_once('=')) {
+            answers.0.entry(key).or_default().push(value.trim());
+        }
+        answers
+    }
+    pub fn all(&self, key: &str) -> &[&'a str] {
         self.0.get(key).map_or(&[], Vec::as_slice)
     }
-    pub(super) fn one(&self, key: &str) -> Option<&'a str> {
+    pub fn one(&self, key: &str) -> Option<&'a str> {
         self.all(key).first().copied().filter(|value| !value.is_empty())
     }
     fn text(&self, key: &str) -> String {
@@ -74,7 +77,7 @@ impl<'a> Answers<'a> {
         value.parse().map_err(|_| nonsense(key, value))
     }
     /// Each value split at its first blank.
-    pub(super) fn pairs(&self, key: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub fn pairs(&self, key: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.all(key)
             .to_vec()
             .into_iter()

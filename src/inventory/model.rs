@@ -317,6 +317,11 @@ impl Inventory {
     pub fn scheme(&self) -> &'static str {
         if self.tls.enabled { "https" } else { "http" }
     }
+    /// The addresses that are names, which every host has to look up.
+    pub fn named_addresses(&self) -> impl Iterator<Item = &str> {
+        let named = self.hosts.iter().filter(|host| host.address.parse::<std::net::IpAddr>().is_err());
+        named.map(|host| host.address.as_str())
+    }
     /// The hosts that have a component, in the order of the file.
     pub fn with(&self, component: Component) -> impl Iterator<Item = &Host> {
         self.hosts.iter().filter(move |h| h.components.contains(&component))

@@ -46,6 +46,16 @@ pub enum Purpose {
 impl Purpose {
     pub const ALL: [Self; 4] = [Self::Etcd, Self::Patroni, Self::Postgres, Self::Haproxy];
 
+    /// Where roles put it on a host.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Etcd => "/etc/etcd/tls/server.pem",
+            Self::Patroni => "/etc/patroni/tls/patroni.pem",
+            Self::Postgres => "/etc/patroni/tls/postgres.pem",
+            Self::Haproxy => "/etc/haproxy/tls/statistics.pem",
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Etcd => "etcd",

@@ -224,16 +224,6 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Where a host has a certificate; the roles put it there.
-pub fn certificate_file(purpose: Purpose) -> &'static str {
-    match purpose {
-        Purpose::Etcd => "/etc/etcd/tls/server.pem",
-        Purpose::Patroni => "/etc/patroni/tls/patroni.pem",
-        Purpose::Postgres => "/etc/patroni/tls/postgres.pem",
-        Purpose::Haproxy => "/etc/haproxy/tls/statistics.pem",
-    }
-}
-
 impl Context<'_> {
     /// The same during a conversion to TLS.
     #[must_use]

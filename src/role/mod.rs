@@ -10,7 +10,6 @@ mod filters;
 pub mod render;
 mod sources;
 
-pub use context::certificate_file;
 pub use dynamic::dynamic_config;
 pub use error::RoleError;
 pub use expand::{Data, Input, RoleResources, Transition, expand, expand_during, expand_joining, expand_reset};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::cluster_plan::{Started, has_data, resuming};
 use crate::cluster::ClusterView;
-use crate::cluster::http::authority;
+use crate::cluster::etcd::etcdctl;
 use crate::cluster::initialize::Initialize;
 use crate::cluster::safety::membership::{self, Progress};
 use crate::cluster::safety::{self, LostMember};
@@ -202,14 +202,4 @@ pub fn of_others(
 
 fn directory(inventory: &Inventory, facts: &Facts) -> Option<String> {
     inventory.postgresql_major(&facts.codename).map(|major| inventory.postgresql_data_dir(major))
-}
-
-/// As it can be called on that host.
-fn etcdctl(inventory: &Inventory, host: &Host) -> String {
-    let place = authority(&host.address, inventory.etcd.client_port);
-    if !inventory.tls.enabled {
-        return format!("ETCDCTL_API=3 etcdctl --endpoints http://{place}");
-    }
-    let files = "--cacert /etc/etcd/tls/ca.pem --cert /etc/etcd/tls/server.pem --key /etc/etcd/tls/server-key.pem";
-    format!("ETCDCTL_API=3 etcdctl --endpoints https://{place} {files}")
 }

@@ -6,6 +6,7 @@ pub mod bundle;
 pub mod certificates;
 mod cluster_plan;
 pub mod conversion;
+pub mod doctor;
 mod drain;
 pub mod half_made;
 mod handover;

@@ -24,10 +24,24 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("role", &["assets", "facts", "inventory", "pki", "resource", "vault"]),
     ("cluster", &["inventory", "pki", "transport", "vault"]),
     ("screen", &["cluster"]),
+    ("doctor", &["cluster", "facts", "inventory", "pki"]),
     ("engine", &["facts", "inventory", "plan", "resource", "transport"]),
     (
         "workflow",
-        &["assets", "cluster", "engine", "facts", "inventory", "pki", "plan", "resource", "role", "transport", "vault"],
+        &[
+            "assets",
+            "cluster",
+            "doctor",
+            "engine",
+            "facts",
+            "inventory",
+            "pki",
+            "plan",
+            "resource",
+            "role",
+            "transport",
+            "vault",
+        ],
     ),
     ("lab", &["inventory", "vault"]),
     (
@@ -35,6 +49,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "assets",
             "cluster",
+            "doctor",
             "engine",
             "facts",
             "inventory",
@@ -58,6 +73,7 @@ const LEAVES: &[&str] = &["names", "secret", "error", "approval", "files", "dige
 const PURE: &[&str] = &[
     "inventory",
     "facts",
+    "doctor",
     "resource",
     "plan",
     "role",

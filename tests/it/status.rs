@@ -3,6 +3,7 @@
 
 mod cases;
 mod conversion;
+mod doctor;
 mod half_made;
 mod played;
 mod restarts;

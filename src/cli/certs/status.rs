@@ -15,7 +15,6 @@ use crate::error::Exit;
 use crate::inventory::Inventory;
 use crate::pki::{Pki, PkiError, RotationError, read};
 use crate::report::Reporter;
-use crate::role;
 use crate::transport::ssh::SshConnector;
 
 /// One certificate.
@@ -94,7 +93,7 @@ fn rows(pki: &Pki, shown: Vec<Shown>) -> Result<Vec<Row>, PkiError> {
         };
         let read = read::certificate(&pair.certificate, "a certificate in the vault")?;
         let served = Some(served(one.answer, &Certificate::of(&read, now)));
-        let file = Some(role::certificate_file(one.purpose));
+        let file = Some(one.purpose.file());
         let host = Some(one.host.to_string());
         rows.push(Row { host, file, served, ..Row::of(&read, one.purpose.as_str(), now) });
     }

@@ -16,32 +16,38 @@ use crate::quote;
 
 type Rule = fn(&ClusterView, &Inventory) -> Vec<Problem>;
 
-const RULES: [Rule; 21] = [
-    unreachable,
-    unasked,
-    etcd::quorum,
-    etcd::members,
-    etcd::membership,
-    patroni::leader,
-    patroni::several_leaders,
-    patroni::missing_members,
-    patroni::silent_patroni,
-    patroni::replicas,
-    patroni::lag,
-    patroni::timelines,
-    patroni::synchronous,
-    patroni::paused,
-    patroni::maintained,
-    patroni::pending_restart,
-    patroni::database,
-    roles::excess,
-    haproxy::balancers,
-    certificates::expiry,
-    certificates::authorities,
+/// With names, by which `doctor` says what explains what.
+const RULES: [(&str, Rule); 21] = [
+    ("unreachable", unreachable),
+    ("unasked", unasked),
+    ("etcd-quorum", etcd::quorum),
+    ("etcd-members", etcd::members),
+    ("etcd-membership", etcd::membership),
+    ("leader", patroni::leader),
+    ("several-leaders", patroni::several_leaders),
+    ("missing-members", patroni::missing_members),
+    ("silent-patroni", patroni::silent_patroni),
+    ("replicas", patroni::replicas),
+    ("lag", patroni::lag),
+    ("timelines", patroni::timelines),
+    ("synchronous", patroni::synchronous),
+    ("paused", patroni::paused),
+    ("maintained", patroni::maintained),
+    ("pending-restart", patroni::pending_restart),
+    ("database", patroni::database),
+    ("excess", roles::excess),
+    ("haproxy", haproxy::balancers),
+    ("expiry", certificates::expiry),
+    ("authorities", certificates::authorities),
 ];
 
-pub fn all(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
-    RULES.iter().flat_map(|rule| rule(view, inventory)).collect()
+/// Each problem with the name of the rule that found it.
+pub fn named(view: &ClusterView, inventory: &Inventory) -> Vec<(&'static str, Problem)> {
+    let apply = |(name, rule): &(&'static str, Rule)| {
+        let name = *name;
+        rule(view, inventory).into_iter().map(move |problem| (name, problem))
+    };
+    RULES.iter().flat_map(apply).collect()
 }
 
 fn critical(text: impl Into<String>, help: impl Into<String>) -> Problem {

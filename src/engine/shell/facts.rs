@@ -27,7 +27,7 @@ pub fn script(inventory: &Inventory, host: &Host, scrutiny: Scrutiny) -> String 
     for (name, words) in [
         ("data_dirs", data_dirs(inventory, host)),
         ("packages", packages(inventory, host)),
-        ("names", names(inventory)),
+        ("names", inventory.named_addresses().collect::<Vec<_>>().join(" ")),
         ("locale", inventory.database.locale.split('.').next().unwrap_or_default().to_owned()),
     ] {
         script.push_str(&format!("{name}={}\n", quote::sh(&words)));
@@ -71,11 +71,6 @@ fn packages(inventory: &Inventory, host: &Host) -> String {
         }
     }
     all.join(" ")
-}
-
-fn names(inventory: &Inventory) -> String {
-    let names = inventory.hosts.iter().filter(|host| host.address.parse::<std::net::IpAddr>().is_err());
-    names.map(|host| host.address.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 fn reachability(inventory: &Inventory, host: &Host, script: &mut String) {

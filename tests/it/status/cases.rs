@@ -105,22 +105,22 @@ const CASES: [(&str, Change); 14] = [
     }),
 ];
 
-fn known<T>(answer: &mut Answer<T>) -> &mut T {
+pub(super) fn known<T>(answer: &mut Answer<T>) -> &mut T {
     match answer {
         Answer::Known(value) => value,
         Answer::Down(reason) | Answer::Unknown(reason) => panic!("{reason}"),
     }
 }
 
-fn about(view: &mut ClusterView, index: usize) -> &mut patroni::About {
+pub(super) fn about(view: &mut ClusterView, index: usize) -> &mut patroni::About {
     known(&mut view.members[index].patroni)
 }
 
-fn listed(view: &mut ClusterView, index: usize) -> &mut patroni::Listed {
+pub(super) fn listed(view: &mut ClusterView, index: usize) -> &mut patroni::Listed {
     view.members[index].listed.as_mut().expect("listed")
 }
 
-fn leaderless(view: &mut ClusterView) {
+pub(super) fn leaderless(view: &mut ClusterView) {
     for (index, member) in view.members.iter_mut().enumerate() {
         member.listed.as_mut().expect("listed").role = patroni::Role::Replica;
         member.server = Answer::Down(format!("db{} starts", index + 1));
