@@ -41,11 +41,10 @@ fn compacted(case: &Case<'_>, finding: Finding, host: &HostName) -> Finding {
     let Some(at) = case.host(host) else { return finding };
     let etcdctl = etcdctl(case.inventory, at);
     let compact = format!(
-        "export {etcdctl}; $E compact $($E endpoint status -w json | grep -o '\"revision\":[0-9]*' | cut -d: -f2)",
-        etcdctl = format!("E='{}'", etcdctl.trim_start_matches("ETCDCTL_API=3 "))
+        "{etcdctl} compact $({etcdctl} endpoint status -w json | grep -o '\"revision\":[0-9]*' | cut -d: -f2)"
     );
     finding
-        .run_on(host, "drop the history", &format!("export ETCDCTL_API=3; {}", compact.trim_start_matches("export ")))
+        .run_on(host, "drop the history", &compact)
         .run_on(host, "give its room back; on each member, one after the other", &format!("{etcdctl} defrag"))
         .run_on(host, "then take the alarm back", &format!("{etcdctl} alarm disarm"))
 }
