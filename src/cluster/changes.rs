@@ -113,9 +113,9 @@ fn etcd_member(host: &HostName, was: &etcd::Member, is: &etcd::Member) -> Vec<Ch
         changes.push(good(format!("etcd on {host} votes now")));
     }
     let raised = is.alarms.iter().filter(|alarm| !was.alarms.contains(alarm));
-    changes.extend(raised.map(|alarm| bad(format!("etcd on {host} raised the alarm {alarm}"))));
+    changes.extend(raised.map(|alarm| bad(format!("etcd on {host} complains: {alarm}"))));
     let ended = was.alarms.iter().filter(|alarm| !is.alarms.contains(alarm));
-    changes.extend(ended.map(|alarm| good(format!("the alarm {alarm} of etcd on {host} is over"))));
+    changes.extend(ended.map(|alarm| good(format!("etcd on {host} does not complain any more: {alarm}"))));
     changes
 }
 

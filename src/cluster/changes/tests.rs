@@ -163,8 +163,8 @@ fn etcd_has_another_leader_or_an_alarm() {
             member.alarms.push("NOSPACE".to_owned());
             member.healthy = false;
         },
-        &["etcd on db1 is not healthy", "etcd on db1 raised the alarm NOSPACE"],
-        &["etcd on db1 is healthy again", "the alarm NOSPACE of etcd on db1 is over"],
+        &["etcd on db1 is not healthy", "etcd on db1 complains: NOSPACE"],
+        &["etcd on db1 is healthy again", "etcd on db1 does not complain any more: NOSPACE"],
     );
 }
 
