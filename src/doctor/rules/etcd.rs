@@ -40,9 +40,8 @@ fn compacted(case: &Case<'_>, finding: Finding, host: &HostName) -> Finding {
     );
     let Some(at) = case.host(host) else { return finding };
     let etcdctl = etcdctl(case.inventory, at);
-    let compact = format!(
-        "{etcdctl} compact $({etcdctl} endpoint status -w json | grep -o '\"revision\":[0-9]*' | cut -d: -f2)"
-    );
+    let compact =
+        format!("{etcdctl} compact $({etcdctl} endpoint status -w json | grep -o '\"revision\":[0-9]*' | cut -d: -f2)");
     finding
         .run_on(host, "drop the history", &compact)
         .run_on(host, "give its room back; on each member, one after the other", &format!("{etcdctl} defrag"))
