@@ -305,6 +305,7 @@ fn no_secret_is_seen(site: &Site, seen: &Seen, printed: &[String]) {
     let printed = printed.iter().chain([&planned.stdout, &planned.stderr, &status.stdout]);
     places.extend(printed.map(|text| ("the output".to_owned(), text.clone())));
     places.extend(what_a_leaking_host_makes_of_errors(site));
+    places.push(("a bundle".to_owned(), what_a_bundle_makes_of_it(site)));
     let nothing = std::collections::BTreeSet::new();
     assert_eq!(poison.found(&places), nothing);
     for host in ["db1", "db2", "db3", "lb1"] {
@@ -318,6 +319,28 @@ fn no_secret_is_seen(site: &Site, seen: &Seen, printed: &[String]) {
         assert_eq!(open, "", "others can read secrets on {host}");
     }
     planted_leaks_are_seen(site, &poison);
+}
+
+/// Somebody has written a password into a file that is none for secrets.
+fn what_a_bundle_makes_of_it(site: &Site) -> String {
+    let leak = "/etc/systemd/system/haproxy.service.d/zz-site.conf";
+    let (_, password) = &site.poisons()[0];
+    site.lab.ssh("lb1", &format!("echo '# {password}' >{leak}")).expect(0);
+    let (archive, unpacked) = (site.file("bundle.tar.gz"), site.file("bundle"));
+    let (to, into) = (archive.display().to_string(), unpacked.display().to_string());
+    site.run(&["support-bundle", "--output", &to]).expect(0);
+    site.lab.ssh("lb1", &format!("rm {leak}")).expect(0);
+    std::fs::create_dir(&unpacked).expect("made");
+    let tar = std::process::Command::new("tar").args(["-xzf", &to, "-C", &into, "--strip-components=1"]).status();
+    assert!(tar.expect("tar runs").success());
+    let text = crate::poison::all_text(&unpacked);
+    for part in ["hosts/db1/patroni-cluster.json", "hosts/lb1/haproxy.csv", "hosts/db1/etcd-status.json", "status.json"]
+    {
+        assert!(unpacked.join(part).exists(), "it has no {part}: {}", crate::poison::all_text(&unpacked));
+    }
+    let shown = std::fs::read_to_string(unpacked.join(format!("hosts/lb1/files{leak}"))).expect("it is there");
+    assert_eq!(shown, "# ***\n");
+    text
 }
 
 /// Where secrets rest on a host.

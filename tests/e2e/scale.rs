@@ -119,8 +119,7 @@ fn a_dead_host_is_replaced(site: &Site) {
     if leader_of(&site.run(&["status"]).expect(0)) == "db2" {
         site.run(&["switchover", "--yes", "--to", "db1"]).expect(0);
     }
-    let fingerprint = entry(site, "db3").split('"').find(|word| word.starts_with("SHA256:")).expect("one").to_owned();
-    let address = site.address("db3");
+    let (address, fingerprint) = (value(site, "db3", "address"), value(site, "db3", "fingerprint"));
     delete(site, "db3");
     let before = site.read();
     let new = ["--address", &address, "--fingerprint", &fingerprint];
@@ -155,4 +154,10 @@ fn a_dead_host_is_replaced(site: &Site) {
 fn entry(site: &Site, host: &str) -> String {
     let name = format!("name = \"{host}\"\n");
     site.read().split("[[host]]\n").find(|entry| entry.contains(&name)).unwrap_or_default().to_owned()
+}
+
+fn value(site: &Site, host: &str, key: &str) -> String {
+    let entry = entry(site, host);
+    let line = entry.lines().find_map(|line| line.strip_prefix(&format!("{key} = \"")));
+    line.unwrap_or_else(|| panic!("no {key}: {entry}")).trim_end_matches('"').to_owned()
 }

@@ -118,6 +118,12 @@ impl Site {
         Ran::of(self.command(words).output().expect("the program runs"))
     }
 
+    /// Run `xnat-provision exec WORDS… INVENTORY -- COMMAND`.
+    pub fn exec(&self, words: &[&str], command: &[&str]) -> Ran {
+        let mut exec = self.command(&[&["exec"], words].concat());
+        Ran::of(exec.arg("--").args(command).output().expect("the program runs"))
+    }
+
     /// The same with variables in the environment.
     pub fn run_with(&self, (name, value): (&str, &str), words: &[&str]) -> Ran {
         Ran::of(self.command(words).env(name, value).output().expect("the program runs"))

@@ -17,6 +17,7 @@ pub fn all(site: &Site) {
     a_leader_is_spared_and_comes_back(site);
     all_of_it_stops_and_the_same_member_leads_again(site);
     what_was_logged_is_shown_in_order(site);
+    a_command_is_run_everywhere(site);
 }
 
 /// When each member's PostgreSQL was started.
@@ -126,4 +127,18 @@ fn what_was_logged_is_shown_in_order(site: &Site) {
     assert!(times.is_sorted(), "{logged}");
     let one = site.run(&["logs", "--since", "10m", "--limit", "db1"]).expect(0).stdout;
     assert!(one.contains("Z db1 ") && !one.contains("Z db2 "), "{one}");
+}
+
+/// With another user than root it goes through sudo.
+fn a_command_is_run_everywhere(site: &Site) {
+    let all = site.exec(&[], &["echo \"$(id -un) on $(hostname)\"; echo aside >&2"]).expect(0);
+    let lines: Vec<&str> = all.stdout.lines().collect();
+    let wanted: Vec<String> = site.hosts("etcd").iter().map(|host| format!("{host} | root on {host}")).collect();
+    assert!(wanted.iter().all(|line| lines.contains(&line.as_str())), "{}", all.stdout);
+    says(&all, &["db1 | aside"]);
+    let failed = site.exec(&["--limit", "db1,db2"], &["test \"$(hostname)\" = db1 || exit 7"]).expect(1);
+    says(&failed, &["failed on db2 (status 7)"]);
+    let json = site.exec(&["--json", "--limit", "db1", "--role", "postgres"], &["echo", "a  b", "it's"]).expect(0);
+    let told: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(told, serde_json::json!([{"host": "db1", "status": 0, "stdout": "a  b it's\n", "stderr": ""}]));
 }
