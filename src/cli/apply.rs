@@ -53,9 +53,8 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let mut session = Session::open(&args.target, opening).await?;
     let scope = args.scope.scope();
     let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
-    let (scope, longest_pause, purpose) = (&scope, args.pause.limit(), Purpose::AsWanted);
-    let result =
-        Request { promise, ask, globals, scope, longest_pause, revision: None, purpose }.run(&mut session).await;
+    let request = Request { promise, longest_pause: args.pause.limit(), ..Request::new(ask, globals, &scope) };
+    let result = request.run(&mut session).await;
     session.finish(result).await
 }
 
@@ -121,7 +120,13 @@ impl Purpose<'_> {
     }
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// That all is as the inventory says, whatever that takes.
+    pub fn new(ask: Ask, globals: &'a Globals, scope: &'a Scope) -> Self {
+        let purpose = Purpose::AsWanted;
+        Self { promise: None, ask, globals, scope, longest_pause: None, revision: None, purpose }
+    }
+
     pub async fn run(self, session: &mut Session) -> Result<Done, Failure> {
         let directory = report::journal::Store::of_user()?.cluster(&session.inventory.cluster);
         let _lock = RunLock::take(&directory, &session.inventory.cluster)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use similar::TextDiff;
 
-use super::apply::{PauseArgs, Purpose, Request};
+use super::apply::{PauseArgs, Request};
 use super::confirm::Ask;
 use super::connect::Terminal;
 use super::session::{Need, Opening, Session, Target};
@@ -92,8 +92,8 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
         session.print(&revision.told())?;
     }
     let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
-    let (scope, longest_pause, purpose) = (&Scope::default(), args.pause.limit(), Purpose::AsWanted);
-    let request = Request { promise: None, ask, globals, scope, longest_pause, revision: Some(&revision), purpose };
+    let (scope, longest_pause) = (Scope::default(), args.pause.limit());
+    let request = Request { longest_pause, revision: Some(&revision), ..Request::new(ask, globals, &scope) };
     let result = request.run(&mut session).await;
     session.finish(result).await
 }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::apply::{Purpose, Request};
+use super::apply::Request;
 use super::confirm::Ask;
 use super::connect::ConnectArgs;
 use super::session::{Need, Opening, Session, Target};
@@ -93,17 +93,7 @@ async fn take(step: Step, target: &Target, (ask, globals): (Ask, &Globals)) -> R
         session.reporter.emit(event).await;
     }
     let scope = Scope { limit: Vec::new(), parallel: None };
-    let result = Request {
-        promise: None,
-        ask,
-        globals,
-        scope: &scope,
-        longest_pause: None,
-        revision: None,
-        purpose: Purpose::AsWanted,
-    }
-    .run(&mut session)
-    .await;
+    let result = Request::new(ask, globals, &scope).run(&mut session).await;
     Ok((session.finish(result).await?, under_way.is_some()))
 }
 

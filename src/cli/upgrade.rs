@@ -50,9 +50,7 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     } else {
         let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
         let longest_pause = args.pause.limit();
-        Request { promise: None, ask, globals, scope: &scope, longest_pause, revision: None, purpose }
-            .run(&mut session)
-            .await
+        Request { longest_pause, purpose, ..Request::new(ask, globals, &scope) }.run(&mut session).await
     };
     session.finish(result).await
 }

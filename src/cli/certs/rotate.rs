@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::super::apply::{Purpose, Request};
+use super::super::apply::Request;
 use super::super::confirm::Ask;
 use super::super::opened::Opened;
 use super::super::session::{Need, Opening, Session, Target};
@@ -99,17 +99,7 @@ async fn take(step: Step, args: &Args, globals: &Globals) -> Result<Exit, Failur
     let opening = Opening { command: "certs rotate", show, globals, secrets: Need::Yes, scrutiny: Scrutiny::NewHosts };
     let mut session = Session::open_for(&args.target, opening, step).await?;
     let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
-    let result = Request {
-        promise: None,
-        ask,
-        globals,
-        scope: &scope,
-        longest_pause: None,
-        revision: None,
-        purpose: Purpose::AsWanted,
-    }
-    .run(&mut session)
-    .await;
+    let result = Request::new(ask, globals, &scope).run(&mut session).await;
     session.finish(result).await
 }
 
