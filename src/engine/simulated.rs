@@ -49,6 +49,7 @@ pub struct Node {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnitRecord {
     pub enabled: bool,
+    pub masked: bool,
     pub active: bool,
     pub started: i64,
     pub stamp: BTreeMap<String, String>,
@@ -152,7 +153,8 @@ impl Machine {
         };
         UnitState {
             loaded: true,
-            enabled: record.enabled,
+            enabled: record.enabled && !record.masked,
+            masked: record.masked,
             active: if record.active { "active" } else { "inactive" }.to_owned(),
             needs_daemon_reload: false,
             started: record.active.then_some(record.started),
@@ -189,6 +191,7 @@ impl Machine {
             Action::AddUser { name, .. } => _ = self.users.insert(name.clone()),
             Action::SetSysctl { key, value } => _ = self.sysctls.insert(key.clone(), value.clone()),
             Action::DaemonReload => {}
+            Action::UnmaskUnit { name } => self.record(name).masked = false,
             Action::EnableUnit { name } => self.record(name).enabled = true,
             Action::DisableUnit { name } => self.record(name).enabled = false,
             Action::StopUnit { name } => self.record(name).active = false,

@@ -116,6 +116,9 @@ pub enum Action {
         value: String,
     },
     DaemonReload,
+    UnmaskUnit {
+        name: String,
+    },
     EnableUnit {
         name: String,
     },

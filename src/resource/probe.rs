@@ -97,6 +97,8 @@ pub struct PackageState {
 pub struct UnitState {
     pub loaded: bool,
     pub enabled: bool,
+    /// Somebody has seen to it that it cannot be started (`systemctl mask`).
+    pub masked: bool,
     /// `active`, `inactive`, `failed`, `activating`, …
     pub active: String,
     /// systemd has an older version of the unit file in memory.

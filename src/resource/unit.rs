@@ -46,6 +46,9 @@ impl Unit {
     }
 
     fn diff_enabled(&self, state: &UnitState, draft: &mut Draft) {
+        if state.masked && (self.enabled || self.running) {
+            draft.add("unmask", Action::UnmaskUnit { name: self.name.clone() });
+        }
         match (self.enabled, state.enabled) {
             (true, false) => draft.add("enable", Action::EnableUnit { name: self.name.clone() }),
             (false, true) => draft.add("disable", Action::DisableUnit { name: self.name.clone() }),

@@ -146,6 +146,8 @@ struct SeenSysctl {
 #[serde(deny_unknown_fields)]
 struct SeenUnit {
     enabled: bool,
+    #[serde(default)]
+    masked: bool,
     active: String,
     #[serde(default)]
     needs_daemon_reload: bool,
@@ -275,6 +277,7 @@ impl SeenUnit {
         UnitState {
             loaded: true,
             enabled: self.enabled,
+            masked: self.masked,
             active: self.active.clone(),
             needs_daemon_reload: self.needs_daemon_reload,
             started: self.started,

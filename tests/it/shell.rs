@@ -151,6 +151,7 @@ fn every_action_is_valid_shell() {
         Action::AddUser { name: name.clone(), group, home: odd.clone(), shell: odd.clone() },
         Action::SetSysctl { key: odd.clone(), value: odd.clone() },
         Action::DaemonReload,
+        Action::UnmaskUnit { name: name.clone() },
         Action::EnableUnit { name: name.clone() },
         Action::DisableUnit { name: name.clone() },
         Action::StopUnit { name },

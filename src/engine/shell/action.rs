@@ -108,6 +108,11 @@ fn single(action: &Action) -> String {
         ),
         Action::SetSysctl { key, value } => set_sysctl(key, value),
         Action::DaemonReload => "systemctl daemon-reload".to_owned(),
+        // also one that is masked until the next boot
+        Action::UnmaskUnit { name } => {
+            let name = quote::sh(name);
+            format!("systemctl unmask --quiet -- {name}\nsystemctl unmask --quiet --runtime -- {name}")
+        }
         Action::EnableUnit { name } => format!("systemctl enable --quiet -- {}", quote::sh(name)),
         Action::DisableUnit { name } => format!("systemctl disable --quiet -- {}", quote::sh(name)),
         Action::StopUnit { name } => format!("systemctl stop -- {}", quote::sh(name)),

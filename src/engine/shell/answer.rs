@@ -196,6 +196,7 @@ impl Lines {
         UnitState {
             loaded: field("LoadState") == "loaded",
             enabled: matches!(field("UnitFileState"), "enabled" | "static" | "alias"),
+            masked: field("UnitFileState").starts_with("masked"),
             active: field("ActiveState").to_owned(),
             needs_daemon_reload: field("NeedDaemonReload") == "yes",
             started: field("ExecMainStartTimestamp").strip_prefix('@').and_then(|seconds| seconds.parse().ok()),
