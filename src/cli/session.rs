@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::approval::Approved;
 use crate::assets::Assets;
-use crate::cluster::postgres::unasked_parameters;
+use crate::cluster::postgres::{unasked_parameters, unasked_settings};
 use crate::engine::{Cancel, Claim, Connector, Fleet, Scrutiny};
 use crate::error::{Exit, Fails};
 use crate::inventory::{Inventory, Loaded};
@@ -85,6 +85,11 @@ pub struct Session {
     /// Whether an error has been shown when the run is over.
     telling: Telling,
 }
+
+const UNASKED_PARAMETER: &str =
+    "say it under [postgresql] parameters, or remove it: `patronictl edit-config` on a PostgreSQL host";
+const UNASKED_SETTING: &str =
+    "somebody has set it by hand: remove it, if it is not wanted, with `patronictl edit-config` on a PostgreSQL host";
 
 /// What a session is for.
 pub struct Opening<'a> {
@@ -219,10 +224,12 @@ impl Session {
         out::text(&self.reporter.redactor().clean(text))
     }
 
-    fn unasked(&self, survey: &Survey) -> Vec<String> {
+    /// What all members share and nobody has asked for, and what to do about it.
+    fn unasked(&self, survey: &Survey) -> Vec<(String, &'static str)> {
         let desired = role::dynamic_config(&self.inventory);
-        let actual = survey.view.config.known();
-        actual.map(|actual| unasked_parameters(&desired, actual)).unwrap_or_default()
+        let Some(actual) = survey.view.config.known() else { return Vec::new() };
+        let parameters = unasked_parameters(&desired, actual).into_iter().map(|it| (it, UNASKED_PARAMETER));
+        parameters.chain(unasked_settings(&desired, actual).into_iter().map(|it| (it, UNASKED_SETTING))).collect()
     }
 
     /// What a run that changes hosts tells them of itself.
@@ -277,11 +284,8 @@ impl Session {
             let help = format!("{}; until then nothing is applied", STRANGER);
             self.reporter.emit(Kind::Warned { message, help: Some(help) }).await;
         }
-        for parameter in self.unasked(&survey) {
-            let message =
-                format!("all members share {parameter}, which the inventory does not say; it is left as it is");
-            let help =
-                "say it under [postgresql] parameters, or remove it: `patronictl edit-config` on a PostgreSQL host";
+        for (setting, help) in self.unasked(&survey) {
+            let message = format!("all members share {setting}, which the inventory does not say; it is left as it is");
             self.reporter.emit(Kind::Warned { message, help: Some(help.to_owned()) }).await;
         }
         Ok(survey)

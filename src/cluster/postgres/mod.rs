@@ -12,7 +12,7 @@ pub mod settings;
 mod socket;
 
 pub use inside::{Inside, administrator, look};
-pub use settings::{ConfigChange, Order, config_diff, needs_restart, order, patch, unasked_parameters};
+pub use settings::{ConfigChange, Order, config_diff, needs_restart, order, patch, unasked_parameters, unasked_settings};
 
 use std::time::Duration;
 

@@ -101,6 +101,26 @@ pub fn unasked_parameters(desired: &Value, actual: &Value) -> Vec<String> {
     set.map(|(name, value)| format!("{name} = {}", text(&Some(value)))).collect()
 }
 
+/// The same for settings of Patroni. What lasts for a while only (maintenance mode, and why) is none.
+pub fn unasked_settings(desired: &Value, actual: &Value) -> Vec<String> {
+    let passing = |name: &str| name == "pause" || name.starts_with("xnat_provision_");
+    let of = |place: &str, prefix: &str| {
+        let keys = |config: &Value| config.pointer(place).and_then(Value::as_object).cloned().unwrap_or_default();
+        let wanted = keys(desired);
+        let set = keys(actual).into_iter().filter(|(name, _)| !wanted.contains_key(name) && !passing(name));
+        set.map(|(name, value)| told(&format!("{prefix}{name}"), &value)).collect::<Vec<_>>()
+    };
+    [of("", ""), of("/postgresql", "postgresql.")].concat()
+}
+
+/// Of a table only its name.
+fn told(name: &str, value: &Value) -> String {
+    match value {
+        Value::Object(_) | Value::Array(_) => name.to_owned(),
+        value => format!("{name} = {}", text(&Some(value.clone()))),
+    }
+}
+
 fn text(value: &Option<Value>) -> String {
     match value {
         None => "(unset)".to_owned(),
@@ -207,6 +227,11 @@ mod tests {
             json!({ "ttl": 20, "postgresql": { "parameters": { "max_connections": 100, "work_mem": "8MB" } } });
         assert_eq!(unasked_parameters(&desired, &actual), ["work_mem = 8MB"]);
         assert_eq!(unasked_parameters(&desired, &json!({})), Vec::<String>::new());
+        let desired = json!({ "ttl": 30, "postgresql": { "use_slots": true, "parameters": {} } });
+        let actual = json!({ "ttl": 20, "master_start_timeout": 300, "slots": { "a": {} }, "pause": true,
+            "xnat_provision_pause": {}, "postgresql": { "parameters": { "work_mem": "8MB" }, "pg_ident": ["a"] } });
+        let found = ["master_start_timeout = 300", "slots", "postgresql.pg_ident"];
+        assert_eq!(unasked_settings(&desired, &actual), found);
     }
 
     fn texts(desired: Value, actual: Value) -> Vec<String> {
