@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::answer::{Answer, Seen};
 use super::http::{CallError, Scheme};
 use super::initialize::{self, Initialize};
+use super::postgres::altered::Altered;
 use super::postgres::excess::Excess;
 use super::postgres::server;
 use super::shown::{self, Certificate, Shown};
@@ -111,6 +112,12 @@ impl ClusterView {
     /// Does the leader's PostgreSQL say itself that it leads?
     pub fn takes_writes(&self) -> bool {
         self.leader().and_then(|leader| leader.server.known()).is_some_and(|server| !server.in_recovery)
+    }
+
+    /// Members on which somebody has set parameters with ALTER SYSTEM.
+    pub fn altered(&self) -> impl Iterator<Item = (&HostName, &[Altered])> {
+        let known = self.members.iter().filter_map(|member| Some((&member.host, member.server.known()?)));
+        known.map(|(host, server)| (host, server.altered.as_slice())).filter(|(_, altered)| !altered.is_empty())
     }
 
     /// Our roles that can do more than they need, and who leads: replicas have the same ones.

@@ -86,6 +86,7 @@ impl StageRun<'_> {
                 self.converge_other_postgres_members().await?;
                 self.create_member_roles().await?;
                 self.change_shared_configuration().await?;
+                self.reset_altered().await?;
                 self.roll_postgres_members().await?;
                 self.restart_for_parameters().await?;
                 self.wait_for_replicas().await?;

@@ -177,7 +177,13 @@ impl Known<'_> {
         let resumes = self.resumes.map(|host| {
             quiet(format!("go on with the data that is there: {host}, which led, starts first, the others follow it"))
         });
-        resumes.into_iter().chain(copy).chain(self.shared_configuration()).chain(self.waiting_parameters()).collect()
+        resumes
+            .into_iter()
+            .chain(copy)
+            .chain(self.shared_configuration())
+            .chain(self.altered())
+            .chain(self.waiting_parameters())
+            .collect()
     }
 
     /// Without a look inside PostgreSQL nobody can tell which parameters need a restart: `apply` waits for one.
@@ -192,6 +198,19 @@ impl Known<'_> {
         let unknown = self.inside.is_none().then(|| UNJUDGED.to_owned());
         let detail = differing.iter().map(ToString::to_string).chain(unknown).collect();
         Some(ClusterChange { title: "change the configuration all members share".to_owned(), detail, effect })
+    }
+
+    /// What ALTER SYSTEM has set is not of the inventory, whatever it is.
+    fn altered(self) -> impl Iterator<Item = ClusterChange> {
+        let all = self.view.altered().filter(|(host, _)| self.scope.includes(host));
+        all.map(|(host, altered)| {
+            let restarts = altered.iter().any(|one| one.restarts);
+            ClusterChange {
+                title: format!("reset what ALTER SYSTEM has set on {host}"),
+                detail: altered.iter().map(ToString::to_string).collect(),
+                effect: if restarts { Effect::RollingRestart } else { Effect::Reload },
+            }
+        })
     }
 
     /// What was changed before, by a run that was cut off or by a person, and is not in effect yet.

@@ -26,10 +26,17 @@ impl Restarts {
         let differing = cluster_plan::shared_differences(known.inventory, known.view);
         let everybody = !postgres::needs_restart(&differing, &inside.settings).is_empty();
         let all = known.inventory.with(Component::Postgres).map(|host| &host.name);
-        let due = all.filter(|host| known.scope.includes(host) && (everybody || waits(known.view, host)));
+        let due = all.filter(|host| {
+            known.scope.includes(host) && (everybody || waits(known.view, host) || altered(known.view, host))
+        });
         let order = postgres::order(&role::dynamic_config(known.inventory), &inside.settings);
         Self { hosts: due.cloned().collect(), order }
     }
+}
+
+/// Whether ALTER SYSTEM has set something on this member that only a restart takes back.
+fn altered(view: &ClusterView, host: &HostName) -> bool {
+    view.altered().any(|(on, altered)| on == host && altered.iter().any(|one| one.restarts))
 }
 
 /// Whether this member says that parameters wait for a restart.

@@ -6,6 +6,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use xnat_provision::quote::sh;
 
 use crate::poison::{Poison, Sampler, Seen};
 use crate::site::Site;
@@ -24,6 +25,7 @@ fn three_members_and_a_haproxy_on_debian_13_as_root() {
     changing_one_value_changes_only_that(&site);
     limits_that_take_two_runs_are_refused(&site);
     saved_plans_are_kept_or_refused(&site);
+    what_was_set_by_hand_is_put_back(&site);
     status_takes_the_screen_and_gives_it_back(&site);
     status_tells_the_truth(&site);
     a_dead_host_can_be_left_out(&site);
@@ -244,6 +246,26 @@ fn status_tells_the_truth(site: &Site) {
     site.lab.command(&["fault", "db3", "kill"]).expect(0);
     let gone = site.run(&["status"]).expect(4);
     assert!(gone.stdout.contains("db3"), "{}", gone.stdout);
+}
+
+/// ALTER SYSTEM wins over what Patroni writes, so it is told and taken back; what only a restart takes back, by one in turn.
+fn what_was_set_by_hand_is_put_back(site: &Site) {
+    let replica = site.hosts("postgres").into_iter().find(|host| *host != site.leader()).expect("a replica");
+    let set = "ALTER SYSTEM SET work_mem = '48MB'; ALTER SYSTEM SET shared_buffers = '200MB'";
+    for sql in set.split("; ") {
+        site.lab.ssh(&replica, &format!("runuser -u postgres -- psql -XAtqc {}", sh(sql))).expect(0);
+    }
+    let told = site.run(&["status"]).expect(0);
+    assert!(told.stdout.contains(&format!("ALTER SYSTEM on {replica} has set shared_buffers")), "{}", told.stdout);
+    let planned = site.run(&["plan"]).expect(5);
+    for word in [&format!("reset what ALTER SYSTEM has set on {replica}"), "work_mem = 48MB", "shared_buffers = 200MB"]
+    {
+        assert!(planned.stdout.contains(word), "the plan does not say {word:?}:\n{}", planned.stdout);
+    }
+    site.run(&["apply", "--yes"]).expect(0);
+    let shown = "runuser -u postgres -- psql -XAtqc 'SHOW work_mem' -c 'SHOW shared_buffers'";
+    assert_eq!(site.lab.ssh(&replica, shown).expect(0).stdout, "8MB\n256MB\n", "as the inventory says");
+    site.run(&["plan"]).expect(0);
 }
 
 /// It shows the leader until a key or a signal ends it, and then the terminal is as it was.

@@ -17,7 +17,7 @@ use crate::quote;
 type Rule = fn(&ClusterView, &Inventory) -> Vec<Problem>;
 
 /// With names, by which `doctor` says what explains what.
-const RULES: [(&str, Rule); 21] = [
+const RULES: [(&str, Rule); 22] = [
     ("unreachable", unreachable),
     ("unasked", unasked),
     ("etcd-quorum", etcd::quorum),
@@ -34,6 +34,7 @@ const RULES: [(&str, Rule); 21] = [
     ("paused", patroni::paused),
     ("maintained", patroni::maintained),
     ("pending-restart", patroni::pending_restart),
+    ("altered", patroni::altered),
     ("database", patroni::database),
     ("excess", roles::excess),
     ("haproxy", haproxy::balancers),

@@ -1,8 +1,9 @@
 //! PostgreSQL through a stream of a host's connection, with tokio-postgres: as superuser over its socket (`socket`), as
 //! the application over the network. `server` reads what a member says of
-//! itself, `objects` is what the database should hold, `excess` sees roles that can do more, `settings` judges parameter changes, `activity` sees what is under way. Nothing is ever dropped.
+//! itself, `objects` is what the database should hold, `excess` sees roles that can do more, `settings` judges parameter changes, `activity` sees what is under way, `altered` what somebody set with ALTER SYSTEM. Nothing is ever dropped.
 
 pub mod activity;
+pub mod altered;
 pub mod excess;
 mod inside;
 pub mod objects;
@@ -12,7 +13,9 @@ pub mod settings;
 mod socket;
 
 pub use inside::{Inside, administrator, look};
-pub use settings::{ConfigChange, Order, config_diff, needs_restart, order, patch, unasked_parameters, unasked_settings};
+pub use settings::{
+    ConfigChange, Order, config_diff, needs_restart, order, patch, unasked_parameters, unasked_settings,
+};
 
 use std::time::Duration;
 

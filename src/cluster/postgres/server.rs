@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::super::view::Gather;
+use super::altered::{Altered, altered};
 use super::excess::{Excess, excess};
 use super::{Login, SUPERUSER, SqlError, Way, connect, within};
 use crate::cluster::http::DEADLINE;
@@ -34,6 +35,9 @@ pub struct Server {
     /// Our roles that can do more than they need.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excess: Vec<Excess>,
+    /// What somebody set with ALTER SYSTEM.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub altered: Vec<Altered>,
 }
 
 /// Who streams from it.
@@ -96,6 +100,7 @@ async fn look(client: &Client, database: &Database) -> Result<Server, tokio_post
         position: about.try_get(5)?,
         started: about.try_get(6)?,
         excess: excess(client, &database.owner).await?,
+        altered: altered(client).await?,
         standbys: standbys
             .iter()
             .map(|row| {

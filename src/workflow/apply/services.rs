@@ -112,6 +112,21 @@ impl StageRun<'_> {
         Ok(())
     }
 
+    /// Patroni reads the files again, and so learns what waits for a restart now.
+    pub(super) async fn reset_altered(&self) -> Result<(), ApplyError> {
+        let gather = self.gather();
+        for (name, altered) in self.apply.survey.view.altered().filter(|(name, _)| self.apply.scope.includes(name)) {
+            let Some(host) = self.apply.inventory.host(name) else { continue };
+            postgres::altered::reset(&gather, self.apply.approved, host, altered).await?;
+            let http = patroni::client(&gather, host).map_err(|reason| ApplyError::NoLeader { reason })?;
+            patroni::reload(&http, self.apply.approved).await?;
+            for one in altered {
+                self.tell("parameters", &format!("reset {} on {name}, set by ALTER SYSTEM", one.name)).await;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) async fn create_database(&mut self) -> Result<(), ApplyError> {
         // A run that was cut off may have left PostgreSQL starting.
         self.wait("a leader", Duration::from_secs(180), async |gather| patroni::leader(gather).await.map(drop)).await?;

@@ -7,6 +7,7 @@ use insta::assert_snapshot;
 use xnat_provision::cluster::endpoints::{Files, Notation, endpoints};
 use xnat_provision::cluster::etcd::Listed;
 use xnat_provision::cluster::initialize::Initialize;
+use xnat_provision::cluster::postgres::altered::Altered;
 use xnat_provision::cluster::postgres::excess::Excess;
 use xnat_provision::cluster::safety::departure::{departures, needed, without};
 use xnat_provision::cluster::safety::membership::{self, Progress, joining};
@@ -47,7 +48,7 @@ async fn waiting_tells_what_is_missing() {
 type Change = fn(&mut ClusterView, &mut Inventory);
 
 /// Changes to a healthy view that no recording has.
-const CASES: [(&str, Change); 14] = [
+const CASES: [(&str, Change); 15] = [
     ("a second leader", |view, _| about(view, 0).role = patroni::Role::Leader),
     ("a replica far behind", |view, _| {
         let standby = known(&mut view.members[1].server).standbys.iter_mut().find(|standby| standby.name == "db3");
@@ -94,6 +95,15 @@ const CASES: [(&str, Change); 14] = [
         }
     }),
     ("no database", |view, _| known(&mut view.members[1].server).database = false),
+    ("parameters set by ALTER SYSTEM", |view, _| {
+        let altered = |name: &str, value: Option<&str>| Altered {
+            name: name.into(),
+            value: value.map(str::to_owned),
+            restarts: false,
+        };
+        known(&mut view.members[0].server).altered =
+            vec![altered("archive_command", None), altered("work_mem", Some("64MB"))];
+    }),
     ("roles that can do more than they need", |view, _| {
         let excess = |role: &str, attributes: &[&str], member_of: &[&str]| Excess {
             role: role.into(),
@@ -177,6 +187,8 @@ async fn rarer_cases() {
       Warning: Patroni on db3 is down: refused
     no database
       Critical: the database xnat does not exist on the leader db2
+    parameters set by ALTER SYSTEM
+      Notice: ALTER SYSTEM on db1 has set archive_command, work_mem = 64MB, which wins over the inventory
     roles that can do more than they need
       Warning: role xnat has SUPERUSER, which it does not need
       Warning: role replicator is a member of pg_read_all_data, which it does not need

@@ -5,6 +5,7 @@ use crate::cluster::answer::Answer;
 use crate::cluster::assess::{Problem, Severity, size};
 use crate::cluster::maintenance::{self, Note};
 use crate::cluster::patroni::Lag;
+use crate::cluster::postgres::altered::Altered;
 use crate::cluster::view::{ClusterView, Member};
 use crate::inventory::{Inventory, Size, Synchronous};
 use crate::names::HostName;
@@ -250,6 +251,21 @@ pub fn pending_restart(view: &ClusterView, inventory: &Inventory) -> Vec<Problem
         ))
     };
     view.members.iter().filter_map(waits).collect()
+}
+
+/// Somebody may mean it for a while, so it is no warning.
+pub fn altered(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
+    let tell = |(host, altered): (&HostName, &[Altered])| {
+        let set: Vec<String> = altered.iter().map(ToString::to_string).collect();
+        notice(
+            format!("ALTER SYSTEM on {host} has set {}, which wins over the inventory", set.join(", ")),
+            format!(
+                "say it under [postgresql.parameters] to keep it for all members; to take it back, {}",
+                apply(inventory)
+            ),
+        )
+    };
+    view.altered().map(tell).collect()
 }
 
 pub fn database(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
