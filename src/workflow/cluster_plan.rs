@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::drain::{self, Drained};
 use super::rolling::HAND_OVER;
 use super::stage::Stage;
 use super::survey::Scope;
-use super::{conversion, parameters};
+use super::{conversion, drain, parameters};
 use crate::cluster::ClusterView;
 use crate::cluster::initialize::{self, Initialize};
 use crate::cluster::postgres::{self, Inside};
@@ -36,10 +35,15 @@ impl Started {
     }
 }
 
+/// Where a member on this host keeps its data.
+pub fn data_directory(inventory: &Inventory, facts: &Facts) -> Option<String> {
+    inventory.postgresql_major(&facts.codename).map(|major| inventory.postgresql_data_dir(major))
+}
+
 /// Data of the cluster, as far as the directory tells.
 pub fn has_data(inventory: &Inventory, facts: &Facts) -> bool {
-    let directory = inventory.postgresql_major(&facts.codename).map(|major| inventory.postgresql_data_dir(major));
-    directory.is_some_and(|it| facts.postgres_data.contains_key(&it) && !facts.postgres_unfinished.contains(&it))
+    data_directory(inventory, facts)
+        .is_some_and(|it| facts.postgres_data.contains_key(&it) && !facts.postgres_unfinished.contains(&it))
 }
 
 /// Where a new cluster begins: the first PostgreSQL host of the inventory that may become leader.
@@ -71,8 +75,7 @@ pub fn resuming<'a>(
 }
 
 fn led(inventory: &Inventory, facts: &Facts) -> bool {
-    let directory = inventory.postgresql_major(&facts.codename).map(|major| inventory.postgresql_data_dir(major));
-    directory.is_some_and(|it| facts.postgres_led.contains(&it))
+    data_directory(inventory, facts).is_some_and(|it| facts.postgres_led.contains(&it))
 }
 
 const STALE_CLAIM: &str =
@@ -228,12 +231,8 @@ impl Known<'_> {
 
     /// Servers that HAProxy was told to send nobody to, by a run that was cut off or by hand.
     fn held_back(self) -> Vec<ClusterChange> {
-        let again = |one: &Drained| {
-            let Drained { balancer, section, server } = one;
-            quiet(format!("HAProxy on {balancer} sends clients to {server} ({section}) again: somebody had it stop"))
-        };
         let held = drain::drained(self.view).into_iter().filter(|one| self.scope.includes(&one.balancer));
-        held.map(|one| again(&one)).collect()
+        held.map(|one| quiet(format!("{}: somebody had it stop", one.again()))).collect()
     }
 
     /// Nothing, when no leader could be asked: see [`unseen_database`].

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::operation::{Operation, OperationError};
-use crate::cluster::haproxy::{self, REPLICAS};
+use crate::cluster::haproxy::{REPLICAS, Server};
 use crate::cluster::{self, ClusterView, Gather};
 use crate::engine::Host as _;
 use crate::names::HostName;
@@ -12,29 +12,32 @@ use crate::quote;
 use crate::resource::Action;
 
 const UNIT: &str = "haproxy.service";
+/// HAProxy's words: no new clients; and as its checks say.
+const DRAIN: &str = "drain";
+const READY: &str = "ready";
 /// How long readers may take to finish. A pool's connections stay for hours: whoever is left is cut, and connects again.
 const FINISHING: Duration = Duration::from_secs(10);
 
 /// A server of one HAProxy that takes no new clients, since somebody said so.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drained {
     pub balancer: HostName,
-    pub section: String,
-    pub server: String,
+    server: Server,
+}
+
+impl Drained {
+    /// What sending clients there again comes to.
+    pub fn again(&self) -> String {
+        let Server { section, name, .. } = &self.server;
+        format!("HAProxy on {} sends clients to {name} ({section}) again", self.balancer)
+    }
 }
 
 /// All of them, be it by a run that was cut off or by hand.
 pub fn drained(view: &ClusterView) -> Vec<Drained> {
-    let mut found = Vec::new();
-    for seen in &view.haproxy {
-        let servers = seen.answer.known().into_iter().flatten().filter(|server| server.is_held_back());
-        found.extend(servers.map(|server| Drained {
-            balancer: seen.host.clone(),
-            section: server.section.clone(),
-            server: server.name.clone(),
-        }));
-    }
-    found
+    let all =
+        view.haproxy.iter().flat_map(|seen| seen.answer.known().into_iter().flatten().map(move |one| (seen, one)));
+    let held = all.filter(|(_, server)| server.is_held_back());
+    held.map(|(seen, server)| Drained { balancer: seen.host.clone(), server: server.clone() }).collect()
 }
 
 impl Operation<'_> {
@@ -56,7 +59,7 @@ impl Operation<'_> {
     }
 
     async fn send_readers_away(&self, replica: &HostName) -> Result<(), OperationError> {
-        self.set_state(replica, "drain").await?;
+        self.set_state(replica, DRAIN).await?;
         let gone = async |gather: &Gather<'_>| {
             let view = cluster::gather(gather).await;
             match readers(&view, replica) {
@@ -69,24 +72,25 @@ impl Operation<'_> {
 
     /// HAProxy's checks decide again.
     pub async fn let_readers_in(&self, replica: &HostName) -> Result<(), OperationError> {
-        self.set_state(replica, "ready").await
+        self.set_state(replica, READY).await
     }
 
     async fn set_state(&self, replica: &HostName, state: &str) -> Result<(), OperationError> {
         let view = cluster::gather(&self.gather).await;
         for seen in &view.haproxy {
-            let servers = seen.answer.known().into_iter().flatten();
-            let names: Vec<String> =
-                servers.filter(|server| is(server, replica)).flat_map(haproxy::Server::names).collect();
-            let commands: Vec<String> =
-                names.iter().map(|name| format!("set server {REPLICAS}/{name} state {state}")).collect();
+            let servers = seen.answer.known().into_iter().flatten().filter(|server| is(server, replica));
+            let commands: Vec<String> = servers.flat_map(|server| commands(server, state)).collect();
             self.tell_haproxy(&seen.host, &commands).await?;
         }
         Ok(())
     }
 
+    pub async fn send_clients_to(&self, held: &Drained) -> Result<(), OperationError> {
+        self.tell_haproxy(&held.balancer, &commands(&held.server, READY)).await
+    }
+
     /// Commands at its socket, each of which is answered with nothing when it was done.
-    pub async fn tell_haproxy(&self, balancer: &HostName, commands: &[String]) -> Result<(), OperationError> {
+    async fn tell_haproxy(&self, balancer: &HostName, commands: &[String]) -> Result<(), OperationError> {
         let Some(host) = self.fleet.host(balancer).filter(|_| !commands.is_empty()) else { return Ok(()) };
         let run = format!("perl -MIO::Socket::UNIX -e {} -- {}", quote::sh(AT_SOCKET), quote::sh_all(commands));
         let performed = host.perform(self.approved, &[Action::RunCommand { run }]).await?;
@@ -103,7 +107,11 @@ const AT_SOCKET: &str = r#"for my $command (@ARGV) {
   die "$command: $answer" if $answer =~ /\S/;
 }"#;
 
-fn is(server: &haproxy::Server, replica: &HostName) -> bool {
+fn commands(server: &Server, state: &str) -> Vec<String> {
+    server.names().iter().map(|name| format!("set server {}/{name} state {state}", server.section)).collect()
+}
+
+fn is(server: &Server, replica: &HostName) -> bool {
     server.section == REPLICAS && server.name == replica.as_str()
 }
 

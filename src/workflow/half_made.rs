@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::cluster_plan::{Started, has_data, resuming};
+use super::cluster_plan::{Started, data_directory, has_data, resuming};
 use crate::cluster::ClusterView;
 use crate::cluster::etcd::etcdctl;
 use crate::cluster::initialize::Initialize;
@@ -162,7 +162,7 @@ fn lost_data(inventory: &Inventory, facts: &BTreeMap<HostName, Facts>, view: &Cl
         cluster: inventory.cluster.clone(),
         system: system.clone(),
         hosts: hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(", "),
-        directory: directory(inventory, facts.get(&hosts.first()?.name)?)?,
+        directory: data_directory(inventory, facts.get(&hosts.first()?.name)?)?,
         first: first.name.clone(),
         etcdctl: etcdctl(inventory, first),
     })
@@ -172,7 +172,7 @@ fn other_data(inventory: &Inventory, facts: &BTreeMap<HostName, Facts>, view: &C
     let Some(Initialize::Done { system }) = view.initialized.known() else { return None };
     inventory.with(Component::Postgres).find_map(|host| {
         let facts = facts.get(&host.name).filter(|facts| has_data(inventory, facts))?;
-        let directory = directory(inventory, facts)?;
+        let directory = data_directory(inventory, facts)?;
         let theirs = facts.postgres_system.get(&directory).filter(|theirs| *theirs != system)?.clone();
         Some(HalfMade::OtherData { host: host.name.clone(), theirs, ours: system.clone(), directory })
     })
@@ -198,8 +198,4 @@ pub fn of_others(
 ) -> Result<(), Box<HalfMade>> {
     let found = other_etcd(inventory, view).or_else(|| other_data(inventory, facts, view));
     found.map_or(Ok(()), |found| Err(Box::new(found)))
-}
-
-fn directory(inventory: &Inventory, facts: &Facts) -> Option<String> {
-    inventory.postgresql_major(&facts.codename).map(|major| inventory.postgresql_data_dir(major))
 }

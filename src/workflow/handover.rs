@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::operation::{Operation, OperationError};
 use crate::cluster::pause::{self, Pause};
 use crate::cluster::postgres::activity;
-use crate::cluster::{self, Gather, haproxy, patroni};
+use crate::cluster::{self, ClusterView, Gather, haproxy, patroni};
 use crate::names::HostName;
 
 /// How long a hand-over may take.
@@ -75,8 +75,18 @@ async fn leads(gather: &Gather<'_>, host: &HostName) -> Result<(), String> {
     Ok(())
 }
 
-/// This HAProxy sends writes to the leader and to nobody else.
-pub fn sends_writes_to(balancer: &HostName, servers: &[haproxy::Server], leader: &HostName) -> Result<(), String> {
+/// This HAProxy answers, and sends writes to whoever leads and to nobody else.
+pub fn finds_leader(view: &ClusterView, balancer: &HostName) -> Result<(), String> {
+    let leader = view.leader().ok_or("there is no leader")?;
+    let seen = view.haproxy.iter().find(|seen| &seen.host == balancer).map(|seen| &seen.answer);
+    match seen.and_then(|answer| answer.known()) {
+        Some(servers) => sends_writes_to(balancer, servers, &leader.host),
+        None => Err(seen.and_then(|answer| answer.reason()).unwrap_or("it was not asked").to_owned()),
+    }
+}
+
+/// … to this leader.
+fn sends_writes_to(balancer: &HostName, servers: &[haproxy::Server], leader: &HostName) -> Result<(), String> {
     let up: Vec<&str> =
         servers.iter().filter(|s| s.section == haproxy::PRIMARY && s.up).map(|s| s.name.as_str()).collect();
     if up == [leader.as_str()] {

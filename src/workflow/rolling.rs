@@ -235,6 +235,6 @@ fn postgres_obstacles(
     obstacles
 }
 
-fn names(hosts: &[HostName]) -> String {
+pub fn names(hosts: &[HostName]) -> String {
     hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
 }

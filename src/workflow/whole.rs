@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use super::handover::sends_writes_to;
+use super::handover::finds_leader;
 use super::operation::{Operation, OperationError};
+use super::rolling::names;
 use crate::cluster::{self, Gather, etcd, patroni};
 use crate::engine::{Ended, Host as _, HostError, for_each_host};
 use crate::inventory::Component;
@@ -59,10 +60,13 @@ impl Operation<'_> {
         self.start(PATRONI, members.clone()).await?;
         let stream = async |gather: &Gather<'_>| patroni::streaming(gather, &members).await;
         self.wait("the PostgreSQL members to stream".to_owned(), RECOVERY, stream).await?;
-        seen.push(self.told(format!("PostgreSQL runs on {}", list(&members))).await);
+        seen.push(self.told(format!("PostgreSQL runs on {}", names(&members))).await);
         let balancers = self.reached(Component::Haproxy);
         seen.extend(self.start(HAPROXY, balancers.clone()).await?);
-        let found = async |gather: &Gather<'_>| all_find_leader(gather, &balancers).await;
+        let found = async |gather: &Gather<'_>| {
+            let view = cluster::gather(gather).await;
+            balancers.iter().try_for_each(|balancer| finds_leader(&view, balancer))
+        };
         self.wait("HAProxy to find the leader".to_owned(), AGREEING, found).await?;
         Ok(seen)
     }
@@ -101,7 +105,7 @@ impl Operation<'_> {
             return Ok(None);
         }
         let limit = hosts.len();
-        let summary = format!("{done} {unit} on {}", list(&hosts));
+        let summary = format!("{done} {unit} on {}", names(&hosts));
         let performed = for_each_host(hosts, limit, async |name| {
             let Some(host) = self.fleet.host(&name) else { return Ok(()) };
             let failed = |reason| OperationError::Unit { unit, host: name.clone(), done, reason };
@@ -130,28 +134,6 @@ fn led_last(ended: Vec<(HostName, Ended)>) -> Option<(HostName, Ended)> {
     let newest = ended.iter().map(|(_, it)| it.timeline).max()?;
     let mut leaders = ended.into_iter().filter(|(_, it)| it.led() && it.timeline == newest);
     leaders.next().filter(|_| leaders.next().is_none())
-}
-
-async fn all_find_leader(gather: &Gather<'_>, balancers: &[HostName]) -> Result<(), String> {
-    let view = cluster::gather(gather).await;
-    let leader = view.leader().ok_or("there is no leader")?;
-    for seen in view.haproxy.iter().filter(|seen| balancers.contains(&seen.host)) {
-        match seen.answer.known() {
-            Some(servers) => sends_writes_to(&seen.host, servers, &leader.host)?,
-            None => {
-                return Err(format!(
-                    "HAProxy on {}: {}",
-                    seen.host,
-                    seen.answer.reason().unwrap_or("it was not asked")
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn list(hosts: &[HostName]) -> String {
-    hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

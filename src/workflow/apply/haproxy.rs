@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::{ApplyError, StageRun};
-use crate::cluster::{self, Gather};
+use crate::cluster;
 use crate::names::HostName;
-use crate::workflow::drain::{self, Drained};
-use crate::workflow::handover::sends_writes_to;
-use crate::workflow::rolling;
+use crate::workflow::handover::finds_leader;
+use crate::workflow::{drain, rolling};
 
 /// How long a HAProxy that was started may take to find the leader.
 const FINDING: Duration = Duration::from_secs(60);
@@ -20,31 +19,22 @@ impl StageRun<'_> {
         for host in in_turn {
             self.converge_at_once(vec![host.clone()]).await?;
             let what = format!("HAProxy on {host} to find the leader");
-            self.wait(&what, FINDING, async |gather| finds_leader(gather, &host).await).await?;
+            self.wait(&what, FINDING, async |gather| finds_leader(&cluster::gather(gather).await, &host)).await?;
         }
         self.send_clients_again().await
     }
 
+    /// As planned: not those of hosts that were left out.
     async fn send_clients_again(&mut self) -> Result<(), ApplyError> {
         if self.planned.cluster.is_empty() {
             return Ok(());
         }
-        for Drained { balancer, section, server } in drain::drained(&cluster::gather(&self.gather()).await) {
-            let command = format!("set server {section}/{server} state ready");
-            self.operation().tell_haproxy(&balancer, &[command]).await?;
-            self.tell("haproxy", &format!("{balancer} sends clients to {server} ({section}) again")).await;
+        let held = drain::drained(&cluster::gather(&self.gather()).await);
+        for one in held.iter().filter(|one| self.apply.scope.includes(&one.balancer)) {
+            self.operation().send_clients_to(one).await?;
+            self.tell("haproxy", &one.again()).await;
         }
         self.changed += self.planned.cluster.len();
         Ok(())
-    }
-}
-
-async fn finds_leader(gather: &Gather<'_>, balancer: &HostName) -> Result<(), String> {
-    let view = cluster::gather(gather).await;
-    let leader = view.leader().ok_or("there is no leader")?;
-    let seen = view.haproxy.iter().find(|seen| &seen.host == balancer).map(|seen| &seen.answer);
-    match seen.and_then(|answer| answer.known()) {
-        Some(servers) => sends_writes_to(balancer, servers, &leader.host),
-        None => Err(seen.and_then(|answer| answer.reason()).unwrap_or("it was not asked").to_owned()),
     }
 }
