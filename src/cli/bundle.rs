@@ -7,12 +7,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::connect::{ConnectArgs, Terminal};
+use super::connect::{ConnectArgs, Terminal, quietly};
 use super::logs::{line, moment};
 use super::{Failure, Globals, out, status};
 use crate::assets::Assets;
 use crate::cluster::{self, Gather};
-use crate::engine::{Dialer, Fleet, Scrutiny, for_each_host};
+use crate::engine::{Fleet, Scrutiny, for_each_host};
 use crate::error::{Exit, Fails, one_line};
 use crate::facts::Facts;
 use crate::files;
@@ -69,16 +69,13 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let terminal = Terminal::of(&globals.answers, &redactor);
     let (secrets, told) = open(&inventory, &terminal);
     let connector = args.connect.connector(&terminal)?;
-    let mut fleet = Fleet::default();
-    let reporter = Reporter::muted();
-    let parallel = inventory.everybody().count();
-    fleet.connect(&inventory, Dialer { connector: &connector, parallel, reporter: &reporter }).await;
+    let mut fleet = quietly(&inventory, &connector).await;
     let bundle = Bundle::new(&inventory.cluster, &redactor, told);
     let mut making = Making { inventory: &inventory, assets: &assets, secrets: &secrets, fleet: &fleet, bundle };
     making.all(args.since).await?;
     let bundle = making.bundle;
     let answered = !fleet.connections.is_empty();
-    fleet.close(&reporter).await;
+    fleet.close(&Reporter::muted()).await;
     finish(&bundle, &args, globals)?;
     Ok(if answered { Exit::Ok } else { Exit::Unreachable })
 }

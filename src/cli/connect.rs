@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::engine::{Dialer, Fleet};
 use crate::error::{Exit, Fails};
-use crate::report::{Redactor, Registration};
+use crate::inventory::Inventory;
+use crate::report::{Redactor, Registration, Reporter};
 use crate::secret::Secret;
 use crate::transport::ssh::{Environment, NewHostKeys, Options, Prompt, SshConnector};
 use crate::vault::Means;
@@ -52,6 +54,14 @@ impl ConnectArgs {
         let environment = Environment::of_this_process();
         Ok(SshConnector::new(Options { environment, new_host_keys, prompt, become_password }))
     }
+}
+
+/// Connections for a command that is no run: nobody is told of them.
+pub async fn quietly(inventory: &Inventory, connector: &SshConnector) -> Fleet {
+    let mut fleet = Fleet::default();
+    let parallel = inventory.everybody().count();
+    fleet.connect(inventory, Dialer { connector, parallel, reporter: &Reporter::muted() }).await;
+    fleet
 }
 
 /// The person at the terminal itself, whatever standard input and output are connected to. What is typed is kept out of

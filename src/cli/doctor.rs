@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::connect::ConnectArgs;
+use super::connect::{ConnectArgs, quietly};
 use super::opened::Opened;
 use super::out;
 use super::{Failure, Globals};
 use crate::cluster::{ClusterView, Severity};
 use crate::doctor::{Diagnosis, render};
-use crate::engine::{Dialer, Fleet};
 use crate::error::Exit;
 use crate::inventory::Inventory;
 use crate::report::Reporter;
@@ -30,12 +29,9 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let inventory = Inventory::load(&args.inventory, globals.assets.as_deref())?.inventory;
     let Opened { inventory, secrets, terminal, .. } = Opened::with_supplied(inventory, globals)?;
     let connector = args.connect.connector(&terminal)?;
-    let reporter = Reporter::muted();
-    let mut fleet = Fleet::default();
-    let dialer = Dialer { connector: &connector, parallel: inventory.hosts.len(), reporter: &reporter };
-    fleet.connect(&inventory, dialer).await;
+    let mut fleet = quietly(&inventory, &connector).await;
     let (view, diagnosis) = diagnose(&fleet, &inventory, &secrets).await;
-    fleet.close(&reporter).await;
+    fleet.close(&Reporter::muted()).await;
     let text = if globals.json { out::json_text(&diagnosis)? } else { render(&diagnosis, out::look()) };
     out::text(&terminal.redactor.clean(&text))?;
     Ok(exit(&view, &diagnosis))

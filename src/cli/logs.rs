@@ -6,10 +6,9 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
 use super::chosen::Chosen;
-use super::connect::{ConnectArgs, Terminal};
+use super::connect::{ConnectArgs, Terminal, quietly};
 use super::out;
 use super::{Failure, Globals};
-use crate::engine::{Dialer, Fleet};
 use crate::error::Exit;
 use crate::inventory::Inventory;
 use crate::report::text::printable;
@@ -51,13 +50,10 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     args.hosts.keep(&mut inventory)?;
     let redactor = Redactor::default();
     let connector = args.connect.connector(&Terminal::of(&globals.answers, &redactor))?;
-    let reporter = Reporter::muted();
-    let mut fleet = Fleet::default();
-    let dialer = Dialer { connector: &connector, parallel: inventory.hosts.len(), reporter: &reporter };
-    fleet.connect(&inventory, dialer).await;
+    let mut fleet = quietly(&inventory, &connector).await;
     let mut logs = logs::read(&fleet, &inventory, args.since).await;
     logs.silent.extend(fleet.reasons());
-    fleet.close(&reporter).await;
+    fleet.close(&Reporter::muted()).await;
     show(&logs, globals)
 }
 

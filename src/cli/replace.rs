@@ -8,10 +8,10 @@ use similar::TextDiff;
 
 use super::apply::{PauseArgs, Request};
 use super::confirm::Ask;
-use super::connect::Terminal;
+use super::connect::{Terminal, quietly};
 use super::session::{Need, Opening, Session, Target};
 use super::{Failure, Globals};
-use crate::engine::{Dialer, Fleet, Scrutiny};
+use crate::engine::Scrutiny;
 use crate::error::{Exit, Fails, one_line};
 use crate::files;
 use crate::inventory::replace::{Successor, replaced};
@@ -80,8 +80,10 @@ impl Fails for NotReplaced {
 
 pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let path = &args.target.inventory;
-    let before = Inventory::load(path, globals.assets.as_deref())?.inventory;
-    let revision = Revision::of(&args)?;
+    let (file, old) = read(path)?;
+    let before = Inventory::of_text(&old, path, globals.assets.as_deref())?.inventory;
+    let new = replaced(&old, &args.old, &successor(&args))?;
+    let revision = Revision { path: file, old, new };
     must_be_dead(before, &HostName::new(args.old.as_str()), &args, globals).await?;
     let loaded = Inventory::of_text(&revision.new, path, globals.assets.as_deref())?;
     let show = if globals.json { Show::Json } else { Show::detect() };
@@ -98,16 +100,26 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     session.finish(result).await
 }
 
+/// The file itself, since what is named may be a link to it, and its text.
+fn read(path: &Path) -> Result<(PathBuf, String), InventoryErrors> {
+    let unreadable = |source| InventoryErrors::Unreadable { path: path.to_owned(), source };
+    let file = std::fs::canonicalize(path).map_err(unreadable)?;
+    let text = files::read_text(&file).map_err(unreadable)?;
+    Ok((file, text))
+}
+
+fn successor(args: &Args) -> Successor {
+    Successor { name: args.new.clone(), address: args.address.clone(), fingerprint: args.fingerprint.clone() }
+}
+
 /// Whoever answers in any way may still work: its successor would cut it off.
 async fn must_be_dead(mut before: Inventory, old: &HostName, args: &Args, globals: &Globals) -> Result<(), Failure> {
     let terminal = Terminal::of(&globals.answers, &Redactor::default());
     let connector = args.target.connect.connector(&terminal)?;
-    let reporter = Reporter::muted();
     before.hosts.retain(|host| &host.name == old);
     before.leaving.retain(|host| &host.name == old);
-    let mut fleet = Fleet::default();
-    fleet.connect(&before, Dialer { connector: &connector, parallel: 1, reporter: &reporter }).await;
-    fleet.close(&reporter).await;
+    let mut fleet = quietly(&before, &connector).await;
+    fleet.close(&Reporter::muted()).await;
     let how = match fleet.unreachable.get(old) {
         Some(TransportError::Unreachable { .. } | TransportError::Timeout { .. } | TransportError::Name { .. }) => {
             return Ok(());
@@ -126,18 +138,6 @@ pub(super) struct Revision {
 }
 
 impl Revision {
-    fn of(args: &Args) -> Result<Self, Failure> {
-        let path = &args.target.inventory;
-        let unreadable = |source| InventoryErrors::Unreadable { path: path.clone(), source };
-        // what is named may be a link to it
-        let path = std::fs::canonicalize(path).map_err(unreadable)?;
-        let old = files::read_text(&path).map_err(unreadable)?;
-        let successor =
-            Successor { name: args.new.clone(), address: args.address.clone(), fingerprint: args.fingerprint.clone() };
-        let new = replaced(&old, &args.old, &successor)?;
-        Ok(Self { path, old, new })
-    }
-
     /// For a person, before the plan.
     fn told(&self) -> String {
         let difference = TextDiff::from_lines(&self.old, &self.new).unified_diff().context_radius(2).to_string();

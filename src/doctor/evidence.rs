@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::cluster::shown::Certificate;
-use crate::facts::{self, Answers, Facts, FactsError};
+use crate::facts::{self, Answers, Control, Facts, FactsError};
 use crate::names::HostName;
 use crate::pki::Purpose;
 
@@ -34,15 +34,6 @@ pub struct FileSystem {
     pub free_kib: u64,
     /// None where inodes are made as needed.
     pub free_inodes: Option<u64>,
-}
-
-/// PostgreSQL's control file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Control {
-    pub system: String,
-    pub state: String,
-    pub timeline: String,
-    pub checkpoint: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +70,7 @@ impl Seen {
             facts: facts::parse(output)?,
             stopped: answers.pairs("stopped").filter_map(process).collect(),
             file_systems: answers.pairs("file_system").filter_map(file_system).collect(),
-            control: control(&answers),
+            control: Control::read(answers.all("control").iter().copied()),
             slots: answers.all("slot").iter().filter_map(|line| slot(line)).collect(),
             log,
         })
@@ -109,20 +100,6 @@ fn file_system((path, numbers): (&str, &str)) -> Option<FileSystem> {
     let (inodes, free_inodes) = (numbers.next().flatten(), numbers.next().flatten());
     let free_inodes = inodes.filter(|inodes| *inodes > 0).and(free_inodes);
     Some(FileSystem { path: path.to_owned(), kib, free_kib, free_inodes })
-}
-
-fn control(answers: &Answers<'_>) -> Option<Control> {
-    let lines: Vec<(&str, &str)> = answers.all("control").iter().filter_map(|line| line.split_once(':')).collect();
-    let value = |name: &str| {
-        let line = lines.iter().find(|(key, _)| *key == name);
-        line.map_or_else(String::new, |(_, value)| value.trim().to_owned())
-    };
-    (!lines.is_empty()).then(|| Control {
-        system: value("Database system identifier"),
-        state: value("Database cluster state"),
-        timeline: value("Latest checkpoint's TimeLineID"),
-        checkpoint: value("Latest checkpoint location"),
-    })
 }
 
 fn slot(line: &str) -> Option<Slot> {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use evidence::{Control, FileSystem, Foreign, Line, Process, Seen, Slot};
+pub use evidence::{FileSystem, Foreign, Line, Process, Seen, Slot};
 pub use finding::{Evidence, Finding, Step};
 pub use script::script;
 pub use text::render;

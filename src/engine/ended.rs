@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::fleet::Fleet;
 use super::host::HostError;
 use super::shell;
+use crate::facts::Control;
 use crate::names::HostName;
 use crate::transport::Script;
 
@@ -48,11 +49,10 @@ impl Fleet {
     }
 }
 
-/// What `pg_controldata` prints.
 fn read(said: &str) -> Option<Ended> {
-    let value = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let timeline = value("Latest checkpoint's TimeLineID:")?.parse().ok()?;
-    Some(Ended { state: value("Database cluster state:")?.to_owned(), timeline })
+    let Control { state, timeline, .. } = Control::read(said.lines())?;
+    let timeline = timeline.parse().ok()?;
+    (!state.is_empty()).then_some(Ended { state, timeline })
 }
 
 #[cfg(test)]

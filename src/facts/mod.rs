@@ -1,6 +1,7 @@
 //! What a host is. One POSIX script (`probe.sh`) goes out, `key=value` lines come back, `parse` makes them one struct.
 //! Pure: no transport here. Facts are never written back into the inventory.
 
+mod control;
 mod examination;
 mod parse;
 pub mod preflight;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use control::Control;
 pub use examination::{Disk, Examination, Fsync, PackageFacts, PathFacts, Reach, UnitFacts};
 pub use parse::{Answers, FactsError, parse};
 
