@@ -74,6 +74,9 @@ struct Up {
     /// The Debian release of the hosts
     #[arg(long, value_enum, default_value = "trixie")]
     suite: Suite,
+    /// Hosts have these already, with no service of theirs enabled, instead of being bare
+    #[arg(long, value_name = "PACKAGE", value_delimiter = ',', value_parser = package)]
+    packages: Vec<String>,
     /// Where packages come from, instead of where this machine's apt gets them
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
@@ -129,9 +132,26 @@ fn dispatch(command: Command, globals: &Globals) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
+/// As Debian's policy has it: lower-case letters, digits, plus, minus and dots, two characters at least.
+fn package(text: &str) -> Result<String, String> {
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
+    if text.len() > 1 && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err("a package is named by lower-case letters, digits, plus, minus and dots".to_owned())
+    }
+}
+
 fn bring_up(up: Up, globals: &Globals) -> Result<Exit, Failure> {
     let hosts = up.inventory.map_or(Hosts::Count(up.hosts), Hosts::Inventory);
-    let request = Request { name: up.lab.name, hosts, suite: up.suite, mirror: up.mirror, write: up.write };
+    let request = Request {
+        name: up.lab.name,
+        hosts,
+        suite: up.suite,
+        packages: up.packages,
+        mirror: up.mirror,
+        write: up.write,
+    };
     let made = lab::up(&request, &say)?;
     if globals.json {
         out::json(&made)?;

@@ -46,6 +46,15 @@ impl Mirror {
         Ok(Self { archive, security, settings })
     }
 
+    /// The same as [`Self::sources`], a line each.
+    pub fn lines(&self, suite: Suite) -> Vec<String> {
+        let suite = suite.codename();
+        let line = |uri: &str, suite: &str| format!("deb {uri} {suite} main");
+        let mut lines = vec![line(&self.archive, suite), line(&self.archive, &format!("{suite}-updates"))];
+        lines.extend(self.security.as_ref().map(|uri| line(uri, &format!("{suite}-security"))));
+        lines
+    }
+
     /// `debian.sources` of a host.
     pub fn sources(&self, suite: Suite) -> String {
         let suite = suite.codename();

@@ -7,6 +7,7 @@ use rustix::fs::Mode;
 
 use super::down::tear_down;
 use super::error::{LabError, OnPath};
+use super::image::{self, Recipe};
 use super::inventory::{Keys, Source, Written};
 use super::machine::{Machine, Outfit};
 use super::mirror::Mirror;
@@ -14,7 +15,7 @@ use super::place::{Lock, Place, lock_directory, write_whole};
 use super::pool::{self, Pool};
 use super::state::{AirGap, LabHost, LabId, Link, Phase, State, Suite};
 use super::status::LabStatus;
-use super::{MAX_HOSTS, Say, image, inventory, is_name, keys, network, tool, wait};
+use super::{MAX_HOSTS, Say, inventory, is_name, keys, network, tool, wait};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Request {
     pub name: String,
     pub hosts: Hosts,
     pub suite: Suite,
+    /// What all hosts have from the beginning.
+    pub packages: Vec<String>,
     /// Instead of the one this machine's apt uses.
     pub mirror: Option<String>,
     /// Where the inventory goes; into the lab's directory unless given.
@@ -101,7 +104,8 @@ struct Plan<'a> {
 fn make(request: &Request, place: &Place, plan: &Plan, say: Say) -> Result<LabStatus, LabError> {
     let directory = plan.directory;
     let mirror = Mirror::find(request.mirror.as_deref())?;
-    let image = image::ensure(place, request.suite, &mirror, say)?;
+    let recipe = Recipe { suite: request.suite, mirror: &mirror, packages: &request.packages };
+    let image = image::ensure(place, &recipe, say)?;
     gather_from_all(place)?;
     let mut state = take_network(request, plan, &mirror)?;
     let identity = keys::identity(directory);

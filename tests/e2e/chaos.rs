@@ -75,8 +75,10 @@ struct Ground {
 }
 
 impl Ground {
-    fn new(suite: &str) -> Self {
-        let site = Site::new(&format!("chaos-{suite}"), (&["--hosts", "3", "--suite", suite], "root"));
+    fn new(suite: &str, start: Start) -> Self {
+        let hosts = (&["--hosts", "3", "--suite", suite][..], "root");
+        let of = if start == Start::Bare { Site::bare } else { Site::new };
+        let site = of(&format!("chaos-{suite}"), hosts);
         let original = site.read();
         Self { site, original }
     }
@@ -88,7 +90,7 @@ fn run(suite: &str, point: &Point, ground: &mut Option<Ground>) {
         *ground = None;
     }
     let fresh = ground.is_none();
-    let ground = ground.get_or_insert_with(|| Ground::new(suite));
+    let ground = ground.get_or_insert_with(|| Ground::new(suite, point.start));
     match point.start {
         Start::Bare => {}
         Start::Living | Start::Wiped if fresh => drop(ground.site.run(&["apply", "--yes"]).expect(0)),

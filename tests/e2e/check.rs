@@ -16,7 +16,7 @@ fn what_stands_against_a_cluster_is_found_on_debian_13() {
 }
 
 fn found(test: &str, suite: &str) {
-    let site = Site::new(test, (&["--hosts", "4", "--suite", suite], "operator"));
+    let site = Site::bare(test, (&["--hosts", "4", "--suite", suite], "operator"));
     a_fresh_host_passes(&site);
     spoil(&site);
     let spoilt = site.run(&["check", "--json"]).expect(1);

@@ -13,7 +13,7 @@ use crate::site::Site;
 
 #[test]
 fn three_members_and_a_haproxy_on_debian_13_as_root() {
-    let site = Site::new("trixie", (&["--hosts", "4", "--suite", "trixie"], "root"));
+    let site = Site::bare("trixie", (&["--hosts", "4", "--suite", "trixie"], "root"));
     site.poison();
     plan_changes_nothing(&site);
     let sampler = Sampler::start();
@@ -33,27 +33,28 @@ fn three_members_and_a_haproxy_on_debian_13_as_root() {
 
 #[test]
 fn three_members_and_a_haproxy_on_debian_12_with_a_sudo_password() {
-    whole_job("bookworm", &["--hosts", "4", "--suite", "bookworm"], "operator");
+    let site = Site::bare("bookworm", (&["--hosts", "4", "--suite", "bookworm"], "operator"));
+    whole_job(&site);
 }
 
 #[test]
 fn everything_on_three_hosts_on_debian_13_with_sudo() {
-    whole_job("colo13", &["--hosts", "3", "--suite", "trixie"], "admin");
+    whole_job(&Site::new("colo13", (&["--hosts", "3", "--suite", "trixie"], "admin")));
 }
 
 #[test]
 fn everything_on_three_hosts_on_debian_12_as_root() {
-    whole_job("colo12", &["--hosts", "3", "--suite", "bookworm"], "root");
+    whole_job(&Site::new("colo12", (&["--hosts", "3", "--suite", "bookworm"], "root")));
 }
 
 #[test]
 fn every_component_on_its_own_hosts_on_debian_12_with_sudo() {
-    whole_job("split12", &["--inventory", "inventory/split.toml", "--suite", "bookworm"], "admin");
+    whole_job(&Site::new("split12", (&["--inventory", "inventory/split.toml", "--suite", "bookworm"], "admin")));
 }
 
 #[test]
 fn every_component_on_its_own_hosts_on_debian_13_as_root() {
-    whole_job("split13", &["--inventory", "inventory/split.toml", "--suite", "trixie"], "root");
+    whole_job(&Site::new("split13", (&["--inventory", "inventory/split.toml", "--suite", "trixie"], "root")));
 }
 
 #[test]
@@ -67,7 +68,7 @@ fn one_host_for_development_on_debian_12() {
 }
 
 fn development(suite: &str) {
-    let site = Site::new(&format!("single-{suite}"), (&["--hosts", "1", "--suite", suite], "root"));
+    let site = Site::bare(&format!("single-{suite}"), (&["--hosts", "1", "--suite", suite], "root"));
     let applied = site.run(&["apply", "--yes"]).expect(0);
     assert!(applied.stderr.contains("warning"), "one host is worth a warning:\n{}", applied.stderr);
     works_as_a_client_sees_it(&site);
@@ -93,11 +94,10 @@ fn a_sites_own_role_is_applied(site: &Site) {
 }
 
 /// What every topology must do.
-fn whole_job(test: &str, hosts: &[&str], user: &'static str) {
-    let site = Site::new(test, (hosts, user));
+fn whole_job(site: &Site) {
     site.run(&["apply", "--yes"]).expect(0);
-    works_as_a_client_sees_it(&site);
-    is_left_alone_by_a_second_apply(&site);
+    works_as_a_client_sees_it(site);
+    is_left_alone_by_a_second_apply(site);
 }
 
 /// Every file of a host with its time and owner, but for what changes by itself or by logging in.

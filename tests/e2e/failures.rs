@@ -9,7 +9,7 @@ use crate::site::Site;
 /// Before anything is installed: whatever is wrong with one host, no host is touched.
 #[test]
 fn a_broken_host_among_good_ones_is_named_and_nothing_is_touched() {
-    let site = Site::new("broken", (&["--hosts", "4", "--suite", "trixie"], "operator"));
+    let site = Site::bare("broken", (&["--hosts", "4", "--suite", "trixie"], "operator"));
     let good = site.read();
     let fresh: Vec<String> = ["db1", "db2"].iter().map(|host| packages(&site, host)).collect();
 
@@ -60,7 +60,7 @@ fn through_a_jump_host(site: &Site) {
 /// While it runs: an error, a Ctrl-C, a kill, two at once. The next run goes on and ends well.
 #[test]
 fn whatever_stops_a_run_the_next_one_goes_on() {
-    let site = Site::new("resume", (&["--hosts", "1", "--suite", "trixie"], "root"));
+    let site = Site::bare("resume", (&["--hosts", "1", "--suite", "trixie"], "root"));
     let good = site.read();
 
     site.append("[packages]\npins = { patroni = \"9.9.*\" }");

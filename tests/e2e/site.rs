@@ -31,8 +31,21 @@ fn through_sudo(text: &str, user: &str) -> String {
     text.replace("user = \"root\"", &user).replace("become = \"none\"", "become = \"sudo\"")
 }
 
+/// What a first `apply` would install: most of the time it takes, and the same for all. Those tests that are about it begin
+/// with bare hosts.
+fn packages(arguments: &[&str]) -> String {
+    let postgresql = if arguments.contains(&"bookworm") { "postgresql-15" } else { "postgresql-17" };
+    ["etcd-server", "etcd-client", postgresql, "patroni", "python3-etcd", "haproxy"].join(",")
+}
+
 impl Site {
+    /// Hosts that have the packages and nothing else.
     pub fn new(test: &str, (arguments, user): (&[&str], &'static str)) -> Self {
+        Self::bare(test, (&[arguments, &["--packages", &packages(arguments)]].concat(), user))
+    }
+
+    /// Hosts that have nothing.
+    pub fn bare(test: &str, (arguments, user): (&[&str], &'static str)) -> Self {
         let lab = Lab::up(test, arguments);
         let directory = tempfile::tempdir().expect("a directory");
         let site = Self { lab, directory, user };

@@ -31,7 +31,7 @@ echo 'deb [trusted=yes] file:/srv/newer ./' >/etc/apt/sources.list.d/newer.list
 
 #[test]
 fn packages_are_upgraded_under_clients_on_debian_13() {
-    let site = Site::new("upgrade13", (&["--hosts", "4", "--suite", "trixie"], "root"));
+    let site = Site::bare("upgrade13", (&["--hosts", "4", "--suite", "trixie"], "root"));
     let older = older_haproxy(&site);
     let given = site.read();
     site.append(&format!("[packages]\npins = {{ haproxy = \"{older}\" }}"));
