@@ -55,7 +55,7 @@ format='${db:Status-Abbrev}|${Package}|${Version}\n'
 dpkg-query -W -f "$format" -- libc6 $packages 2>/dev/null | while IFS= read -r line; do echo "package=$line"; done
 for file in /var/lib/apt/lists/*_Packages*; do [ -e "$file" ] && echo "package_lists=1"; break; done
 # The slowest of all, so it goes on beside the rest. What is written to a pipe line by line does not mix.
-apt-cache -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= policy -- $packages 2>/dev/null </dev/null | while read -r key value rest; do
+policy $packages | while read -r key value rest; do
     case $key in
         Candidate:) echo "candidate=$name $value" ;;
         *:) [ -n "$value" ] || name=${key%:} ;;

@@ -32,6 +32,7 @@ pub fn script(inventory: &Inventory, host: &Host, scrutiny: Scrutiny) -> String 
     ] {
         script.push_str(&format!("{name}={}\n", quote::sh(&words)));
     }
+    script.push_str(facts::POLICY);
     script.push_str(facts::EXAMINE);
     reachability(inventory, host, &mut script);
     if scrutiny != Scrutiny::NewHosts && host.components.contains(&Component::Etcd) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{GUARD, GUARD_MARK, UNPACKED};
+use crate::facts::POLICY;
 use crate::quote;
 use crate::resource::{Probe, stamp_path, sysctl_file_path, sysctl_proc_path};
 
@@ -78,8 +79,7 @@ done
         quoted(files.iter().copied())));
 }
 
-/// One `dpkg-query` for all; `apt-cache` only for what is not installed, since it is slow, and without the cache files it
-/// would write: a plan changes nothing.
+/// One `dpkg-query` for all; `apt-cache` only for what is not installed, since it is slow.
 fn packages(probes: &[Probe], script: &mut String) {
     let names: Vec<&str> = probes
         .iter()
@@ -100,7 +100,7 @@ XP_FOUND
 missing=
 for name in {names}; do case $installed in *\" $name \"*) ;; *) missing=\"$missing $name\" ;; esac; done
 if [ -n \"$missing\" ]; then
-  apt-cache -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= policy -- $missing 2>/dev/null | while read -r first second _; do
+  {POLICY}  policy $missing | while read -r first second _; do
     case $first in *:) if [ \"$first\" = Candidate: ]; then printf 'C\\t%s\\t%s\\n' \"$name\" \"$second\"; elif [ -z \"$second\" ]; then name=${{first%:}}; fi ;; esac
   done
 fi
