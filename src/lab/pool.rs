@@ -11,6 +11,8 @@ use super::state::{State, Suite};
 
 const ARCHIVES: &str = "var/cache/apt/archives";
 const LISTS: &str = "var/lib/apt/lists";
+/// What apt has made of the lists: some seconds' work, and good wherever the lists are the same.
+const CACHE: &str = "var/cache/apt/srcpkgcache.bin";
 
 /// The shelf of the cache for hosts of one release with one set of sources.
 pub(super) struct Pool {
@@ -29,14 +31,16 @@ impl Pool {
     /// Give a host that is about to boot everything there is; `upper` is its writable layer.
     pub fn seed(&self, upper: &Path) -> Result<(), LabError> {
         spread(&self.packages, &upper.join(ARCHIVES))?;
-        spread(&self.lists, &upper.join(LISTS))
+        spread(&self.lists, &upper.join(LISTS))?;
+        take(&self.lists.with_extension("bin"), &upper.join(CACHE))
     }
 
     /// Take what a host has downloaded.
     fn gather(&self, upper: &Path) -> Result<(), LabError> {
         spread(&upper.join(ARCHIVES), &self.packages)?;
         // Indexes belong together: a set replaces the one before, file by file, and apt fetches again what does not fit.
-        spread(&upper.join(LISTS), &self.lists)
+        spread(&upper.join(LISTS), &self.lists)?;
+        take(&upper.join(CACHE), &self.lists.with_extension("bin"))
     }
 }
 
@@ -52,14 +56,22 @@ fn spread(from: &Path, to: &Path) -> Result<(), LabError> {
     for name in entries(from)? {
         let (source, target) = (from.join(&name), to.join(&name));
         // apt is still busy with what is in `partial`; its lock is an empty file.
-        let Ok(found) = fs::symlink_metadata(&source) else { continue };
-        if !found.is_file() || name == "lock" || is_newer(&target, &found) {
-            continue;
+        if name != "lock" && fs::symlink_metadata(&source).is_ok_and(|found| found.is_file()) {
+            take(&source, &target)?;
         }
-        fs::create_dir_all(to).on("make", to)?;
-        place_file(&source, &target)?;
     }
     Ok(())
+}
+
+/// The same for one file, if it is there.
+fn take(source: &Path, target: &Path) -> Result<(), LabError> {
+    let Ok(found) = fs::symlink_metadata(source) else { return Ok(()) };
+    if is_newer(target, &found) {
+        return Ok(());
+    }
+    let directory = crate::files::directory(target);
+    fs::create_dir_all(directory).on("make", directory)?;
+    place_file(source, target)
 }
 
 fn is_newer(target: &Path, source: &fs::Metadata) -> bool {

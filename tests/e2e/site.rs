@@ -206,7 +206,11 @@ impl Site {
     /// Waits until everything is well, and gives the leader's name.
     pub fn leader(&self) -> String {
         let look = || self.run(&["status"]);
-        let healthy = (0..200).map(|_| look()).find(|status| status.status == 0);
+        let patient = || {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            look()
+        };
+        let healthy = std::iter::once(look()).chain((0..200).map(|_| patient())).find(|status| status.status == 0);
         leader_of(&healthy.unwrap_or_else(|| panic!("it is not healthy again: {:?}", look())))
     }
 

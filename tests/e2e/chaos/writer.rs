@@ -68,8 +68,8 @@ impl Writer {
                     kept.insert(next);
                 }
                 next += 1;
-                // a few rows a second are a load that leaves this machine's processors to the test
-                std::thread::sleep(Duration::from_millis(200));
+                // two rows a second are a load that leaves this machine's processors to the test
+                std::thread::sleep(Duration::from_millis(500));
             }
             kept
         });
