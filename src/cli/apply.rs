@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::confirm::{self, Ask};
-use super::replace::Revision;
+use super::revision::Revision;
 use super::saved::Promise;
 use super::session::{Done, Ending, Need, Opening, ScopeArgs, Session, Target, made};
 use super::settled::settled;

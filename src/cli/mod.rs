@@ -23,6 +23,7 @@ mod plan;
 mod refusal;
 mod replace;
 mod reset;
+mod revision;
 mod saved;
 mod schema;
 mod secrets;

@@ -1,23 +1,17 @@
 //! `replace`: another host takes the place of one that is dead. The inventory is changed as a person would, and applied;
 //! nothing is written before the plan is approved.
 
-use std::io;
-use std::path::{Path, PathBuf};
-
-use similar::TextDiff;
-
 use super::apply::{PauseArgs, Request};
 use super::confirm::Ask;
 use super::connect::{Terminal, quietly};
+use super::revision::Revision;
 use super::session::{Need, Opening, Session, Target};
 use super::{Failure, Globals};
 use crate::engine::Scrutiny;
 use crate::error::{Exit, Fails, one_line};
-use crate::files;
+use crate::inventory::Inventory;
 use crate::inventory::replace::{Successor, replaced};
-use crate::inventory::{Inventory, InventoryErrors};
 use crate::names::HostName;
-use crate::quote;
 use crate::report::{Redactor, Reporter, Show};
 use crate::transport::TransportError;
 use crate::workflow::Scope;
@@ -58,29 +52,19 @@ enum NotReplaced {
         )
     )]
     Alive { host: HostName, how: String },
-    #[error("{} was changed by somebody else meanwhile; nothing was written, and no host was changed", path.display())]
-    #[diagnostic(code(xnat::replace::changed), help("look at it, and run the same command again"))]
-    Changed { path: PathBuf },
-    #[error("cannot write {}", path.display())]
-    #[diagnostic(
-        code(xnat::replace::write),
-        help("see `ls -ld {} {}`", quote::path(path), quote::path(files::directory(path)))
-    )]
-    Unwritten { path: PathBuf, source: io::Error },
 }
 
 impl Fails for NotReplaced {
     fn exit(&self) -> Exit {
         match self {
             Self::Alive { .. } => Exit::Unhealthy,
-            Self::Changed { .. } | Self::Unwritten { .. } => Exit::Failed,
         }
     }
 }
 
 pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let path = &args.target.inventory;
-    let (file, old) = read(path)?;
+    let (file, old) = Revision::read(path)?;
     let before = Inventory::of_text(&old, path, globals.assets.as_deref())?.inventory;
     let new = replaced(&old, &args.old, &successor(&args))?;
     let revision = Revision { path: file, old, new };
@@ -98,14 +82,6 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let request = Request { longest_pause, revision: Some(&revision), ..Request::new(ask, globals, &scope) };
     let result = request.run(&mut session).await;
     session.finish(result).await
-}
-
-/// The file itself, since what is named may be a link to it, and its text.
-fn read(path: &Path) -> Result<(PathBuf, String), InventoryErrors> {
-    let unreadable = |source| InventoryErrors::Unreadable { path: path.to_owned(), source };
-    let file = std::fs::canonicalize(path).map_err(unreadable)?;
-    let text = files::read_text(&file).map_err(unreadable)?;
-    Ok((file, text))
 }
 
 fn successor(args: &Args) -> Successor {
@@ -128,35 +104,4 @@ async fn must_be_dead(mut before: Inventory, old: &HostName, args: &Args, global
         None => "it can be logged in to".to_owned(),
     };
     Err(NotReplaced::Alive { host: old.clone(), how }.into())
-}
-
-/// An inventory that says something else than its file, until it is kept.
-pub(super) struct Revision {
-    path: PathBuf,
-    old: String,
-    new: String,
-}
-
-impl Revision {
-    /// For a person, before the plan.
-    fn told(&self) -> String {
-        let difference = TextDiff::from_lines(&self.old, &self.new).unified_diff().context_radius(2).to_string();
-        format!("{} becomes:\n{difference}\n", self.path.display())
-    }
-
-    pub fn keep(&self) -> Result<(), Failure> {
-        let failed = |source| NotReplaced::Unwritten { path: self.path.clone(), source };
-        if files::read_text(&self.path).map_err(failed)? != self.old {
-            return Err(NotReplaced::Changed { path: self.path.clone() }.into());
-        }
-        self.write().map_err(failed)?;
-        Ok(())
-    }
-
-    fn write(&self) -> io::Result<()> {
-        let file = files::beside(&self.path, self.new.as_bytes())?;
-        file.as_file().set_permissions(std::fs::metadata(&self.path)?.permissions())?;
-        file.persist(&self.path)?;
-        std::fs::File::open(files::directory(Path::new(&self.path)))?.sync_all()
-    }
 }
