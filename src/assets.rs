@@ -27,6 +27,7 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "roles/firewall.toml",
     "roles/haproxy.toml",
     "roles/leaving.toml",
+    "roles/major.toml",
     "roles/patroni.toml",
     "roles/reset.toml",
     "templates/base/apt-proxy.conf.j2",
@@ -47,6 +48,7 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "templates/patroni/30-settings.yml.j2",
     "templates/patroni/40-secrets.yml.j2",
     "templates/patroni/check-config.py.j2",
+    "templates/patroni/major-upgrade.py.j2",
     "templates/patroni/set-aside-unfinished.sh.j2",
     "templates/patroni/xnat.conf.j2",
 ];

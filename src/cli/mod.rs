@@ -17,6 +17,7 @@ mod handout;
 mod history;
 mod lab;
 mod logs;
+mod major;
 mod opened;
 mod out;
 mod plan;

@@ -1,10 +1,11 @@
-//! `upgrade`: newer packages in place of those that are installed, member by member, and what runs them restarted in turn.
+//! `upgrade`: newer packages in place of those that are installed, member by member, and what runs them restarted in turn;
+//! with `--major` another major version of PostgreSQL.
 
 use super::apply::{PauseArgs, Purpose, Request};
 use super::confirm::Ask;
 use super::out;
 use super::session::{Done, Need, Opening, Session, Target};
-use super::{Failure, Globals};
+use super::{Failure, Globals, major};
 use crate::engine::Scrutiny;
 use crate::error::Exit;
 use crate::plan::{Depth, render};
@@ -23,9 +24,18 @@ pub struct Args {
     /// Show what would be upgraded, in which order and who notices, and change nothing
     #[arg(long, conflicts_with = "yes")]
     plan: bool,
+    /// Another major version of PostgreSQL, with pg_upgrade: nobody can read or write meanwhile
+    #[arg(long, value_name = "VERSION", conflicts_with_all = ["only", "max_write_pause"])]
+    major: Option<u32>,
+    /// Only try --major on a copy of a replica's data, which is removed again, and see how long it takes
+    #[arg(long, requires = "major", conflicts_with = "plan")]
+    rehearse: bool,
+    /// With --major, the name of the cluster, for scripts: otherwise it has to be typed when all is shown
+    #[arg(long, requires = "major", value_name = "NAME", conflicts_with_all = ["plan", "rehearse"])]
+    confirm: Option<String>,
     #[command(flatten)]
     pause: PauseArgs,
-    /// Do not ask
+    /// Do not ask; --major wants the name all the same
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
@@ -33,6 +43,14 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
+    if let Some(version) = args.major {
+        let what = match (args.plan, args.rehearse) {
+            (true, _) => major::What::Plan,
+            (_, true) => major::What::Rehearse(if args.yes { Ask::SaidYes } else { Ask::Terminal }),
+            _ => major::What::Upgrade { confirm: args.confirm },
+        };
+        return major::run(version, what, (&args.target, globals)).await;
+    }
     let show = match (globals.json, args.plan) {
         (false, _) => Show::detect(),
         // the plan alone goes to standard output

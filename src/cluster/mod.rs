@@ -13,6 +13,7 @@ pub mod grid;
 pub mod haproxy;
 pub mod http;
 pub mod initialize;
+pub mod keys;
 pub mod maintenance;
 pub mod patroni;
 pub mod pause;

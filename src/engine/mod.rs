@@ -1,7 +1,7 @@
 //! Makes it true. `host` is the trait everything goes through, `remote` the one over SSH (the only place where actions
 //! run), `simulated` the one in memory; `converge` brings the resources of a stage on one host to their wanted state;
 //! `fleet` is every host of an inventory, `hold` the lock a run has on each, `history` what
-//! they remember of runs, `newer` which packages they could have, `ended` how a database that does not run has ended; `wait` and `cancel` are how anything waits or stops.
+//! they remember of runs, `newer` which packages they could have, `ended` how a database that does not run has ended, `major` a member's part in an upgrade to another major version; `wait` and `cancel` are how anything waits or stops.
 
 pub mod cancel;
 pub mod command;
@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod history;
 pub mod hold;
 pub mod host;
+pub mod major;
 pub mod newer;
 pub mod remote;
 pub mod shell;
@@ -26,6 +27,7 @@ pub use fleet::{Connection, Connector, Dialer, Fleet};
 pub use history::Remembered;
 pub use hold::{Claim, Hold, HoldError};
 pub use host::{Host, HostError, Performed};
+pub use major::{DataDir, MajorStep, StepError};
 pub use newer::{Newest, Step};
 pub use remote::RemoteHost;
 pub use shell::facts::Scrutiny;

@@ -14,6 +14,7 @@ mod shape;
 mod suggest;
 mod surroundings;
 mod values;
+pub mod version;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -63,6 +63,11 @@ pub fn expand_reset(input: &Input<'_>, data: Data) -> Result<Vec<RoleResources>,
     expand_with(input, &roles, Context::new(input)?.without(data))
 }
 
+/// What an upgrade to another major version of PostgreSQL needs on a host, beside what runs.
+pub fn expand_major(input: &Input<'_>) -> Result<Vec<RoleResources>, RoleError> {
+    expand_with(input, &[RoleName::from("major")], Context::new(input)?)
+}
+
 /// The same during a conversion to TLS.
 pub fn expand_during(input: &Input<'_>, transition: Transition) -> Result<Vec<RoleResources>, RoleError> {
     expand_with(input, &roles(input.host), Context::new(input)?.during(transition))

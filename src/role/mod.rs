@@ -12,4 +12,6 @@ mod sources;
 
 pub use dynamic::dynamic_config;
 pub use error::RoleError;
-pub use expand::{Data, Input, RoleResources, Transition, expand, expand_during, expand_joining, expand_reset};
+pub use expand::{
+    Data, Input, RoleResources, Transition, expand, expand_during, expand_joining, expand_major, expand_reset,
+};

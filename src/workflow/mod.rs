@@ -1,5 +1,5 @@
 //! Workflows: each is its list of stages. [`survey`] reads the hosts and the cluster and makes the plan; [`apply`] runs
-//! one; [`upgrade`] makes another plan of the same survey. `plan` is a survey that stops there; [`preflight`] looks at hosts closely, for `check`; `status` asks the cluster and needs neither facts nor roles.
+//! one; [`upgrade`] makes another plan of the same survey, and [`major`] brings another major version of PostgreSQL. `plan` is a survey that stops there; [`preflight`] looks at hosts closely, for `check`; `status` asks the cluster and needs neither facts nor roles.
 
 pub mod apply;
 pub mod bundle;
@@ -14,6 +14,7 @@ mod in_turn;
 pub mod lock;
 pub mod logs;
 mod maintenance;
+pub mod major;
 mod members;
 mod operation;
 mod parameters;

@@ -13,7 +13,7 @@ use crate::names::HostName;
 use crate::resource::{Action, UnitStart};
 
 const ETCD: &str = "etcd.service";
-const PATRONI: &str = "patroni.service";
+pub(super) const PATRONI: &str = "patroni.service";
 const HAPROXY: &str = "haproxy.service";
 
 /// How long a unit may take to start. etcd waits for a quorum in it.
@@ -84,7 +84,11 @@ impl Operation<'_> {
         Ok(asked.into_iter().filter_map(known).collect::<Result<_, HostError>>()?)
     }
 
-    async fn stop(&self, unit: &'static str, hosts: Vec<HostName>) -> Result<Option<String>, OperationError> {
+    pub(super) async fn stop(
+        &self,
+        unit: &'static str,
+        hosts: Vec<HostName>,
+    ) -> Result<Option<String>, OperationError> {
         self.on_all(unit, "stopped", hosts, &Action::StopUnit { name: unit.to_owned() }).await
     }
 

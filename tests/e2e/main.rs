@@ -14,6 +14,7 @@ mod failures;
 mod harness;
 mod lab;
 mod lock;
+mod major;
 mod passwords;
 mod poison;
 mod privilege;

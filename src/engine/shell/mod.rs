@@ -6,6 +6,7 @@ mod answer;
 mod ended;
 pub mod facts;
 mod hold;
+pub mod major;
 mod newer;
 mod probe;
 
