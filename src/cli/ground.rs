@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use super::Failure;
 use super::session::Session;
 use crate::cluster::{self, ClusterView, Gather};
-use crate::engine::{Dialer, Fleet};
+use crate::engine::{Dialer, Fleet, Scrutiny};
 use crate::error::one_line;
+use crate::facts::Facts;
 use crate::names::HostName;
 use crate::report::Kind;
-use crate::workflow::SurveyError;
+use crate::workflow::{HostProblem, SurveyError};
 
 pub struct Ground {
     pub fleet: Fleet,
@@ -48,6 +49,19 @@ impl Ground {
             unreachable: &self.unreachable,
             secrets: session.secrets.real(),
         }
+    }
+
+    /// What every host is; all of them have to say.
+    pub async fn facts(&self, session: &Session) -> Result<BTreeMap<HostName, Facts>, SurveyError> {
+        let gathered = self.fleet.gather_facts(&session.inventory, Scrutiny::NewHosts, &session.reporter).await;
+        let (mut facts, mut problems) = (BTreeMap::new(), Vec::new());
+        for (host, found) in gathered {
+            match found {
+                Ok(found) => _ = facts.insert(host, found),
+                Err(error) => problems.push((host, HostProblem::from(error))),
+            }
+        }
+        if problems.is_empty() { Ok(facts) } else { Err(SurveyError::Hosts { problems }) }
     }
 
     pub async fn view(&self, session: &Session) -> ClusterView {

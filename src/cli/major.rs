@@ -1,8 +1,6 @@
 //! `upgrade --major`: another major version of PostgreSQL, after all was shown and the cluster's name was typed; or a
 //! rehearsal of it on a copy.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use super::confirm::{self, Ask, Naming};
@@ -16,16 +14,15 @@ use crate::approval::Approved;
 use crate::cluster::{self, ClusterView, table};
 use crate::engine::{Scrutiny, for_each_host};
 use crate::error::{Exit, Fails};
-use crate::facts::Facts;
 use crate::inventory::version::with_version;
 use crate::inventory::{Component, Inventory};
 use crate::names::HostName;
 use crate::report::{self, Kind, Show};
 use crate::role;
+use crate::workflow::Operation;
 use crate::workflow::lock::RunLock;
 use crate::workflow::major::{Major, Rehearsal, Standing, Wanted, standing};
 use crate::workflow::stage::{Stage, by_stage};
-use crate::workflow::{HostProblem, Operation, SurveyError};
 
 /// What is asked for.
 pub(super) enum What {
@@ -144,7 +141,7 @@ fn fit(view: &ClusterView, inventory: &Inventory) -> Result<(), NotNow> {
 async fn resources(ground: &Ground, session: &Session) -> Result<(Wanted, Wanted), Failure> {
     let Session { inventory, secrets, assets, .. } = session;
     let (mut beside, mut afterwards) = (Wanted::new(), Wanted::new());
-    for (name, facts) in facts(ground, session).await? {
+    for (name, facts) in ground.facts(session).await? {
         let Some(host) = inventory.with(Component::Postgres).find(|host| host.name == name) else { continue };
         let input = role::Input { inventory, host, facts: &facts, secrets, assets };
         let all = role::expand_major(&input)?.into_iter().flat_map(|role| role.resources);
@@ -153,18 +150,6 @@ async fn resources(ground: &Ground, session: &Session) -> Result<(Wanted, Wanted
         afterwards.insert(name, member.unwrap_or_default());
     }
     Ok((beside, afterwards))
-}
-
-async fn facts(ground: &Ground, session: &Session) -> Result<BTreeMap<HostName, Facts>, SurveyError> {
-    let gathered = ground.fleet.gather_facts(&session.inventory, Scrutiny::NewHosts, &session.reporter).await;
-    let (mut facts, mut problems) = (BTreeMap::new(), Vec::new());
-    for (host, found) in gathered {
-        match found {
-            Ok(found) => _ = facts.insert(host, found),
-            Err(error) => problems.push((host, HostProblem::from(error))),
-        }
-    }
-    if problems.is_empty() { Ok(facts) } else { Err(SurveyError::Hosts { problems }) }
 }
 
 async fn on(

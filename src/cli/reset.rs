@@ -8,7 +8,7 @@ use super::refusal::Refusal;
 use super::session::{Done, Ending, Need, Opening, Session, Target, made};
 use super::{Failure, Globals, out};
 use crate::approval::Approved;
-use crate::engine::{Fleet, Scrutiny};
+use crate::engine::Scrutiny;
 use crate::error::{Exit, Fails};
 use crate::facts::Facts;
 use crate::names::HostName;
@@ -18,7 +18,6 @@ use crate::role::Data;
 use crate::workflow::lock::RunLock;
 use crate::workflow::reset::foreign::{self, Shown};
 use crate::workflow::reset::{Reset, Resetting, Ruin};
-use crate::workflow::{HostProblem, SurveyError};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -138,7 +137,7 @@ async fn ours(ground: &Ground, session: &Session) -> Result<BTreeMap<HostName, F
         return Err(Unreachable { hosts }.into());
     }
     let (facts, view, remembered) =
-        futures::join!(facts(&ground.fleet, session), ground.view(session), ground.fleet.remembered());
+        futures::join!(ground.facts(session), ground.view(session), ground.fleet.remembered());
     let facts = facts?;
     // a host that cannot tell its history tells the same in its files and services
     let remembered = remembered.into_iter().filter_map(|(host, runs)| Some((host, runs.ok()?))).collect();
@@ -148,16 +147,4 @@ async fn ours(ground: &Ground, session: &Session) -> Result<BTreeMap<HostName, F
     }
     foreign::check(&session.inventory, Shown { facts: &facts, view: &view, remembered: &remembered })?;
     Ok(facts)
-}
-
-async fn facts(fleet: &Fleet, session: &Session) -> Result<BTreeMap<HostName, Facts>, SurveyError> {
-    let gathered = fleet.gather_facts(&session.inventory, Scrutiny::NewHosts, &session.reporter).await;
-    let (mut facts, mut problems) = (BTreeMap::new(), Vec::new());
-    for (host, found) in gathered {
-        match found {
-            Ok(found) => _ = facts.insert(host, found),
-            Err(error) => problems.push((host, HostProblem::from(error))),
-        }
-    }
-    if problems.is_empty() { Ok(facts) } else { Err(SurveyError::Hosts { problems }) }
 }

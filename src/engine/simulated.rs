@@ -127,6 +127,7 @@ impl Machine {
             Probe::Package { name } => Observed::Package(PackageState {
                 installed: self.packages.get(name).cloned(),
                 candidate: None,
+                held: false,
                 guard_left: self.guard_left,
             }),
             Probe::Group { name } => Observed::Group { exists: self.groups.contains(name) },
@@ -159,6 +160,7 @@ impl Machine {
             needs_daemon_reload: false,
             started: record.active.then_some(record.started),
             restarts: 0,
+            drop_ins: Vec::new(),
             files: files.iter().map(|path| (path.clone(), watched(path))).collect(),
             packages: BTreeMap::new(),
         }

@@ -89,6 +89,8 @@ pub struct PackageState {
     pub installed: Option<String>,
     /// What apt would install; asked only when nothing is installed, unknown before the first `apt-get update`.
     pub candidate: Option<String>,
+    /// Somebody has seen to it that it stays as it is (`apt-mark hold`).
+    pub held: bool,
     /// An interrupted installation left our "start nothing" guard behind.
     pub guard_left: bool,
 }
@@ -107,6 +109,8 @@ pub struct UnitState {
     pub started: Option<i64>,
     /// How often systemd has started it again by itself, since somebody else last did.
     pub restarts: u64,
+    /// Files that change it, whoever has put them there.
+    pub drop_ins: Vec<String>,
     pub files: BTreeMap<String, WatchedFile>,
     /// When the package's present version was unpacked, seconds since 1970; without those that are not installed.
     pub packages: BTreeMap<String, i64>,
@@ -132,6 +136,9 @@ impl Observations {
     }
     pub fn get(&self, probe: &Probe) -> Option<&Observed> {
         self.0.get(probe)
+    }
+    pub fn iter(&self) -> impl Iterator<Item = (&Probe, &Observed)> {
+        self.0.iter()
     }
     pub fn merge(&mut self, other: Self) {
         self.0.extend(other.0);

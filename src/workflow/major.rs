@@ -27,6 +27,8 @@ use crate::report::Kind;
 use crate::resource::Resource;
 use crate::workflow::OperationError;
 
+const KEEP: &str = "put the new version in its place";
+
 /// The resources of each member.
 pub type Wanted = BTreeMap<HostName, Vec<Resource>>;
 

@@ -1,6 +1,7 @@
 //! Reads everything and changes nothing: connections, facts, preflight, the resources each host should have, what it
 //! has, what the cluster says; and makes the plan of it. `plan` ends here, `apply` goes on from here.
 
+mod by_hand;
 mod error;
 mod members;
 
@@ -230,6 +231,7 @@ impl Surveyor<'_> {
             None => self.inside_before_the_first_start(started),
         };
         let mut unchangeable = inside.as_ref().map(|inside| inside.difference.warnings.clone()).unwrap_or_default();
+        unchangeable.extend(by_hand::warnings(&desired, &observed));
         unchangeable.extend(view.excess().filter_map(|(leader, excess)| excess.membership(leader)));
         let blind = inside.is_none();
         let (inventory, scope, inside) = (self.inventory, self.scope, inside.as_ref());

@@ -2,7 +2,7 @@
 //! from it. (Clocks, the name of a host, an alarm of etcd and a claim nobody works at are cases of `tests/it/status/doctor.rs`:
 //! lab hosts share a clock and have addresses for names, and etcd's quota is 2 GiB.)
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -94,6 +94,7 @@ fn finds(site: &Site, expected: &[(&str, &[&str])]) -> Value {
             return said;
         }
         last = ran.stdout;
+        std::thread::sleep(Duration::from_secs(1));
     }
     panic!("expected {expected:?}, and at last:\n{last}");
 }
@@ -158,8 +159,16 @@ fn wal_is_gone(case: &Case<'_>) {
     let on = "SELECT pg_logical_emit_message(false, '', ''), pg_switch_wal()";
     let drop =
         format!("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{replica}'");
-    case.sql(&["ALTER SYSTEM SET wal_keep_size = 0", "SELECT pg_reload_conf()", &drop]);
-    case.sql(&[on, on, on, "CHECKPOINT", on, on, on, "CHECKPOINT"]);
+    case.sql(&["ALTER SYSTEM SET wal_keep_size = 0", "SELECT pg_reload_conf()"]);
+    let needed = "pg_controldata -D $(ls -d DATA/*/*/) | sed -n 's/^Latest checkpoint.s REDO WAL file: *//p'";
+    let needed = case.on(replica, &format!("/usr/lib/postgresql/17/bin/{}", needed.replace("DATA", DATA)));
+    let gone = format!("! ls {DATA}/*/*/pg_wal/{}", needed.trim());
+    let begun = Instant::now();
+    // the leader's Patroni makes the slot again whenever it looks
+    while case.site.lab.ssh(&case.leader, &gone).status != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{needed} is still there");
+        case.sql(&[&drop, on, on, on, "CHECKPOINT", &drop, on, on, on, "CHECKPOINT"]);
+    }
     case.on(replica, "systemctl start patroni");
     case.finds(&[("replication-wal-gone", &[replica])]);
     case.sql(&["ALTER SYSTEM RESET wal_keep_size", "SELECT pg_reload_conf()"]);

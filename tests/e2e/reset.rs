@@ -13,6 +13,8 @@ fn a_cluster_ends_and_begins_again_with_its_data_and_without() {
     let (first, second) = text.rsplit_once("roles = [\"etcd\", \"postgres\"]").expect("two hosts");
     let haproxy = "[haproxy]\nprimary_port = 5000\nreplica_port = 5001";
     site.write(&format!("{first}roles = [\"postgres\", \"haproxy\"]{second}\n{haproxy}\n"));
+    // the package's own file, where HAProxy is not wanted
+    site.lab.ssh("db1", "rm /etc/haproxy/haproxy.cfg").expect(0);
     site.run(&["apply", "--yes"]).expect(0);
     // not where a new cluster would begin
     site.run(&["switchover", "--yes"]).expect(0);

@@ -230,6 +230,7 @@ impl Seen {
                 Observed::Package(self.package.get(name).map_or_else(Default::default, |seen| PackageState {
                     installed: seen.installed.clone(),
                     candidate: seen.candidate.clone(),
+                    held: false,
                     guard_left: seen.guard_left,
                 }))
             }
@@ -282,6 +283,7 @@ impl SeenUnit {
             needs_daemon_reload: self.needs_daemon_reload,
             started: self.started,
             restarts: 0,
+            drop_ins: Vec::new(),
             files: self.files.iter().map(|(path, seen)| (path.clone(), watched(seen))).collect(),
             packages: self.packages.clone(),
         }

@@ -178,7 +178,7 @@ pub enum DatabaseChange {
 }
 
 /// What differs and cannot be changed in place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Warning {
     pub text: String,
     pub help: String,

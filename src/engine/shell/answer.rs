@@ -45,7 +45,7 @@ struct Lines {
     followed: BTreeMap<String, Stat>,
     digests: BTreeMap<String, String>,
     texts: BTreeMap<String, String>,
-    packages: BTreeMap<String, (String, String)>,
+    packages: BTreeMap<String, Installed>,
     candidates: BTreeMap<String, String>,
     guard: bool,
     /// Package → when its present version was unpacked.
@@ -59,6 +59,13 @@ struct Lines {
     /// Unit → path → digest.
     stamps: BTreeMap<String, BTreeMap<String, String>>,
     checks: BTreeSet<usize>,
+}
+
+/// As dpkg has it.
+struct Installed {
+    version: String,
+    status: String,
+    held: bool,
 }
 
 #[derive(Clone)]
@@ -77,7 +84,9 @@ impl Lines {
             "P" => {
                 let mut fields = rest.split('\t');
                 let name = fields.next()?.to_owned();
-                self.packages.insert(name, (fields.next()?.to_owned(), fields.next()?.to_owned()));
+                let (version, status) = (fields.next()?.to_owned(), fields.next()?.to_owned());
+                let held = fields.next() == Some("hold");
+                self.packages.insert(name, Installed { version, status, held });
             }
             "C" => {
                 let (name, version) = rest.split_once('\t')?;
@@ -166,9 +175,11 @@ impl Lines {
     }
 
     fn package(&self, name: &str) -> PackageState {
-        let installed = self.packages.get(name).filter(|(_, status)| status == "installed").map(|(v, _)| v.clone());
+        let found = self.packages.get(name);
+        let installed = found.filter(|found| found.status == "installed").map(|found| found.version.clone());
         let candidate = self.candidates.get(name).filter(|version| *version != "(none)").cloned();
-        PackageState { installed, candidate, guard_left: self.guard }
+        let held = found.is_some_and(|found| found.held);
+        PackageState { installed, candidate, held, guard_left: self.guard }
     }
 
     fn unpacked(&self, packages: &[String]) -> BTreeMap<String, i64> {
@@ -201,6 +212,7 @@ impl Lines {
             needs_daemon_reload: field("NeedDaemonReload") == "yes",
             started: field("ExecMainStartTimestamp").strip_prefix('@').and_then(|seconds| seconds.parse().ok()),
             restarts: field("NRestarts").parse().unwrap_or_default(),
+            drop_ins: field("DropInPaths").split(' ').filter(|path| !path.is_empty()).map(str::to_owned).collect(),
             files: files.iter().map(|path| (path.clone(), watched(path))).collect(),
             packages: BTreeMap::new(),
         }

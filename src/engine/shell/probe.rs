@@ -88,11 +88,11 @@ fn packages(probes: &[Probe], script: &mut String) {
     if names.is_empty() {
         return;
     }
-    script.push_str(&format!("found=$(dpkg-query -W -f='${{Package}}\\t${{Version}}\\t${{db:Status-Status}}\\n' -- {names} 2>/dev/null)
+    script.push_str(&format!("found=$(dpkg-query -W -f='${{Package}}\\t${{Version}}\\t${{db:Status-Status}}\\t${{db:Status-Want}}\\n' -- {names} 2>/dev/null)
 installed=' '
-while IFS='\t' read -r name version status; do
+while IFS='\t' read -r name version status want; do
   [ -n \"$name\" ] || continue
-  printf 'P\\t%s\\t%s\\t%s\\n' \"$name\" \"$version\" \"$status\"
+  printf 'P\\t%s\\t%s\\t%s\\t%s\\n' \"$name\" \"$version\" \"$status\" \"$want\"
   [ \"$status\" = installed ] && installed=\"$installed$name \"
 done <<XP_FOUND
 $found
@@ -150,7 +150,7 @@ fn units(probes: &[Probe], script: &mut String) {
     if names.is_empty() {
         return;
     }
-    script.push_str(&format!("systemctl show --timestamp=unix -p LoadState,UnitFileState,ActiveState,NeedDaemonReload,ExecMainStartTimestamp,NRestarts -- {} | while IFS= read -r line; do printf 'U\\t%s\\n' \"$line\"; done\n",
+    script.push_str(&format!("systemctl show --timestamp=unix -p LoadState,UnitFileState,ActiveState,NeedDaemonReload,ExecMainStartTimestamp,NRestarts,DropInPaths -- {} | while IFS= read -r line; do printf 'U\\t%s\\n' \"$line\"; done\n",
         quoted(names.iter().copied())));
     for name in names {
         script.push_str(&format!(

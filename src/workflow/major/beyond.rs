@@ -1,12 +1,12 @@
-//! The new version takes its place and starts. There is no way back from here, only on; each step is passed over when it
+//! The new version is in its place, and starts. There is no way back from here, only on; each step is passed over when it
 //! was done.
 
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Major;
 use super::error::MajorError;
+use super::{KEEP, Major};
 use crate::cluster::{self, Gather, keys, patroni};
 use crate::engine::{MajorStep, for_each_host};
 use crate::error::one_line;
@@ -19,7 +19,6 @@ use crate::workflow::handover::finds_leader;
 const STARTING: Duration = Duration::from_secs(600);
 /// How long a replica may take that is copied anew.
 const COPYING: Duration = Duration::from_secs(24 * 3600);
-const KEEP: &str = "put the new version in its place";
 
 impl Major<'_> {
     pub(super) async fn beyond(&self, leader: &HostName) -> Result<Vec<String>, MajorError> {
@@ -37,8 +36,6 @@ impl Major<'_> {
         let (approved, gather) = (self.operation.approved, &self.operation.gather);
         (self.keep_inventory)().map_err(|reason| MajorError::Inventory { reason })?;
         if patroni::leader(gather).await.is_err() {
-            // from here on there is no way back: whoever looks later sees it on this host
-            self.at(leader, MajorStep { role: "leader", ..self.step(KEEP, "keep") }).await?;
             self.etcd(async |http| keys::forget(http, approved, &gather.inventory.cluster).await).await?;
         }
         self.converge(vec![leader.clone()], self.afterwards).await?;

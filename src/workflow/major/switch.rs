@@ -1,10 +1,10 @@
-//! From the last write of the old version until the new one could take its place.
+//! From the last write of the old version until the new one is in its place.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::Major;
 use super::error::MajorError;
+use super::{KEEP, Major};
 use crate::cluster::keys;
 use crate::cluster::maintenance::Note;
 use crate::engine::{MajorStep, for_each_host};
@@ -15,7 +15,7 @@ use crate::workflow::whole::PATRONI;
 
 impl Major<'_> {
     pub(super) async fn switch(&self, leader: &HostName) -> Result<Vec<String>, MajorError> {
-        let mut seen = match self.until_it_can_take_its_place(leader).await {
+        let mut seen = match self.until_it_is_in_its_place(leader).await {
             Ok(seen) => seen,
             Err(why) => return Err(self.back_because_of(why).await),
         };
@@ -23,7 +23,7 @@ impl Major<'_> {
         Ok(seen)
     }
 
-    async fn until_it_can_take_its_place(&self, leader: &HostName) -> Result<Vec<String>, MajorError> {
+    async fn until_it_is_in_its_place(&self, leader: &HostName) -> Result<Vec<String>, MajorError> {
         self.stop(leader).await?;
         self.not_interrupted()?;
         let step = self.step("upgrade the data (pg_upgrade --link)", "upgrade");
@@ -37,6 +37,8 @@ impl Major<'_> {
                 .await?;
         }
         self.not_interrupted()?;
+        // from here on there is no way back: whoever looks later sees it on this host
+        self.at(leader, MajorStep { role: "leader", ..self.step(KEEP, "keep") }).await?;
         Ok(seen)
     }
 
