@@ -13,6 +13,7 @@
 //! | [`screen`]    | the full-screen view of `status --watch`: what was seen in, a picture out         |
 //! | [`cluster`]   | clients of etcd, Patroni, PostgreSQL and HAProxy; one view of them               |
 //! | [`doctor`]    | from symptoms to causes: findings with evidence, and which explains which         |
+//! | [`adopt`]     | from what runs on hosts to the inventory of it, and what that cannot say          |
 //! | [`lab`]       | throwaway hosts on this machine (systemd-nspawn), to rehearse and to test on     |
 //! | [`transport`] | one SSH connection per host: run a script, open a stream                         |
 //! | [`facts`]     | what a host is: one script out, one typed struct back                            |
@@ -31,6 +32,7 @@ pub mod names;
 pub mod quote;
 pub mod secret;
 
+pub mod adopt;
 pub mod assets;
 pub mod cli;
 pub mod cluster;

@@ -1,6 +1,7 @@
 //! The command line: clap types and one file per command. A command returns how the process should end, or an error
 //! that knows; `main` renders it.
 
+mod adopt;
 mod apply;
 mod assets;
 mod bundle;
@@ -91,6 +92,8 @@ pub enum Command {
     Pause(verb::pause::PauseArgs),
     /// End maintenance mode
     Resume(verb::pause::ResumeArgs),
+    /// Write the inventory of a cluster that runs already, whoever has made it; changes nothing on its hosts
+    Adopt(adopt::Args),
     /// Another host takes the place of one that is dead
     Replace(replace::Args),
     /// Spare a member for work on its host: no reader is sent to it, nobody fails over to it
@@ -140,6 +143,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Reinit(args) => verb::reinit::run(args, &cli.globals).await,
         Command::Pause(args) => verb::pause::pause(args, &cli.globals).await,
         Command::Resume(args) => verb::pause::resume(args, &cli.globals).await,
+        Command::Adopt(args) => adopt::run(args, &cli.globals).await,
         Command::Replace(args) => replace::run(args, &cli.globals).await,
         Command::Maintenance(args) => verb::maintenance::run(args, &cli.globals).await,
         Command::Stop(args) => verb::stop::stop(args, &cli.globals).await,

@@ -79,6 +79,9 @@ pub struct Facts {
     pub etcd_data: Vec<String>,
     /// A Patroni configuration that is there already, ours or somebody else's: path → scope.
     pub patroni: BTreeMap<String, String>,
+    /// Where such a configuration says that its keys are in etcd: path → namespace.
+    #[serde(default)]
+    pub patroni_namespace: BTreeMap<String, String>,
     /// The host's own addresses, to see that the inventory means this machine.
     pub addresses: Vec<String>,
     /// The closer look, where one was taken.

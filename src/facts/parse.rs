@@ -115,7 +115,8 @@ fn facts(answers: &Answers<'_>) -> Result<Facts, FactsError> {
         postgres_kept: answers.one("postgres_kept").map(str::to_owned),
         postgres_unfinished: answers.all("postgres_unfinished").iter().map(|path| (*path).to_owned()).collect(),
         etcd_data: answers.all("etcd_data").iter().map(|path| (*path).to_owned()).collect(),
-        patroni: answers.pairs("patroni").map(|(path, scope)| (path.to_owned(), unquote(scope).to_owned())).collect(),
+        patroni: scalars(answers, "patroni"),
+        patroni_namespace: scalars(answers, "patroni_namespace"),
         addresses: answers.all("address").iter().map(|address| (*address).to_owned()).collect(),
         examination: examination(answers)?,
     })
@@ -186,6 +187,11 @@ fn socket_address(text: &str) -> Option<(String, u16)> {
         _ => return None,
     };
     Some((address, port))
+}
+
+/// Path → a value of the YAML there.
+fn scalars(answers: &Answers<'_>, key: &str) -> BTreeMap<String, String> {
+    answers.pairs(key).map(|(path, value)| (path.to_owned(), unquote(value).to_owned())).collect()
 }
 
 /// A YAML scalar without its quotes or a comment.

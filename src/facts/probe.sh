@@ -116,7 +116,10 @@ done
 for file in /etc/patroni/*.yml /etc/patroni/*.yaml /etc/patroni/*/*.yml /etc/patroni/*/*.yaml /etc/patroni.yml /etc/patroni.yaml; do
     [ -r "$file" ] || continue
     while IFS= read -r line || [ -n "$line" ]; do
-        case $line in scope:*) echo "patroni=$file ${line#scope:}"; break ;; esac
+        case $line in
+            scope:*) echo "patroni=$file ${line#scope:}" ;;
+            namespace:*) echo "patroni_namespace=$file ${line#namespace:}" ;;
+        esac
     done <"$file"
 done
 echo "end=1"

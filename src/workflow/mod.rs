@@ -1,6 +1,7 @@
 //! Workflows: each is its list of stages. [`survey`] reads the hosts and the cluster and makes the plan; [`apply`] runs
 //! one; [`upgrade`] makes another plan of the same survey, and [`major`] brings another major version of PostgreSQL. `plan` is a survey that stops there; [`preflight`] looks at hosts closely, for `check`; `status` asks the cluster and needs neither facts nor roles.
 
+pub mod adopt;
 pub mod apply;
 pub mod bundle;
 pub mod certificates;

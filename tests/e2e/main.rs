@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "figures of a run, shown when a test fails or with --no-capture")]
 
+mod adopt;
 mod certs;
 mod chaos;
 mod check;

@@ -25,10 +25,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cluster", &["inventory", "pki", "transport", "vault"]),
     ("screen", &["cluster"]),
     ("doctor", &["cluster", "facts", "inventory", "pki"]),
+    ("adopt", &["cluster", "facts", "inventory", "pki", "role"]),
     ("engine", &["facts", "inventory", "plan", "resource", "transport"]),
     (
         "workflow",
         &[
+            "adopt",
             "assets",
             "cluster",
             "doctor",
@@ -47,6 +49,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "adopt",
             "assets",
             "cluster",
             "doctor",
@@ -74,6 +77,7 @@ const PURE: &[&str] = &[
     "inventory",
     "facts",
     "doctor",
+    "adopt",
     "resource",
     "plan",
     "role",

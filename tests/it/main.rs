@@ -1,5 +1,6 @@
 //! Every fast test that looks at more than one module, in one binary. `tests/README.md` is the map.
 
+mod adopt;
 mod certificates;
 mod cli;
 mod convergence;

@@ -115,10 +115,33 @@ pub(super) fn coordination(subject: &Subject<'_>) -> Vec<Finding> {
             format!("use another host; or if that cluster is gone: `systemctl disable --now patroni && mv {path} {path}.old`"),
         ));
     }
+    found.extend(elsewhere(subject));
     if subject.host.components.contains(&Component::Etcd) {
         found.extend(etcd(subject));
     }
     found
+}
+
+/// Where Patroni has its keys in etcd, as the template has it.
+const NAMESPACE: &str = "service";
+
+/// A cluster of the same name at another place in etcd: beside it a second leader would arise over the same data.
+fn elsewhere(subject: &Subject<'_>) -> Option<Finding> {
+    let (facts, cluster) = (subject.facts, &subject.inventory.cluster);
+    let other = |path: &String| {
+        let namespace = facts.patroni_namespace.get(path)?;
+        (namespace.trim_matches('/') != NAMESPACE).then_some(namespace)
+    };
+    let member = subject.host.components.contains(&Component::Postgres);
+    let ours = facts.patroni.iter().filter(|(_, scope)| member && *scope == cluster);
+    let (path, namespace) = ours.map(|(path, _)| path).find_map(|path| Some((path, other(path)?)))?;
+    let message = format!(
+        "it is set up for a Patroni cluster \"{cluster}\" ({path}) with its keys in etcd under {namespace}; this program has them under /{NAMESPACE}/, which is another cluster"
+    );
+    let help = format!(
+        "to keep that database, give this cluster another name and other hosts and move the data into it; or if it is gone: `systemctl disable --now patroni && mv {path} {path}.old`"
+    );
+    Some(subject.refuse(&catalogue::FOREIGN_PATRONI, message, help))
 }
 
 fn etcd(subject: &Subject<'_>) -> Option<Finding> {
