@@ -9,26 +9,36 @@ use crate::names::HostName;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// None when it is the cluster's as a whole.
-    pub host: Option<HostName>,
+    pub hosts: Vec<HostName>,
     pub what: String,
 }
 
 impl Difference {
     pub fn of(host: &HostName, what: impl Into<String>) -> Self {
-        Self { host: Some(host.clone()), what: what.into() }
+        Self { hosts: vec![host.clone()], what: what.into() }
     }
     pub fn of_all(what: impl Into<String>) -> Self {
-        Self { host: None, what: what.into() }
+        Self { hosts: Vec::new(), what: what.into() }
     }
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.host {
-            Some(host) => write!(f, "{host}: {}", self.what),
-            None => f.write_str(&self.what),
+        let hosts: Vec<&str> = self.hosts.iter().map(HostName::as_str).collect();
+        if hosts.is_empty() { f.write_str(&self.what) } else { write!(f, "{}: {}", hosts.join(", "), self.what) }
+    }
+}
+
+/// What is the same on several hosts is said once.
+pub(super) fn gathered(all: Vec<Difference>) -> Vec<Difference> {
+    let mut gathered: Vec<Difference> = Vec::new();
+    for one in all {
+        match gathered.iter_mut().find(|known| known.what == one.what) {
+            Some(known) => known.hosts.extend(one.hosts),
+            None => gathered.push(one),
         }
     }
+    gathered
 }
 
 /// The value of most hosts; whoever has another one is told.
@@ -50,6 +60,14 @@ pub(super) fn agreed<T: Clone + PartialEq + fmt::Display>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_several_have_is_said_once() {
+        let of = |host: &str, what: &str| Difference::of(&host.into(), what);
+        let told = gathered(vec![of("a", "old"), of("a", "new"), Difference::of_all("whole"), of("b", "old")]);
+        let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["a, b: old", "a: new", "whole"]);
+    }
 
     #[test]
     fn most_hosts_have_it() {

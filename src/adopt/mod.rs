@@ -82,6 +82,8 @@ pub struct Adopted {
     pub differences: Vec<Difference>,
     /// Hosts that the cluster names and that nobody has looked at.
     pub others: Vec<Other>,
+    /// This program has made it, so that there is a vault somewhere.
+    pub ours: bool,
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -139,9 +141,11 @@ pub fn adopt(looked: Vec<Looked>, login: &Login, wish: Wish<'_>) -> Result<Adopt
     settings::write(&Found { hosts: &hosts, database, defaults: &defaults }, (&mut draft, &mut differences));
     let loaded = draft.settle(wish, &mut differences)?;
     differences.extend(compare::all(&hosts, &loaded.inventory));
+    let differences = difference::gathered(differences);
     let text = draft.text(&differences);
     // what is written is what was read, comments and all
     let loaded =
         Inventory::of_text(&text, wish.path, wish.assets).map_err(|source| AdoptError::Impossible { source })?;
-    Ok(Adopted { text, inventory: loaded.inventory, warnings: loaded.warnings, differences, others: hosts.others() })
+    let (others, ours) = (hosts.others(), hosts.is_ours());
+    Ok(Adopted { text, inventory: loaded.inventory, warnings: loaded.warnings, differences, others, ours })
 }

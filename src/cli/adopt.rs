@@ -198,14 +198,23 @@ fn told(adopted: &Adopted) -> String {
         text += "\nHosts of the cluster that were not named here; without them nothing can be applied:\n";
         others.iter().for_each(|one| text += &item(&format!("{} ({}), a member of {}", one.name, one.address, one.of)));
     }
-    let vault = quote::path(&inventory.path.with_extension("vault"));
     text += "\nNext:\n";
     text += &item(&format!("read it; `xnat-provision check --offline {path}` says what it means"));
-    text += &item(&format!(
-        "put the cluster's vault to {vault}. If there is none yet, passwords have to be those the cluster has: `xnat-provision vault set superuser {path}`, and so on"
-    ));
+    text += &item(&secrets(adopted));
     text += &item(&format!("`xnat-provision plan {path}` changes nothing and shows what would"));
     text
+}
+
+/// Where the passwords come from that no host was asked for.
+fn secrets(adopted: &Adopted) -> String {
+    let path = quote::path(&adopted.inventory.path);
+    if adopted.ours {
+        let vault = quote::path(&adopted.inventory.path.with_extension("vault"));
+        return format!("put the cluster's vault beside it: {vault}");
+    }
+    format!(
+        "say the passwords that the cluster has: `xnat-provision vault set NAME {path}` for superuser, replication, rewind and application"
+    )
 }
 
 fn item(what: &str) -> String {

@@ -25,6 +25,9 @@ pub struct Examination {
     pub locale: Option<bool>,
     pub disks: BTreeMap<String, Disk>,
     pub failed_units: Vec<String>,
+    /// Units of Patroni that run and are not patroni.service: `patroni@main.service`.
+    #[serde(default)]
+    pub instances: Vec<String>,
     pub units: BTreeMap<String, UnitFacts>,
     /// Packages that are neither simply installed nor simply not.
     pub odd_packages: Vec<PackageFacts>,
@@ -143,6 +146,7 @@ pub(super) fn examination(answers: &Answers<'_>) -> Result<Option<Examination>, 
         locale: answers.one("locale_sources").map(|_| answers.one("locale_source").is_some()),
         disks: disks(answers)?,
         failed_units: texts("failed_unit"),
+        instances: texts("instance"),
         units: units(answers),
         odd_packages: packages(answers, "odd_package"),
         installed: installed(answers),

@@ -40,6 +40,7 @@ df --output=itotal,iavail,fstype,target -- "$@" 2>/dev/null | while read -r tota
 done
 while read -r device target kind options rest; do echo "mount=$target $options"; done </proc/self/mounts
 
+systemctl list-units --plain --no-legend --state=active 'patroni@*' 2>/dev/null | while read -r unit rest; do echo "instance=$unit"; done
 systemctl --failed --plain --no-legend 2>/dev/null | while read -r unit rest; do echo "failed_unit=$unit"; done
 systemctl show -p Id,LoadState,ActiveState -- etcd.service patroni.service haproxy.service postgresql.service \
     systemd-timesyncd.service chrony.service ntpsec.service ntp.service openntpd.service firewalld.service 2>/dev/null |

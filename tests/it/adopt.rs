@@ -300,11 +300,11 @@ fn a_cluster_of_others_is_said_as_far_as_words_go() {
 fn what_cannot_be_said_is_told_and_stands_in_the_file() {
     let adopted = adopted(two());
     for what in [
-        "pg1: its database is in /var/lib/postgresql/17/main; here it is in /var/lib/postgresql/17/legacy",
-        "pg2: its Patroni has its keys in etcd under /db; here they are under /service",
-        "pg1: its Patroni reads /etc/patroni/config.yml",
-        "pg1: its Patroni logs in as standby (replication); here that is replicator",
-        "pg2: its Patroni has settings this program has no word for: postgresql.callbacks",
+        "pg1, pg2: its database is in /var/lib/postgresql/17/main; here it is in /var/lib/postgresql/17/legacy",
+        "pg1, pg2: its Patroni has its keys in etcd under /db; here they are under /service",
+        "pg1, pg2: its Patroni reads /etc/patroni/config.yml",
+        "pg1, pg2: its Patroni logs in as standby (replication); here that is replicator",
+        "pg1, pg2: its Patroni has settings this program has no word for: postgresql.callbacks",
         "what all members share would change: check_timeline: (unset) → true",
         "would say, too, what is in force already: primary_start_timeout, failsafe_mode",
         "what all members share has slots, which is left as it is",
@@ -312,7 +312,11 @@ fn what_cannot_be_said_is_told_and_stands_in_the_file() {
     ] {
         tells(&adopted, what);
     }
-    assert!(adopted.text.contains("\n# - pg1: its database is in /var/lib/postgresql/17/main"), "{}", adopted.text);
+    assert!(
+        adopted.text.contains("\n# - pg1, pg2: its database is in /var/lib/postgresql/17/main"),
+        "{}",
+        adopted.text
+    );
     assert_eq!(adopted.others.len(), 1, "{:?}", adopted.others);
     assert_eq!((adopted.others[0].name.as_str(), adopted.others[0].address.as_str()), ("pg3", "10.0.0.3"));
 }

@@ -166,6 +166,7 @@ const SPOILT: &[(&str, Severity, Spoil)] = &[
         s.db1().patroni.insert("/etc/patroni/config.yml".into(), "xnat".into());
         s.db1().patroni_namespace.insert("/etc/patroni/config.yml".into(), "/db/".into());
     }),
+    ("foreign_patroni", Severity::Refuse, |s| s.seen().instances.push("patroni@main.service".into())),
     ("foreign_etcd", Severity::Refuse, |s| { s.db1().etcd_data.push("/var/lib/etcd/default".into()); s.listens(2379, "etcd", "/"); }),
     ("other_etcd", Severity::Warn, |s| s.db1().etcd_data.push("/var/lib/etcd/default".into())),
     ("failed_units", Severity::Warn, |s| s.seen().failed_units.push("mnt-images.mount".into())),

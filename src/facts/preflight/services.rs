@@ -25,6 +25,13 @@ pub(super) fn units(subject: &Subject<'_>, seen: &Examination) -> Vec<Finding> {
     }
     let ours = subject.host.components.iter().map(|component| unit(*component));
     let masked = ours.filter(|name| seen.units.get(*name).is_some_and(|unit| unit.load == "masked"));
+    found.extend(seen.instances.iter().filter(|_| subject.has(Component::Postgres)).map(|unit| {
+        let instance = unit.trim_start_matches("patroni@").trim_end_matches(".service");
+        let help = format!(
+            "if it is this cluster's, have it run as patroni.service first, one host after the other: `systemctl disable --now {unit} && mv /etc/patroni/{instance}.yml /etc/patroni/config.yml && systemctl enable --now patroni`. If it is another one's, use another host"
+        );
+        subject.refuse(&catalogue::FOREIGN_PATRONI, format!("Patroni runs as {unit}: patroni.service cannot run beside it"), help)
+    }));
     found.extend(masked.map(|name| {
         let help = format!("find out who masked it and why, then `systemctl unmask {name}`");
         subject.refuse(&catalogue::MASKED_UNIT, format!("{name} is masked: it cannot be started"), help)
