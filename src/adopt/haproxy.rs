@@ -9,6 +9,7 @@ use crate::facts::Answers;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Haproxy {
     pub unit: Option<String>,
+    pub running: bool,
     sections: Vec<Section>,
 }
 
@@ -50,11 +51,12 @@ pub struct Entrance<'a> {
 }
 
 impl Haproxy {
-    /// None where no HAProxy runs.
+    /// None where there is no HAProxy.
     pub fn read(answers: &Answers<'_>) -> Option<Self> {
         let lines = answers.all("haproxy_line");
         let unit = answers.one("haproxy_unit").map(str::to_owned);
-        (unit.is_some() || !lines.is_empty()).then(|| Self { unit, sections: sections(lines) })
+        let running = answers.one("haproxy_stopped").is_none();
+        (unit.is_some() || !lines.is_empty()).then(|| Self { unit, running, sections: sections(lines) })
     }
 
     fn entrances(&self) -> impl Iterator<Item = Entrance<'_>> {

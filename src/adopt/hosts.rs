@@ -59,17 +59,23 @@ pub(super) struct Hosts {
 impl Hosts {
     pub fn of(looked: Vec<Looked>, differences: &mut Vec<Difference>) -> Result<Self, AdoptError> {
         let cluster = cluster(&looked)?;
+        let etcd = etcd_addresses(&looked);
         let hba: Vec<String> = patronis(&looked).flat_map(|patroni| patroni.hba.clone()).collect();
         let mut members: Vec<Member> = Vec::new();
         for one in looked {
-            let roles = roles(&one, differences);
+            let (name, address) = (HostName::new(name(&one.seen)), address_of(&one, &hba));
+            let mut roles = roles(&one, differences);
+            if !roles.contains(&Component::Etcd) && etcd.contains(&address) {
+                roles.insert(Component::Etcd);
+                differences
+                    .push(Difference::of(&name, "its etcd does not run; that it is a member is what the others say"));
+            }
             if roles.is_empty() {
                 differences
                     .push(Difference::of_all(format!("{} has no part in the cluster, and was left out", one.given)));
                 continue;
             }
-            let (name, address) = (name(&one.seen), address_of(&one, &hba));
-            members.push(Member { name: HostName::new(name), address, given: one.given, roles, seen: one.seen });
+            members.push(Member { name, address, given: one.given, roles, seen: one.seen });
         }
         Ok(Self { cluster, members: ordered(members) })
     }
@@ -163,6 +169,13 @@ fn patronis(looked: &[Looked]) -> impl Iterator<Item = &Patroni> {
     looked.iter().filter_map(|one| one.seen.patroni.as_ref())
 }
 
+/// Where etcd's members are, as they themselves know; where none runs, as Patroni does.
+fn etcd_addresses(looked: &[Looked]) -> BTreeSet<String> {
+    let told = looked.iter().filter_map(|one| one.seen.etcd.as_ref()).flat_map(|etcd| etcd.members());
+    let told: BTreeSet<String> = told.map(|(_, address)| address).collect();
+    if told.is_empty() { patronis(looked).flat_map(Patroni::etcd_hosts).collect() } else { told }
+}
+
 /// The one cluster they are of.
 fn cluster(looked: &[Looked]) -> Result<String, AdoptError> {
     let mut scopes: Vec<&str> = patronis(looked).map(Patroni::scope).collect();
@@ -235,7 +248,7 @@ fn roles(one: &Looked, differences: &mut Vec<Difference>) -> BTreeSet<Component>
     if let Some(haproxy) = &one.seen.haproxy {
         if haproxy.primary().or(haproxy.replica()).is_some() {
             roles.insert(Component::Haproxy);
-        } else {
+        } else if haproxy.running {
             let what = "its HAProxy has no port that leads where Patroni's checks are asked; it is not one of the cluster's here";
             differences.push(Difference::of_all(format!("{}: {what}", one.given)));
         }

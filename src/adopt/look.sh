@@ -49,7 +49,12 @@ etcd() {
     }
 }
 
-# The files HAProxy was started with, without whatever holds a password.
+# Lines of its configuration, without whatever holds a password.
+haproxy_lines() {
+    grep -viE 'auth|password|userlist|^[[:space:]]*user[[:space:]]' | while IFS= read -r line; do echo "haproxy_line=$line"; done
+}
+
+# The files HAProxy was started with.
 haproxy() {
     unit "$1" haproxy_unit
     tr '\0' '\n' <"/proc/$1/cmdline" | {
@@ -58,7 +63,7 @@ haproxy() {
             [ "$previous" != -f ] || if [ -d "$word" ]; then cat "$word"/*.cfg; else cat "$word"; fi
             previous=$word
         done
-    } | grep -viE 'auth|password|userlist|^[[:space:]]*user[[:space:]]' | while IFS= read -r line; do echo "haproxy_line=$line"; done
+    } | haproxy_lines
 }
 
 python=python3
@@ -77,6 +82,11 @@ for file in /proc/[0-9]*/comm; do
             ;;
     esac
 done 2>/dev/null
+# One that does not run would be started with these.
+if [ -z "$haproxy" ] && systemctl is-enabled -q haproxy 2>/dev/null; then
+    echo "haproxy_stopped=1"
+    cat /etc/haproxy/*.cfg 2>/dev/null | haproxy_lines
+fi
 # What else this program may have put here.
 first /etc/apt/apt.conf.d/90xnat-proxy
 [ -n "$line" ] && sed -n 's/^Acquire::http::Proxy "\(.*\)";$/proxy=\1/p' /etc/apt/apt.conf.d/90xnat-proxy

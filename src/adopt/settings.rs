@@ -217,6 +217,9 @@ fn write_check(haproxy: &Haproxy, defaults: &inventory::Check, table: &mut Table
 
 fn haproxy_differences(haproxy: &Haproxy) -> Vec<String> {
     let mut found = Vec::new();
+    if !haproxy.running {
+        found.push("its HAProxy does not run; what its files say was taken".to_owned());
+    }
     match haproxy.replica() {
         None => found.push("its HAProxy has no port that leads to replicas; here it gets one".to_owned()),
         Some(entrance) if entrance.lag().and_then(bytes).is_none() => {

@@ -321,6 +321,25 @@ fn what_cannot_be_said_is_told_and_stands_in_the_file() {
     assert_eq!((adopted.others[0].name.as_str(), adopted.others[0].address.as_str()), ("pg3", "10.0.0.3"));
 }
 
+/// Its services may be down just now; it is a member all the same.
+#[test]
+fn a_host_whose_services_do_not_run_keeps_its_roles() {
+    let inventory = example("colocated");
+    let secrets = secrets(&inventory);
+    let mut answers = looked(&inventory, &secrets);
+    answers[1].seen.etcd = None;
+    let stopped =
+        answer(&inventory, &inventory.hosts[2], &secrets).replace("adopt=end", "haproxy_stopped=1\nadopt=end");
+    answers[2].seen = Seen::parse(&stopped.replace("\"running\":true", "\"running\":false")).expect("whole");
+    let adopted = adopted(answers);
+    for (host, again) in inventory.hosts.iter().zip(&adopted.inventory.hosts) {
+        assert_eq!((&host.name, &host.components), (&again.name, &again.components));
+    }
+    tells(&adopted, "db2: its etcd does not run");
+    tells(&adopted, "db3: its HAProxy does not run");
+    tells(&adopted, "db3: its Patroni does not run");
+}
+
 #[test]
 fn names_that_cannot_be_are_others_and_that_is_told() {
     let mut patroni = foreign(1);
