@@ -2,13 +2,12 @@
 //! identifier of its PostgreSQL for ever. One that was claimed by a member that lost its power before it was done keeps
 //! all others waiting for ever: Patroni itself never takes it away.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::http::{CallError, Http};
+use super::keys::{Range, key};
 use super::view::{ClusterView, Gather};
 use crate::approval::Approved;
 
@@ -29,32 +28,16 @@ impl Initialize {
 }
 
 #[derive(Deserialize)]
-struct Range {
-    #[serde(default)]
-    kvs: Vec<KeyValue>,
-}
-
-#[derive(Deserialize)]
-struct KeyValue {
-    #[serde(default)]
-    value: String,
-    #[serde(default)]
-    mod_revision: String,
-}
-
-#[derive(Deserialize)]
 struct Txn {
     #[serde(default)]
     succeeded: bool,
 }
 
-fn key(cluster: &str) -> String {
-    STANDARD.encode(format!("/service/{cluster}/initialize"))
-}
+const NAME: &str = "initialize";
 
 /// A linearizable read: an answer of "no" can be relied on.
 pub async fn read(http: &Http<'_>, cluster: &str) -> Result<Initialize, CallError> {
-    let reply = http.call(Method::POST, "/v3/kv/range", Some(&json!({ "key": key(cluster) }))).await?;
+    let reply = http.call(Method::POST, "/v3/kv/range", Some(&json!({ "key": key(cluster, NAME) }))).await?;
     Ok(meaning(http.json::<Range>(&reply)?))
 }
 
@@ -63,7 +46,7 @@ fn meaning(range: Range) -> Initialize {
         None => Initialize::Absent,
         Some(kv) if kv.value.is_empty() => Initialize::Claimed { revision: kv.mod_revision },
         Some(kv) => {
-            let system = STANDARD.decode(&kv.value).unwrap_or_default();
+            let system = kv.decoded().unwrap_or_default();
             Initialize::Done { system: String::from_utf8_lossy(&system).into_owned() }
         }
     }
@@ -80,8 +63,8 @@ pub fn stale(view: &ClusterView) -> Option<&str> {
 /// Remove the claim that was seen, and no other. False when it is not there any more as it was seen.
 pub async fn remove(http: &Http<'_>, approved: &Approved, cluster: &str, revision: &str) -> Result<bool, CallError> {
     approved.still_holds()?;
-    let unchanged = json!({ "key": key(cluster), "target": "MOD", "result": "EQUAL", "modRevision": revision });
-    let delete = json!({ "requestDeleteRange": { "key": key(cluster) } });
+    let unchanged = json!({ "key": key(cluster, NAME), "target": "MOD", "result": "EQUAL", "modRevision": revision });
+    let delete = json!({ "requestDeleteRange": { "key": key(cluster, NAME) } });
     let body = json!({ "compare": [unchanged], "success": [delete] });
     let reply = http.call(Method::POST, "/v3/kv/txn", Some(&body)).await?;
     Ok(http.json::<Txn>(&reply)?.succeeded)
@@ -95,6 +78,9 @@ pub async fn still_stale(gather: &Gather<'_>, seen: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn of(json: serde_json::Value) -> Initialize {

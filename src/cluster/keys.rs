@@ -15,18 +15,28 @@ use crate::approval::Approved;
 const IDENTITY: [&str; 8] =
     ["initialize", "history", "leader", "status", "optime/leader", "sync", "failover", "failsafe"];
 
+/// What etcd answers to the question for a key.
 #[derive(Deserialize)]
-struct Range {
+pub(super) struct Range {
     #[serde(default)]
-    kvs: Vec<KeyValue>,
+    pub kvs: Vec<KeyValue>,
 }
 
 #[derive(Deserialize)]
-struct KeyValue {
-    value: String,
+pub(super) struct KeyValue {
+    #[serde(default)]
+    pub value: String,
+    #[serde(default)]
+    pub mod_revision: String,
 }
 
-fn key(cluster: &str, name: &str) -> String {
+impl KeyValue {
+    pub fn decoded(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(&self.value).ok()
+    }
+}
+
+pub(super) fn key(cluster: &str, name: &str) -> String {
     STANDARD.encode(format!("/service/{cluster}/{name}"))
 }
 
@@ -47,7 +57,7 @@ pub async fn resume(http: &Http<'_>, approved: &Approved, cluster: &str) -> Resu
     let place = key(cluster, "config");
     let reply = http.call(Method::POST, "/v3/kv/range", Some(&json!({ "key": place }))).await?;
     let found = http.json::<Range>(&reply)?.kvs.into_iter().next();
-    let decoded = found.and_then(|found| STANDARD.decode(found.value).ok());
+    let decoded = found.and_then(|found| found.decoded());
     let Some(Value::Object(mut config)) = decoded.and_then(|text| serde_json::from_slice(&text).ok()) else {
         return Ok(());
     };
