@@ -1,6 +1,7 @@
 //! Another major version of PostgreSQL: rehearsed, failing on purpose, killed, and done under a client that writes.
 //! Debian 12's PostgreSQL runs on Debian 13 beside that release's own.
 
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use crate::harness::Ran;
@@ -61,6 +62,7 @@ fn a_major_version_is_rehearsed_fails_without_harm_and_comes_under_a_writer() {
     what_cannot_be_is_refused(&site);
     a_rehearsal_leaves_nothing(&site);
     a_failure_brings_the_old_version_back(&site);
+    so_does_an_interrupt(&site);
     it_comes_under_a_writer(&site);
 }
 
@@ -103,6 +105,18 @@ fn a_failure_brings_the_old_version_back(site: &Site) {
     assert_eq!(site.leader(), leader);
     assert_eq!(runs(site), as_before());
     assert!(site.read().contains("version = 15"), "{}", site.read());
+    site.run(&["plan"]).expect(0);
+}
+
+fn so_does_an_interrupt(site: &Site) {
+    let sign = format!("test -e /var/lib/postgresql/15/{}/xnat-upgrade", site.lab.name());
+    let run = begun(site, &sign);
+    let sent = Command::new("kill").args(["-INT", &run.id().to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+    let ended = Ran::of(run.wait_with_output().expect("it ends")).expect(130);
+    assert!(ended.stderr.contains("the old version runs again"), "{}", ended.stderr);
+    site.leader();
+    assert_eq!(runs(site), as_before());
     site.run(&["plan"]).expect(0);
 }
 
@@ -165,6 +179,13 @@ fn a_major_upgrade_that_is_killed_is_taken_back_or_finished() {
 }
 
 fn killed_when(site: &Site, sign: &str) {
+    let mut run = begun(site, sign);
+    run.kill().expect("it runs");
+    run.wait().expect("it was started here");
+}
+
+/// An upgrade that has come to where the leader shows this.
+fn begun(site: &Site, sign: &str) -> Child {
     let leader = site.leader();
     let mut run = site.spawn(&["upgrade", "--major", "17", "--confirm", site.lab.name()]);
     let begun = Instant::now();
@@ -172,6 +193,5 @@ fn killed_when(site: &Site, sign: &str) {
         assert!(begun.elapsed() < Duration::from_secs(240), "not seen on {leader}: {sign}");
         assert!(run.try_wait().expect("it can be asked").is_none(), "it ended before {sign}");
     }
-    run.kill().expect("it runs");
-    run.wait().expect("it was started here");
+    run
 }

@@ -2,13 +2,18 @@
 
 use super::Major;
 use super::error::MajorError;
+use crate::engine::Cancel;
+use crate::workflow::Operation;
 
 impl Major<'_> {
     /// Whatever of the upgrade was begun. Not interrupted by a Ctrl-C: nobody can work until it is done.
     pub async fn back(&self) -> Result<Vec<String>, MajorError> {
         self.at_all(self.members(), self.step("take the upgrade back", "back")).await?;
         self.no_more_pause().await?;
-        let mut seen = self.operation.start_cluster().await?;
+        // it may have been a Ctrl-C that led here
+        let cancel = &Cancel::default();
+        let Operation { gather, fleet, approved, reporter, .. } = self.operation;
+        let mut seen = Operation { gather, fleet, approved, reporter, cancel }.start_cluster().await?;
         let summary = format!("PostgreSQL {} runs again, with all it had", self.from);
         seen.push(self.operation.told(summary).await);
         Ok(seen)
