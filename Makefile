@@ -2,7 +2,7 @@
 # everything they do can be done by hand with the commands they print.
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos fuzz demo demo-down test build compiler lab-tools jdbc lab-clean rust nextest cargo-fuzz
+.PHONY: help chaos fuzz demo demo-down test test-all build compiler lab-tools jdbc lab-clean rust nextest cargo-fuzz
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 
@@ -46,7 +46,10 @@ demo-down: ## Remove what `make demo` made
 test: lab-tools jdbc compiler nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
-	$(if $(SUDO),CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER='sudo -E') cargo nextest run --profile full
+	$(if $(SUDO),CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER='sudo -E') cargo nextest run --profile full $(FILTER)
+
+test-all: FILTER := --ignore-default-filter
+test-all: test ## The same, with every end-to-end test on both Debian releases: before a release
 
 # The seed of a point that failed, as it was printed, with N=1 and SUITE repeats exactly that point.
 chaos: SEED ?= $(shell date +%s)

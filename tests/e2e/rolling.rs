@@ -19,8 +19,6 @@ fn members_are_restarted_in_turn_on_debian_13() {
     killed_between_two_members_the_next_run_goes_on(&site);
     raised_limits_begin_with_the_replicas_and_lowered_ones_with_the_leader(&site);
     waiting_parameters_are_put_into_effect(&site);
-    the_leader_hands_over_when_asked(&site);
-    verbs::all(&site);
     refused_while_it_is_not_safe(&site);
 }
 
@@ -31,8 +29,22 @@ fn members_are_restarted_in_turn_on_debian_12() {
     etcd_is_restarted_under_a_running_database(&site);
     postgresql_is_restarted_with_one_hand_over(&site);
     raised_limits_begin_with_the_replicas_and_lowered_ones_with_the_leader(&site);
-    the_leader_hands_over_when_asked(&site);
-    verbs::all(&site);
+}
+
+#[test]
+fn a_cluster_does_what_it_is_asked_to_on_debian_13() {
+    does_what_it_is_asked_to(&Site::new("verbs13", (&["--hosts", "4", "--suite", "trixie"], "root")));
+}
+
+#[test]
+fn a_cluster_does_what_it_is_asked_to_on_debian_12() {
+    does_what_it_is_asked_to(&Site::new("verbs12", (&["--hosts", "3", "--suite", "bookworm"], "admin")));
+}
+
+fn does_what_it_is_asked_to(site: &Site) {
+    site.run(&["apply", "--yes"]).expect(0);
+    the_leader_hands_over_when_asked(site);
+    verbs::all(site);
 }
 
 #[test]
