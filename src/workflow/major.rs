@@ -11,6 +11,7 @@ mod standing;
 mod switch;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 pub use error::MajorError;
 pub use rehearsal::{Rehearsal, Times};
@@ -19,11 +20,12 @@ pub use standing::{Standing, standing};
 use super::ApplyError;
 use super::handover::told;
 use super::operation::Operation;
+use crate::cluster::http::{CallError, Http};
 use crate::cluster::{etcd, pause};
-use crate::engine::{Converge, Interruption, MajorStep, for_each_host};
+use crate::engine::{Converge, Interruption, MajorStep, StepError, for_each_host};
 use crate::inventory::Component;
 use crate::names::HostName;
-use crate::report::Kind;
+use crate::report::{Kind, millis_since};
 use crate::resource::Resource;
 use crate::workflow::OperationError;
 
@@ -49,7 +51,7 @@ impl Major<'_> {
     pub async fn run(&self, leader: &HostName) -> Result<Vec<String>, MajorError> {
         self.install().await?;
         let mut seen = self.examine(leader).await?;
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let (switched, pause) = pause::during(&self.operation.gather, self.switch(leader)).await;
         seen.extend(switched?);
         let summary = format!("PostgreSQL {} became {}; {}", self.from, self.to, told(pause, begun.elapsed()));
@@ -117,12 +119,22 @@ impl Major<'_> {
     }
 
     async fn at(&self, host: &HostName, step: MajorStep<'_>) -> Result<serde_json::Value, MajorError> {
+        self.shown(host, step.what, self.operation.fleet.major_step(host, self.operation.approved, step)).await
+    }
+
+    /// The work of a step, with its beginning and its end told.
+    async fn shown<T>(
+        &self,
+        host: &HostName,
+        what: &'static str,
+        work: impl Future<Output = Result<T, StepError>>,
+    ) -> Result<T, MajorError> {
         let reporter = self.operation.reporter.for_host(host);
-        let (title, begun) = (step.what.to_owned(), std::time::Instant::now());
+        let (title, begun) = (what.to_owned(), Instant::now());
         reporter.emit(Kind::StepStarted { title: title.clone() }).await;
-        let answer = self.operation.fleet.major_step(host, self.operation.approved, step).await?;
-        reporter.emit(Kind::StepFinished { title, millis: crate::report::millis_since(begun) }).await;
-        Ok(answer)
+        let done = work.await?;
+        reporter.emit(Kind::StepFinished { title, millis: millis_since(begun) }).await;
+        Ok(done)
     }
 
     /// The same on several at once; the first error when any fails.
@@ -133,10 +145,7 @@ impl Major<'_> {
     }
 
     /// Any etcd member can be told; the first that answers is.
-    async fn etcd<T>(
-        &self,
-        work: impl AsyncFn(&crate::cluster::http::Http<'_>) -> Result<T, crate::cluster::http::CallError>,
-    ) -> Result<T, MajorError> {
+    async fn etcd<T>(&self, work: impl AsyncFn(&Http<'_>) -> Result<T, CallError>) -> Result<T, MajorError> {
         let mut last = None;
         for host in self.operation.gather.inventory.with(Component::Etcd) {
             let Ok(http) = etcd::client(&self.operation.gather, host) else { continue };

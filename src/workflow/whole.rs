@@ -63,12 +63,21 @@ impl Operation<'_> {
         seen.push(self.told(format!("PostgreSQL runs on {}", names(&members))).await);
         let balancers = self.reached(Component::Haproxy);
         seen.extend(self.start(HAPROXY, balancers.clone()).await?);
+        self.wait_until_found_by(&balancers, AGREEING).await?;
+        Ok(seen)
+    }
+
+    /// Clients get to the leader through each of these.
+    pub(super) async fn wait_until_found_by(
+        &self,
+        balancers: &[HostName],
+        deadline: Duration,
+    ) -> Result<(), OperationError> {
         let found = async |gather: &Gather<'_>| {
             let view = cluster::gather(gather).await;
             balancers.iter().try_for_each(|balancer| finds_leader(&view, balancer))
         };
-        self.wait("HAProxy to find the leader".to_owned(), AGREEING, found).await?;
-        Ok(seen)
+        Ok(self.wait("HAProxy to find the leader".to_owned(), deadline, found).await?)
     }
 
     fn reached(&self, component: Component) -> Vec<HostName> {

@@ -1,19 +1,18 @@
 //! The new version is in its place, and starts. There is no way back from here, only on; each step is passed over when it
 //! was done.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::error::MajorError;
 use super::{KEEP, Major};
-use crate::cluster::{self, Gather, keys, patroni};
+use crate::cluster::{Gather, keys, patroni};
 use crate::engine::{MajorStep, for_each_host};
 use crate::error::one_line;
 use crate::inventory::Component;
 use crate::names::HostName;
-use crate::report::{Kind, millis_since};
-use crate::workflow::handover::finds_leader;
+use crate::report::Kind;
 
 /// How long PostgreSQL may take to be there again, and HAProxy to find it.
 const STARTING: Duration = Duration::from_secs(600);
@@ -43,11 +42,7 @@ impl Major<'_> {
         self.operation.wait(format!("{leader} to lead"), STARTING, leads).await?;
         let balancers = gather.inventory.with(Component::Haproxy).map(|host| host.name.clone());
         let balancers: Vec<HostName> = balancers.collect();
-        let found = async |gather: &Gather<'_>| {
-            let view = cluster::gather(gather).await;
-            balancers.iter().try_for_each(|balancer| finds_leader(&view, balancer))
-        };
-        Ok(self.operation.wait("HAProxy to find the leader".to_owned(), STARTING, found).await?)
+        Ok(self.operation.wait_until_found_by(&balancers, STARTING).await?)
     }
 
     /// Replicas make the new version of their own files where they can. Clients work meanwhile.
@@ -73,16 +68,10 @@ impl Major<'_> {
     }
 
     async fn link(&self, leader: &HostName, replica: &HostName) -> Result<(), MajorError> {
-        let what = "take the new version over from the leader";
-        let reporter = self.operation.reporter.for_host(replica);
-        reporter.emit(Kind::StepStarted { title: what.to_owned() }).await;
-        let begun = Instant::now();
+        let receive = self.step("take the new version over from the leader", "receive");
         let send = self.step("send the new version", "send");
-        let carried =
-            self.operation.fleet.carry(self.operation.approved, (leader, send), (replica, self.step(what, "receive")));
-        carried.await?;
-        reporter.emit(Kind::StepFinished { title: what.to_owned(), millis: millis_since(begun) }).await;
-        Ok(())
+        let carried = self.operation.fleet.carry(self.operation.approved, (leader, send), (replica, receive));
+        self.shown(replica, receive.what, carried).await
     }
 
     async fn copied_anew(&self, replica: &HostName, why: &str) -> String {
