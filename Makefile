@@ -2,15 +2,18 @@
 # everything they do can be done by hand with the commands they print.
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos fuzz demo demo-down test test-all build compiler lab-tools jdbc lab-clean rust nextest cargo-fuzz
+.PHONY: help chaos drills screenshots fuzz demo demo-down test test-all build compiler lab-tools jdbc lab-clean rust nextest cargo-fuzz
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 
 # As in Cargo.toml.
 RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-BINARY := target/debug/xnat-provision
+# Where .cargo/config.toml has it built.
+BINARY := target/$(shell rustc -vV | sed -n 's/^host: //p')/debug/xnat-provision
 DEMO := .lab/demo.toml
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# Before `cargo nextest`: tests that boot hosts run as root, and cargo does not.
+AS_ROOT = $(if $(SUDO),CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER='sudo -E')
 
 # Usage: $(call install,PACKAGE…) installs those that are not installed.
 define install
@@ -46,17 +49,33 @@ demo-down: ## Remove what `make demo` made
 test: lab-tools jdbc compiler nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
-	$(if $(SUDO),CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER='sudo -E') cargo nextest run --profile full $(FILTER)
+	$(AS_ROOT) cargo nextest run --profile full $(FILTER)
 
 test-all: FILTER := --ignore-default-filter
+test-all: export CHAOS_ALL = 1
 test-all: test ## The same, with every end-to-end test on both Debian releases: before a release
 
 # The seed of a point that failed, as it was printed, with N=1 and SUITE repeats exactly that point.
 chaos: SEED ?= $(shell date +%s)
 chaos: N ?= 10
 chaos: lab-tools compiler nextest ## Cut runs at N points chosen by SEED (SUITE=bookworm|trixie for one release) and see them heal
-	$(if $(SUDO),CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER='sudo -E') CHAOS_SEED=$(SEED) CHAOS_N=$(N) $(if $(SUITE),CHAOS_SUITE=$(SUITE)) \
+	$(AS_ROOT) CHAOS_SEED=$(SEED) CHAOS_N=$(N) $(if $(SUITE),CHAOS_SUITE=$(SUITE)) \
 		cargo nextest run --profile chaos --no-capture -E 'binary(e2e) & test(/^chaos::cut_anywhere/)'
+
+drills: lab-tools compiler nextest ## Measure what every fault costs, for the README: most of an hour, on a machine that does nothing else
+	$(AS_ROOT) cargo nextest run --profile drills
+
+# What a person would see of a report, to be looked at: the newest one, or PAGE=…
+screenshots: PAGE ?= $(shell ls -t $${XDG_STATE_HOME:-$$HOME/.local/state}/xnat-provision/*/drills/*.html 2>/dev/null | head -n 1)
+screenshots: ## Take pictures of a drill's report (PAGE=…html) in target/screenshots: light and dark, wide and narrow
+	@[ -n "$(PAGE)" ] || { echo "There is no report yet: do a drill, or say PAGE=…html" >&2; exit 1; }
+	$(call install,chromium)
+	mkdir -p target/screenshots
+	set -e; for scheme in light:1 dark:0; do for width in 1280 500; do \
+		chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=$$width,2400 \
+			--blink-settings=preferredColorScheme=$${scheme#*:} \
+			--screenshot=target/screenshots/$${scheme%:*}-$$width.png "file://$(abspath $(PAGE))" 2>/dev/null; \
+	done; done; ls target/screenshots/*.png
 
 # The program's own versions of what it is made of, so that what is fuzzed is what is built. It begins with fuzz/seeds and
 # what earlier runs left in fuzz/corpus; what broke is in fuzz/artifacts, and the command that repeats it is printed.

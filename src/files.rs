@@ -3,9 +3,30 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
+
+/// The home directory of who runs this: `HOME`, or what the machine's list of users says. Services have no `HOME`, and the
+/// C library's look-up, which would know users of a directory too, is not in a static program.
+pub fn home() -> Option<PathBuf> {
+    let given = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    given.or_else(|| home_of(rustix::process::getuid().as_raw(), &read_text(Path::new("/etc/passwd")).ok()?))
+}
+
+/// The directory of a kind of files: what the variable says (`XDG_CACHE_HOME`), or its usual place below the home directory.
+pub fn base(variable: &str, below_home: &str) -> Option<PathBuf> {
+    // The base directory specification: a relative path in the variable is to be ignored.
+    let given = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    given.or_else(|| home().map(|home| home.join(below_home)))
+}
+
+/// In the format of passwd(5): `name:password:uid:gid:comment:home:shell`.
+fn home_of(uid: u32, users: &str) -> Option<PathBuf> {
+    let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let mut ours = fields.filter(|fields| fields.get(2).is_some_and(|id| id.parse() == Ok(uid)));
+    ours.next()?.get(5).filter(|home| !home.is_empty()).map(PathBuf::from)
+}
 
 /// Far more than anything written by hand.
 pub const TEXT: u64 = 4 << 20;
@@ -44,9 +65,32 @@ pub fn beside(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
+/// A text that whoever the user lets may read: at every moment the file is the old or the new one.
+pub fn publish(path: &Path, text: &str) -> io::Result<()> {
+    let file = beside(path, text.as_bytes())?;
+    readable(file.as_file())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// What is made as a temporary file is for its owner alone; this is for whoever the user lets read.
+pub fn readable(file: &File) -> io::Result<()> {
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_list_of_users_knows_homes() {
+        let users = "root:x:0:0:root:/root:/bin/bash\nrubbish\nnobody:x:65534:65534:::/bin/false\nanna:x:1000:1000:A:/home/anna:/bin/sh\n";
+        assert_eq!(home_of(0, users), Some(PathBuf::from("/root")));
+        assert_eq!(home_of(1000, users), Some(PathBuf::from("/home/anna")));
+        assert_eq!(home_of(65534, users), None);
+        assert_eq!(home_of(7, users), None);
+    }
 
     #[test]
     fn what_is_too_large_or_no_text_is_refused() {

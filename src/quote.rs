@@ -6,6 +6,8 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::names::HostName;
+
 /// One word of a POSIX shell that stands for exactly this text.
 ///
 /// Always in single quotes: within them nothing is special but the quote itself. A NUL cannot be part of a shell word
@@ -34,6 +36,12 @@ pub fn path(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+:,@".contains(c);
     if text.chars().all(plain) && !text.is_empty() { text } else { sh(&text) }
+}
+
+/// A command that a person copies to run it on a host: `ssh db1 'df -h | grep var'`.
+pub fn ssh(host: &HostName, command: &str) -> String {
+    let plain = command.chars().all(|c| c.is_ascii_alphanumeric() || " -_=./:@,".contains(c));
+    if plain { format!("ssh {host} {command}") } else { format!("ssh {host} {}", sh(command)) }
 }
 
 /// A here-document that gives these bytes to `base64 -d`: `format!("base64 -d > /some/file {}", heredoc_base64(body))`.

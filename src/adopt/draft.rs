@@ -168,7 +168,7 @@ mod tests {
         draft.push("[patroni]", patroni);
         let mut differences = Vec::new();
         let loaded = draft.settle(wish(), &mut differences).expect("without them it is good");
-        assert_eq!((loaded.inventory.patroni.ttl, loaded.inventory.patroni.rest_port), (30, 8010));
+        assert_eq!((loaded.inventory.patroni.ttl, loaded.inventory.patroni.rest_port), (28, 8010));
         assert_eq!(loaded.inventory.postgresql.hba, ["host all all 10.0.0.0/8 md5"]);
         assert_eq!(differences.len(), 2, "{differences:?}");
         let text = draft.text(&differences);

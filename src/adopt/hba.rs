@@ -4,7 +4,7 @@
 use ipnet::IpNet;
 
 use super::hosts::Hosts;
-use crate::inventory::Component;
+use crate::inventory::{Component, DRILL_DATABASE};
 
 /// What `[postgresql]` says of them.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -51,6 +51,9 @@ impl Writer<'_> {
                 match (*database, *user) {
                     ("replication", "replicator" | "replicator_next") => member || is_loopback(network),
                     ("postgres", "rewind" | "rewind_next") => member,
+                    (DRILL_DATABASE, user) if self.database.is_some_and(|(_, owner)| user == owner) => {
+                        self.is_of(network, Component::Haproxy)
+                    }
                     (database, user) if self.is_application(database, user) => {
                         is_loopback(network) || self.is_of(network, Component::Haproxy)
                     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::bundles::BundleArgs;
 use super::confirm::{self, Ask};
 use super::revision::Revision;
 use super::saved::Promise;
@@ -20,7 +21,7 @@ use crate::inventory::Period;
 use crate::plan::{Depth, render};
 use crate::report::{self, Kind, Show};
 use crate::workflow::lock::RunLock;
-use crate::workflow::upgrade::{self, Selection};
+use crate::workflow::upgrade::{self, Selection, UpgradeError};
 use crate::workflow::{self, Applied, Apply, Scope, Survey};
 
 /// How long a member that does not answer may take to be there after all: etcd and Patroni start within seconds, and
@@ -43,6 +44,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
     #[command(flatten)]
+    bundle: BundleArgs,
+    #[command(flatten)]
     target: Target,
 }
 
@@ -50,7 +53,7 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     let promise = args.plan.as_deref().map(Promise::read).transpose()?;
     let show = if globals.json { Show::Json } else { Show::detect() };
     let opening = Opening { command: "apply", show, globals, secrets: Need::Yes, scrutiny: Scrutiny::NewHostsMeasured };
-    let mut session = Session::open(&args.target, opening).await?;
+    let mut session = args.bundle.open(&args.target, opening).await?;
     let scope = args.scope.scope();
     let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
     let request = Request { promise, longest_pause: args.pause.limit(), ..Request::new(ask, globals, &scope) };
@@ -103,7 +106,10 @@ impl Purpose<'_> {
     /// The plan of a survey, from which it was made.
     pub async fn plan(self, session: &Session, scope: &Scope, survey: &mut Survey) -> Result<(), Failure> {
         if let Self::Upgrade(selection) = self {
-            upgrade::prepare(&session.surveyor(scope), survey, selection).await?;
+            match upgrade::prepare(&session.surveyor(scope), survey, selection).await {
+                Err(UpgradeError::Survey(error)) => return Err(session.told_of_hosts(error).await.into()),
+                prepared => prepared?,
+            }
             session.reporter.emit(made(&survey.plan)).await;
         }
         Ok(())
@@ -130,7 +136,8 @@ impl<'a> Request<'a> {
     pub async fn run(self, session: &mut Session) -> Result<Done, Failure> {
         let directory = report::journal::Store::of_user()?.cluster(&session.inventory.cluster);
         let _lock = RunLock::take(&directory, &session.inventory.cluster)?;
-        let mut survey = session.survey(self.scope, Some(&session.claim())).await?;
+        let claim = session.claim();
+        let mut survey = session.survey(self.scope, Some(&claim)).await?;
         let result = self.run_plan(session, &mut survey).await;
         survey.fleet.close(&session.reporter).await;
         result
@@ -251,6 +258,7 @@ impl<'a> Request<'a> {
             approved,
             reporter: &session.reporter,
             cancel: &session.cancel,
+            offer: session.offer.as_ref(),
         };
         Ok(apply.run().await?)
     }

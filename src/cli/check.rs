@@ -7,6 +7,7 @@ mod summary;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::bundles;
 use super::confirm::{self, Ask};
 use super::session::{Done, Ending, Need, Opening, Session, Target, made};
 use super::{Failure, Globals, out};
@@ -63,6 +64,7 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
         Err(error) => return Err(error.into()),
     };
     pki::check_supplied(&inventory, Timestamp::now())?;
+    bundles::offer(&inventory)?;
     if !args.offline {
         return online(&args, globals, &warnings).await;
     }

@@ -1,6 +1,5 @@
 //! The file for clients: the authorities whose certificates the database shows. Public, beside the inventory.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Exit, Fails};
@@ -42,14 +41,5 @@ pub fn write(inventory: &Inventory, pki: &Pki) -> Result<(), HandoutError> {
     if !inventory.tls.enabled || std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
         return Ok(());
     }
-    put(&path, &text).map_err(|source| HandoutError { path, source })
-}
-
-/// At every moment the file is the old or the new one.
-fn put(path: &Path, text: &str) -> std::io::Result<()> {
-    let file = files::beside(path, text.as_bytes())?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    files::publish(&path, &text).map_err(|source| HandoutError { path, source })
 }

@@ -12,12 +12,14 @@ use super::settled::settled;
 use super::{Failure, Globals, out};
 use crate::approval::Approved;
 use crate::cluster::{self, ClusterView, table};
-use crate::engine::{Scrutiny, for_each_host};
+use crate::engine::{Host as _, Scrutiny, for_each_host};
 use crate::error::{Exit, Fails};
 use crate::inventory::version::with_version;
-use crate::inventory::{Component, Inventory};
+use crate::inventory::{Component, Inventory, PackageSource};
 use crate::names::HostName;
+use crate::plan::diff_resources;
 use crate::report::{self, Kind, Show};
+use crate::resource::Resource;
 use crate::role;
 use crate::workflow::Operation;
 use crate::workflow::lock::RunLock;
@@ -120,6 +122,9 @@ async fn prepare(ground: &Ground, (to, revision): (u32, Revision), session: &Ses
     }
     let leader = view.leader().map(|leader| leader.host.clone());
     let (beside, afterwards) = resources(ground, session).await?;
+    if matches!(inventory.packages.source, PackageSource::Bundle(_)) {
+        brought(ground, &beside).await?;
+    }
     Ok(Prepared { to, standing, leader, view, beside, afterwards, revision })
 }
 
@@ -133,6 +138,23 @@ fn fit(view: &ClusterView, inventory: &Inventory) -> Result<(), NotNow> {
     if !health.healthy {
         let reason = format!("the cluster is not healthy: {}", health.verdict);
         return Err(NotNow { reason, help: "see `xnat-provision status`" });
+    }
+    Ok(())
+}
+
+/// A bundle's packages are brought by `apply`, and this does not.
+async fn brought(ground: &Ground, beside: &Wanted) -> Result<(), Failure> {
+    for (name, resources) in beside {
+        let Some(host) = ground.fleet.host(name) else { continue };
+        let packages: Vec<_> = resources.iter().filter(|it| it.id().kind() == "package").cloned().collect();
+        let probes: Vec<_> = packages.iter().flat_map(Resource::probes).collect();
+        let lacking = diff_resources(&packages, &host.observe(&probes).await?);
+        if let Some(change) = lacking.first() {
+            let reason =
+                format!("{name} does not have {} yet, and packages come from a bundle", change.resource.name());
+            let help = "have `apply --bundle` install it first: a role of your own with `package = { name = … }`, and a bundle built with `--package`";
+            return Err(NotNow { reason, help }.into());
+        }
     }
     Ok(())
 }

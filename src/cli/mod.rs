@@ -5,16 +5,21 @@ mod adopt;
 mod apply;
 mod assets;
 mod bundle;
+mod bundles;
 mod certs;
 mod check;
 mod chosen;
 mod confirm;
 pub mod connect;
 mod doctor;
+mod drill;
 mod edit;
 mod exec;
+mod facts;
 mod ground;
 mod handout;
+mod health;
+mod help;
 mod history;
 mod lab;
 mod logs;
@@ -22,6 +27,7 @@ mod major;
 mod opened;
 mod out;
 mod plan;
+mod reboot;
 mod refusal;
 mod replace;
 mod reset;
@@ -32,6 +38,7 @@ mod secrets;
 mod session;
 mod settled;
 mod status;
+mod support_bundle;
 mod upgrade;
 mod vault;
 mod verb;
@@ -44,7 +51,8 @@ use crate::error::{Exit, Fails};
 
 /// Makes the PostgreSQL server of an XNAT site highly available: etcd, Patroni and HAProxy over SSH.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, max_term_width = 100)]
+#[command(version, propagate_version = true, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "All documentation is inside: `xnat-provision help topics` lists it.")]
 pub struct Cli {
     #[command(flatten)]
     pub globals: Globals,
@@ -76,6 +84,8 @@ pub enum Command {
     Apply(apply::Args),
     /// Who is leader, are the replicas there, does HAProxy agree
     Status(status::Args),
+    /// Every check there is, for people and for monitoring: what status sees, and what wears out or fills up
+    Health(health::Args),
     /// What is wrong, why, and what to do: from symptoms to causes, with the evidence
     Doctor(doctor::Args),
     /// Have the leader hand over to a replica, and see for how long nobody could write
@@ -104,6 +114,8 @@ pub enum Command {
     Start(verb::stop::StartArgs),
     /// Newer packages, host by host and under running clients: etcd, PostgreSQL with Patroni, HAProxy
     Upgrade(upgrade::Args),
+    /// Let something go wrong on purpose, and measure what clients notice
+    Drill(drill::Args),
     /// End a cluster: its services stop and what apply has made is removed, with or without the database
     Reset(reset::Args),
     /// The passwords and certificates of a cluster: show, change, encrypt otherwise
@@ -123,9 +135,15 @@ pub enum Command {
     /// Run a command on hosts, all at once
     Exec(exec::Args),
     /// An archive for whoever is to help: configuration, logs and states of all hosts, without secrets
-    SupportBundle(bundle::Args),
+    SupportBundle(support_bundle::Args),
+    /// For sites without the Internet: one file with all packages and this program, made, checked, compared
+    Bundle(bundle::Args),
+    /// What the hosts have, in one file for whoever makes their bundle
+    Facts(facts::Args),
     /// Throwaway hosts on this machine, to rehearse before touching your servers
     Lab(lab::Args),
+    /// What a command takes, and the documentation: `help topics`, `help TOPIC`, `help COMMAND`
+    Help(help::Args),
 }
 
 /// Run a command line.
@@ -135,7 +153,9 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::run(args, &cli.globals).await,
         Command::Apply(args) => apply::run(args, &cli.globals).await,
         Command::Status(args) => status::run(args, &cli.globals).await,
+        Command::Health(args) => health::run(args, &cli.globals).await,
         Command::Doctor(args) => doctor::run(args, &cli.globals).await,
+        Command::Drill(args) => drill::run(args, &cli.globals).await,
         Command::Switchover(args) => verb::switchover::run(args, &cli.globals).await,
         Command::Failover(args) => verb::failover::run(args, &cli.globals).await,
         Command::Restart(args) => verb::restart::run(args, &cli.globals).await,
@@ -158,8 +178,11 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::History(args) => history::run(args, &cli.globals).await,
         Command::Logs(args) => logs::run(args, &cli.globals).await,
         Command::Exec(args) => exec::run(args, &cli.globals).await,
-        Command::SupportBundle(args) => bundle::run(args, &cli.globals).await,
+        Command::SupportBundle(args) => support_bundle::run(args, &cli.globals).await,
+        Command::Bundle(args) => bundle::run(args, &cli.globals).await,
+        Command::Facts(args) => facts::run(args, &cli.globals).await,
         Command::Lab(args) => lab::run(args, &cli.globals).await,
+        Command::Help(args) => help::run(args, &cli.globals),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::bundles::BundleArgs;
 use super::out;
 use super::saved;
 use super::session::{Done, Need, Opening, ScopeArgs, Session, Target};
@@ -22,6 +23,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
+    bundle: BundleArgs,
+    #[command(flatten)]
     target: Target,
 }
 
@@ -29,7 +32,7 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     // The plan is what is asked for, so it alone goes to standard output.
     let show = if globals.json { Show::Plain } else { Show::detect() };
     let opening = Opening { command: "plan", show, globals, secrets: Need::Yes, scrutiny: Scrutiny::NewHosts };
-    let mut session = Session::open(&args.target, opening).await?;
+    let mut session = args.bundle.open(&args.target, opening).await?;
     let result = make(&args, globals, &mut session).await;
     session.finish(result).await
 }

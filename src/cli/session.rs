@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::bundles;
 use super::connect::{ConnectArgs, Terminal, Unasked};
 use super::out::{self, OutputError, Reader};
 use super::{Failure, Globals, Telling};
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::approval::Approved;
 use crate::assets::Assets;
+use crate::bundle::{BundleError, Offer};
 use crate::cluster::postgres::{unasked_parameters, unasked_settings};
 use crate::engine::{Cancel, Claim, Connector, Fleet, Scrutiny};
 use crate::error::{Exit, Fails};
@@ -71,6 +73,8 @@ pub struct Session {
     /// Services that run get other certificates.
     exchanges: bool,
     pub assets: Assets,
+    /// What a bundle has, when packages come from one.
+    pub offer: Option<Offer>,
     pub connector: Arc<dyn Connector>,
     pub cancel: Cancel,
     pub reporter: Reporter,
@@ -191,6 +195,7 @@ impl Session {
             unkept,
             exchanges: exchanges || renews,
             assets,
+            offer: None,
             connector,
             cancel,
             reporter,
@@ -216,6 +221,7 @@ impl Session {
             scope,
             claim: None,
             scrutiny: self.scrutiny,
+            offer: self.offer.as_ref(),
         }
     }
 
@@ -256,18 +262,34 @@ impl Session {
         }
     }
 
-    /// Read everything; with a claim the hosts are locked, for as long as the survey's connections stand.
-    pub async fn survey(&self, scope: &Scope, claim: Option<&Claim>) -> Result<Survey, SurveyError> {
-        let surveyor = Surveyor { claim, ..self.surveyor(scope) };
-        let mut survey = match surveyor.survey().await {
-            Ok(survey) => survey,
-            Err(SurveyError::Hosts { problems }) => {
-                for (host, problem) in &problems {
-                    self.reporter.for_host(host).emit(report::failed(problem, Vec::new())).await;
-                }
-                return Err(SurveyError::Hosts { problems });
+    /// Before any host is connected to: whatever is wrong with the bundle is found here.
+    async fn look_at_the_bundle(&mut self) -> Result<(), BundleError> {
+        self.offer = bundles::offer(&self.inventory)?;
+        if let Some(message) = bundles::doubts(&self.inventory) {
+            let help = "name the key of whoever makes your bundles: bundle_key under [packages]".to_owned();
+            self.reporter.emit(Kind::Warned { message, help: Some(help) }).await;
+        }
+        Ok(())
+    }
+
+    /// What is wrong with each host is told before the error that closes the list.
+    pub async fn told_of_hosts(&self, error: SurveyError) -> SurveyError {
+        if let SurveyError::Hosts { problems } = &error {
+            for (host, problem) in problems {
+                self.reporter.for_host(host).emit(report::failed(problem, Vec::new())).await;
             }
-            Err(error) => return Err(error),
+        }
+        error
+    }
+
+    /// Read everything; with a claim the hosts are locked, for as long as the survey's connections stand.
+    pub async fn survey(&mut self, scope: &Scope, claim: Option<&Claim>) -> Result<Survey, Failure> {
+        self.look_at_the_bundle().await?;
+        let surveyor = Surveyor { claim, ..self.surveyor(scope) };
+        let surveyed = surveyor.survey().await;
+        let mut survey = match surveyed {
+            Ok(survey) => survey,
+            Err(error) => return Err(self.told_of_hosts(error).await.into()),
         };
         survey.plan.notes = pki::told(&self.issued);
         self.reporter.emit(made(&survey.plan)).await;

@@ -1,5 +1,6 @@
 //! `status`: asks every service of every host once (or again and again), prints the judgement, changes nothing.
 
+mod drilled;
 mod full_screen;
 mod signals;
 mod watch;
@@ -48,6 +49,7 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
         secrets,
         reporter: Reporter::muted(),
         terminal,
+        drilled: drilled::Drilled::default(),
     };
     let mut fleet = Fleet::default();
     let form = if globals.json { Form::Json } else { Form::Text };
@@ -89,6 +91,7 @@ struct Watcher {
     secrets: Secrets,
     reporter: Reporter,
     terminal: Arc<Terminal>,
+    drilled: drilled::Drilled,
 }
 
 impl Watcher {
@@ -108,7 +111,8 @@ impl Watcher {
     async fn ask(&self, connections: &Connections, unreachable: &BTreeMap<HostName, String>) -> (ClusterView, Health) {
         let (inventory, secrets) = (&self.inventory, self.secrets.real());
         let view = gather(&Gather { inventory, connections, unreachable, secrets }).await;
-        let health = assess(&view, inventory);
+        let mut health = assess(&view, inventory);
+        health.problems.extend(self.drilled.told(&inventory.cluster));
         (view, health)
     }
 

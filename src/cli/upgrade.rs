@@ -1,11 +1,12 @@
 //! `upgrade`: newer packages in place of those that are installed, member by member, and what runs them restarted in turn;
-//! with `--major` another major version of PostgreSQL.
+//! with `--system` whatever else there is, with `--reboot` the machines too; with `--major` another major version of PostgreSQL.
 
 use super::apply::{PauseArgs, Purpose, Request};
+use super::bundles::BundleArgs;
 use super::confirm::Ask;
 use super::out;
 use super::session::{Done, Need, Opening, Session, Target};
-use super::{Failure, Globals, major};
+use super::{Failure, Globals, major, reboot};
 use crate::engine::Scrutiny;
 use crate::error::Exit;
 use crate::plan::{Depth, render};
@@ -21,11 +22,17 @@ pub struct Args {
     /// Upgrade only the packages of these (`--only etcd,haproxy`, or several times)
     #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
     only: Vec<Part>,
+    /// Upgrade every other package of the hosts too, whatever else runs on them
+    #[arg(long, conflicts_with = "only")]
+    system: bool,
+    /// Restart the machines that have to be restarted, one at a time, when the packages are in place
+    #[arg(long)]
+    reboot: bool,
     /// Show what would be upgraded, in which order and who notices, and change nothing
     #[arg(long, conflicts_with = "yes")]
     plan: bool,
     /// Another major version of PostgreSQL, with pg_upgrade: nobody can read or write meanwhile
-    #[arg(long, value_name = "VERSION", conflicts_with_all = ["only", "max_write_pause"])]
+    #[arg(long, value_name = "VERSION", conflicts_with_all = ["only", "system", "reboot", "max_write_pause", "bundle"])]
     major: Option<u32>,
     /// Only try --major on a copy of a replica's data, which is removed again, and see how long it takes
     #[arg(long, requires = "major", conflicts_with = "plan")]
@@ -38,6 +45,8 @@ pub struct Args {
     /// Do not ask; --major wants the name all the same
     #[arg(long, short)]
     yes: bool,
+    #[command(flatten)]
+    bundle: BundleArgs,
     #[command(flatten)]
     target: Target,
 }
@@ -58,8 +67,9 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
         (true, false) => Show::Json,
     };
     let opening = Opening { command: "upgrade", show, globals, secrets: Need::Yes, scrutiny: Scrutiny::NewHosts };
-    let mut session = Session::open(&args.target, opening).await?;
-    let selection = Selection { only: args.only.iter().copied().collect() };
+    let mut session = args.bundle.open(&args.target, opening).await?;
+    let Args { system, reboot, .. } = args;
+    let selection = Selection { only: args.only.iter().copied().collect(), system, reboot };
     // one host at a time, also where nothing is restarted: what a package breaks, it breaks once
     let scope = Scope { parallel: Some(1), ..Scope::default() };
     let purpose = Purpose::Upgrade(&selection);
@@ -68,9 +78,20 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     } else {
         let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
         let longest_pause = args.pause.limit();
-        Request { longest_pause, purpose, ..Request::new(ask, globals, &scope) }.run(&mut session).await
+        let upgraded = Request { longest_pause, purpose, ..Request::new(ask, globals, &scope) }.run(&mut session).await;
+        match upgraded {
+            Ok(done) if reboot && done.exit == Exit::Ok => restart_machines((done, ask), globals, &mut session).await,
+            other => other,
+        }
     };
     session.finish(result).await
+}
+
+/// Whoever has said yes to a plan has said it to what stands at its end.
+async fn restart_machines((done, ask): (Done, Ask), globals: &Globals, session: &mut Session) -> Result<Done, Failure> {
+    let ask = if done.changed > 0 { Ask::SaidYes } else { ask };
+    let restarted = reboot::in_turn(ask, globals, session).await?;
+    Ok(Done { changed: done.changed + restarted.changed, ..restarted })
 }
 
 async fn show_plan(
@@ -88,9 +109,10 @@ async fn show_plan(
     let nothing = purpose.nothing(&session.inventory.cluster).filter(|_| plan.is_empty());
     let text = match nothing {
         _ if globals.json => out::json_text(plan)?,
-        Some(nothing) => nothing,
+        Some(nothing) => nothing + &plan.notes.iter().map(|note| format!("{note}\n")).collect::<String>(),
         None => render(plan, out::style(), Depth::Full),
     };
     session.print(&text)?;
-    Ok(Done { exit: if plan.is_empty() { Exit::Ok } else { Exit::ChangesPending }, changed: 0 })
+    let nothing = plan.is_empty() && survey.reboots.is_empty();
+    Ok(Done { exit: if nothing { Exit::Ok } else { Exit::ChangesPending }, changed: 0 })
 }

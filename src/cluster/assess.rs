@@ -3,7 +3,7 @@
 
 mod rules;
 
-pub use rules::named as symptoms;
+pub use rules::{all_names as rule_names, named as symptoms};
 
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +83,7 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 /// `leader db1, 2 replicas streaming, lag 0`
-fn standing(view: &ClusterView) -> String {
+pub fn standing(view: &ClusterView) -> String {
     if !view.members_known() {
         return "nobody can say who is leader".to_owned();
     }

@@ -32,6 +32,9 @@ pub struct Member {
     pub learner: bool,
     pub version: String,
     pub db_size: u64,
+    /// What of that is used; the rest is of what was deleted, and comes back with a defragmentation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub db_size_in_use: Option<u64>,
     pub raft_index: u64,
     pub raft_term: u64,
     /// Its own complaints: `NOSPACE`, `CORRUPT`, …
@@ -56,6 +59,11 @@ pub struct Listed {
 impl Member {
     pub fn is_leader(&self) -> bool {
         self.leader.as_deref() == Some(self.id.as_str())
+    }
+
+    /// What it complains of may be something else, such as that it sees no leader.
+    pub fn raises_alarm(&self) -> bool {
+        self.alarms.iter().any(|word| ["alarm:", "NOSPACE", "CORRUPT"].iter().any(|alarm| word.contains(alarm)))
     }
 }
 
@@ -104,6 +112,7 @@ pub async fn ask(http: &Http<'_>) -> Result<Member, CallError> {
         learner: status.learner,
         version: status.version,
         db_size: status.db_size,
+        db_size_in_use: (status.db_size_in_use > 0).then_some(status.db_size_in_use),
         raft_index: status.raft_index,
         raft_term: status.raft_term,
         alarms: status.errors,
@@ -252,6 +261,8 @@ mod wire {
         pub version: String,
         #[serde(default, deserialize_with = "number")]
         pub db_size: u64,
+        #[serde(default, deserialize_with = "number")]
+        pub db_size_in_use: u64,
         #[serde(default, deserialize_with = "number")]
         pub leader: u64,
         #[serde(default, deserialize_with = "number")]

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::http::{CallError, Http};
 use super::maintenance;
 use crate::approval::Approved;
+use crate::names::HostName;
 
 /// Of one PostgreSQL with one system identifier; Patroni writes all of them again.
 const IDENTITY: [&str; 8] =
@@ -40,6 +41,17 @@ pub(super) fn key(cluster: &str, name: &str) -> String {
     STANDARD.encode(format!("/service/{cluster}/{name}"))
 }
 
+/// What a key holds.
+async fn find(http: &Http<'_>, key: &str) -> Result<Option<Vec<u8>>, CallError> {
+    let reply = http.call(Method::POST, "/v3/kv/range", Some(&json!({ "key": key }))).await?;
+    Ok(http.json::<Range>(&reply)?.kvs.into_iter().next().and_then(|found| found.decoded()))
+}
+
+/// Who has the leader lock.
+pub async fn leader(http: &Http<'_>, cluster: &str) -> Result<Option<HostName>, CallError> {
+    Ok(find(http, &key(cluster, "leader")).await?.map(|name| HostName::new(String::from_utf8_lossy(&name))))
+}
+
 /// Nothing is known of the PostgreSQL there was.
 pub async fn forget(http: &Http<'_>, approved: &Approved, cluster: &str) -> Result<(), CallError> {
     approved.still_holds()?;
@@ -55,10 +67,8 @@ pub async fn forget(http: &Http<'_>, approved: &Approved, cluster: &str) -> Resu
 pub async fn resume(http: &Http<'_>, approved: &Approved, cluster: &str) -> Result<(), CallError> {
     approved.still_holds()?;
     let place = key(cluster, "config");
-    let reply = http.call(Method::POST, "/v3/kv/range", Some(&json!({ "key": place }))).await?;
-    let found = http.json::<Range>(&reply)?.kvs.into_iter().next();
-    let decoded = found.and_then(|found| found.decoded());
-    let Some(Value::Object(mut config)) = decoded.and_then(|text| serde_json::from_slice(&text).ok()) else {
+    let found = find(http, &place).await?;
+    let Some(Value::Object(mut config)) = found.and_then(|text| serde_json::from_slice(&text).ok()) else {
         return Ok(());
     };
     let ended = maintenance::ended();

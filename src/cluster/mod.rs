@@ -14,6 +14,7 @@ pub mod haproxy;
 pub mod http;
 pub mod initialize;
 pub mod keys;
+pub mod latency;
 pub mod maintenance;
 pub mod patroni;
 pub mod pause;

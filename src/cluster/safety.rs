@@ -6,7 +6,7 @@ pub mod failover;
 pub mod membership;
 pub mod restart;
 
-use super::view::ClusterView;
+use super::view::{ClusterView, Member};
 use crate::inventory::Inventory;
 use crate::names::HostName;
 
@@ -19,6 +19,16 @@ pub const fn majority(voters: usize) -> usize {
 /// None when there is no quorum now.
 pub const fn may_lose(voters: usize, up: usize) -> Option<usize> {
     up.checked_sub(majority(voters))
+}
+
+/// For how many seconds longer than somebody else a member's Patroni has not heard from etcd, once that is more than
+/// Patroni itself puts up with. It may answer us and be a good replica all the same; but it would not take over before.
+pub fn waits_for_etcd(view: &ClusterView, inventory: &Inventory, member: &Member) -> Option<i64> {
+    let heard = |member: &Member| member.patroni.known().and_then(|about| about.dcs_last_seen);
+    let newest = view.members.iter().filter_map(heard).max()?;
+    let seconds = newest - heard(member)?;
+    let patience = i64::from(inventory.patroni.loop_wait + inventory.patroni.retry_timeout);
+    (seconds > patience).then_some(seconds)
 }
 
 /// A member of the running etcd whose data is gone: started anew it would be refused, "already bootstrapped".

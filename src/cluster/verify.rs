@@ -1,6 +1,8 @@
 //! The proof at the end: a client writes through each HAProxy's primary port and reads it back through its replica
 //! port, as the application, in the application's database. Leaves nothing behind.
 
+pub mod passage;
+
 use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, Error};
@@ -40,12 +42,12 @@ pub enum VerifyError {
         help("see what HAProxy and Patroni think of each other: `xnat-provision status INVENTORY`")
     )]
     WrongServer { place: Place, wanted: &'static str, found: String },
-    #[error("a row written through {written} did not arrive at {place} within {} s", PATIENCE.as_secs())]
+    #[error("a row written through {written} did not arrive at {place} within {} s", patience.as_secs())]
     #[diagnostic(
         code(xnat::verify::arrival),
         help("see how far the replicas are behind: `xnat-provision status INVENTORY`")
     )]
-    Arrival { place: Place, written: String },
+    Arrival { place: Place, written: String, patience: Duration },
 }
 
 impl Fails for VerifyError {
@@ -66,13 +68,18 @@ pub async fn through(gather: &Gather<'_>, host: &Host, approved: &Approved) -> R
     let table = format!("public.{}", identifier(&format!("xnat_provision_check_{}", host.name)));
     let port = gather.inventory.haproxy.primary_port;
     let login = server::application(gather, host, port).map_err(VerifyError::Connection)?;
-    Check { gather, host, table, login }.run().await.map(Evidence)
+    let passing = |error: &VerifyError| error.exit() != Exit::Unreachable;
+    Check { gather, host, table, login, patience: PATIENCE, passing }.run().await.map(Evidence)
 }
 
 struct Check<'a> {
     gather: &'a Gather<'a>,
     host: &'a Host,
     table: String,
+    /// How long it may take until it is as it should be.
+    patience: Duration,
+    /// Whether something may pass by itself.
+    passing: fn(&VerifyError) -> bool,
     /// As the application, to the port that is to lead to the leader.
     login: Login<'a>,
 }
@@ -116,19 +123,31 @@ impl Check<'_> {
         );
         writer.execute("write", &sql).await?;
         let wrote = format!("wrote through {host}:{} to {}", writer.place.port, writer.server);
-        if self.gather.inventory.with(Component::Postgres).count() < 2 {
+        if !self.has_replicas() {
             return Ok(format!("{wrote}; there is no replica to read it from"));
         }
         let start = Instant::now();
         let reader = self.session(Wanted::Replica).await?;
+        self.arrival(&reader, &writer.place).await?;
+        let millis = start.elapsed().as_millis();
+        Ok(format!("{wrote}, read it on {host}:{} from {} after {millis} ms", reader.place.port, reader.server))
+    }
+
+    fn has_replicas(&self) -> bool {
+        self.gather.inventory.with(Component::Postgres).count() > 1
+    }
+
+    /// Wait until the row that was written can be read.
+    async fn arrival(&self, reader: &Session, written: &Place) -> Result<(), VerifyError> {
+        let start = Instant::now();
         while !within(DEADLINE, &reader.place, "read", self.arrived(&reader.client)).await? {
-            if start.elapsed() > PATIENCE {
-                return Err(VerifyError::Arrival { place: reader.place, written: writer.place.to_string() });
+            if start.elapsed() > self.patience {
+                let (place, written, patience) = (reader.place.clone(), written.to_string(), self.patience);
+                return Err(VerifyError::Arrival { place, written, patience });
             }
             tokio::time::sleep(PAUSE).await;
         }
-        let millis = start.elapsed().as_millis();
-        Ok(format!("{wrote}, read it on {host}:{} from {} after {millis} ms", reader.place.port, reader.server))
+        Ok(())
     }
 
     async fn arrived(&self, reader: &Client) -> Result<bool, Error> {
@@ -148,7 +167,7 @@ impl Check<'_> {
                 Ok(session) => return Ok(session),
                 Err(error) => error,
             };
-            if start.elapsed() > PATIENCE || error.exit() == Exit::Unreachable {
+            if start.elapsed() > self.patience || !(self.passing)(&error) {
                 return Err(error);
             }
             tokio::time::sleep(CHECKS).await;

@@ -13,6 +13,8 @@ pub struct Seen {
     pub facts: Facts,
     /// Processes of our services that a signal has stopped.
     pub stopped: Vec<Process>,
+    /// What shows that something is wrong here on purpose.
+    pub drill: Option<String>,
     pub file_systems: Vec<FileSystem>,
     pub control: Option<Control>,
     pub slots: Vec<Slot>,
@@ -69,6 +71,7 @@ impl Seen {
         Ok(Self {
             facts: facts::parse(output)?,
             stopped: answers.pairs("stopped").filter_map(process).collect(),
+            drill: answers.all("drill").first().map(|line| (*line).to_owned()),
             file_systems: answers.pairs("file_system").filter_map(file_system).collect(),
             control: Control::read(answers.all("control").iter().copied()),
             slots: answers.all("slot").iter().filter_map(|line| slot(line)).collect(),

@@ -79,14 +79,8 @@ impl Finding {
     }
     /// A command on a host.
     pub fn run_on(self, host: &HostName, what: impl Into<String>, command: &str) -> Self {
-        self.run(what, on(host, command))
+        self.run(what, quote::ssh(host, command))
     }
-}
-
-/// `ssh db1 'df -h /'`
-pub fn on(host: &HostName, command: &str) -> String {
-    let plain = command.chars().all(|c| c.is_ascii_alphanumeric() || " -_=./:@,".contains(c));
-    if plain { format!("ssh {host} {command}") } else { format!("ssh {host} {}", quote::sh(command)) }
 }
 
 fn short(text: &str) -> String {

@@ -14,6 +14,10 @@ for file in /proc/[0-9]*/stat; do
     case $process in etcd | patroni | haproxy | postgres) echo "stopped=${line%% *} $process" ;; esac
 done
 
+# What a drill has done lasts until this timer ends it, which does not outlive its machine.
+systemctl is-active --quiet xnat-drill-undo.timer 2>/dev/null && echo drill=xnat-drill-undo.timer is active
+ls /var/lib/postgresql/*/xnat-drill-full.* 2>/dev/null | while IFS= read -r file; do echo "drill=$file fills the disk"; done
+
 for path in $paths; do
     [ -d "$path" ] || continue
     echo "file_system=$path $(timeout 5 df -k --output=size,avail,itotal,iavail "$path" 2>/dev/null | tail -n 1)"

@@ -35,6 +35,7 @@ const ETCD: &[&str] = &["etcd-members", "etcd-no-quorum", "etcd-quorum", "etcd-m
 const MEMBER: &[&str] = &[
     "leader",
     "silent-patroni",
+    "patroni-waits",
     "missing-members",
     "patroni-down",
     "postgresql-down",
@@ -48,6 +49,10 @@ const MEMBER: &[&str] = &[
     "unasked",
 ];
 
+/// What a drill does on purpose, for anybody who does not know that.
+const INFLICTED: &[&str] =
+    &["postgresql-frozen", "patroni-frozen", "ports-blocked", "rest-unreachable", "host-cut-off", "disk-full"];
+
 /// A finding, where it is felt, and what it explains. What is below explains what is above it, never the reverse: only
 /// findings of earlier rules explain those of later ones.
 const EXPLAINS: &[(&str, Felt, &[&str])] = &[
@@ -55,6 +60,10 @@ const EXPLAINS: &[(&str, Felt, &[&str])] = &[
     ("host-unreachable", There, &["unreachable", "etcd-members"]),
     ("host-unreachable", There, MEMBER),
     ("host-unreachable", Led, LEADERLESS),
+    ("drill", There, ETCD),
+    ("drill", There, MEMBER),
+    ("drill", There, INFLICTED),
+    ("drill", Led, LEADERLESS),
     ("etcd-frozen", There, ETCD),
     ("postgresql-frozen", There, MEMBER),
     ("postgresql-frozen", Led, LEADERLESS),

@@ -17,10 +17,11 @@ use crate::quote;
 
 type Rule = fn(&Case<'_>) -> Vec<Finding>;
 
-const RULES: [Rule; 23] = [
+const RULES: [Rule; 24] = [
     writers::several,
     host::unreachable,
     host::silent,
+    host::drill,
     host::clocks,
     host::frozen,
     host::disks,

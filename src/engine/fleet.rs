@@ -112,6 +112,13 @@ impl Fleet {
         .await
     }
 
+    /// Give one lock back, because its host goes away: it would count as lost.
+    pub async fn release(&self, name: &HostName) {
+        if let Some(hold) = self.holds.get(name) {
+            hold.end().await;
+        }
+    }
+
     /// What every host is: one script each, all at once.
     pub async fn gather_facts(
         &self,
@@ -141,7 +148,7 @@ impl Fleet {
     /// Give the locks back and close every connection; how often each had to wait for its host is part of the record.
     pub async fn close(&mut self, reporter: &Reporter) {
         let holds = std::mem::take(&mut self.holds);
-        futures::future::join_all(holds.into_values().map(Hold::end)).await;
+        futures::future::join_all(holds.values().map(Hold::end)).await;
         let close = |(name, connection): (&HostName, &Arc<dyn Transport>)| {
             let (reporter, connection) = (reporter.for_host(name), connection.clone());
             async move {

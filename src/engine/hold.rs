@@ -145,8 +145,8 @@ impl Hold {
         timeout(GOODBYE, self.say(format!("note {line}"))).await.unwrap_or(false)
     }
 
-    /// Give the lock back, and wait until it is free for the next run.
-    pub async fn end(self) {
+    /// Give the lock back, and wait until it is free for the next run. Nothing can be changed by it any more.
+    pub async fn end(&self) {
         // what is not answered in time ends with the connection
         timeout(GOODBYE, self.say("end".to_owned())).await.ok();
     }

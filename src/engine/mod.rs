@@ -1,9 +1,10 @@
 //! Makes it true. `host` is the trait everything goes through, `remote` the one over SSH (the only place where actions
 //! run), `simulated` the one in memory; `converge` brings the resources of a stage on one host to their wanted state;
 //! `fleet` is every host of an inventory, `hold` the lock a run has on each, `history` what
-//! they remember of runs, `newer` which packages they could have, `ended` how a database that does not run has ended, `major` a member's part in an upgrade to another major version; `wait` and `cancel` are how anything waits or stops.
+//! they remember of runs, `newer` which packages they could have, `reboot` whether a machine has to be restarted, `carry` how the packages of a bundle reach them, `relay` how they give them to each other, `ended` how a database that does not run has ended, `major` a member's part in an upgrade to another major version; `wait` and `cancel` are how anything waits or stops.
 
 pub mod cancel;
+pub mod carry;
 pub mod command;
 pub mod converge;
 pub mod ended;
@@ -14,12 +15,15 @@ pub mod hold;
 pub mod host;
 pub mod major;
 pub mod newer;
+pub mod reboot;
+mod relay;
 pub mod remote;
 pub mod shell;
 pub mod simulated;
 pub mod wait;
 
 pub use cancel::Cancel;
+pub use carry::{Carrier, CarryError, Parcel};
 pub use converge::{Converge, ConvergeError, Interruption, Permit};
 pub use ended::Ended;
 pub use fanout::for_each_host;
@@ -28,7 +32,8 @@ pub use history::Remembered;
 pub use hold::{Claim, Hold, HoldError};
 pub use host::{Host, HostError, Performed};
 pub use major::{DataDir, MajorStep, StepError};
-pub use newer::{Newest, Step};
+pub use newer::{Newest, Question, Step, System};
+pub use reboot::Boot;
 pub use remote::RemoteHost;
 pub use shell::facts::Scrutiny;
 pub use simulated::SimulatedHost;

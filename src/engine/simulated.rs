@@ -182,7 +182,7 @@ impl Machine {
                     (node.owner, node.group, node.mode) = (owner.clone(), group.clone(), *mode);
                 }
             }
-            Action::InstallPackage(wanted) => {
+            Action::InstallPackage(wanted) | Action::InstallFromBundle(wanted) => {
                 let version = wanted.version.clone().unwrap_or_else(|| "1.0".to_owned());
                 self.packages.insert(wanted.name.clone(), version.replace('*', "0"));
                 self.unpacked.insert(wanted.name.clone(), self.now);

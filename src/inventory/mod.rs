@@ -30,6 +30,7 @@ use crate::report::text;
 pub use model::*;
 pub use problem::{InventoryErrors, Label, Problem, Problems, Severity};
 pub use schema::schema;
+pub use suggest::nearest;
 pub use values::{Period, Size};
 
 use document::Places;

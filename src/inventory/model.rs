@@ -115,6 +115,8 @@ pub struct Patroni {
     pub loop_wait: u32,
     pub retry_timeout: u32,
     pub primary_start_timeout: u32,
+    /// So many failures in a row, a second apart, and what is not alive is ended; 0: nobody looks.
+    pub liveness_failures: u32,
     pub maximum_lag_on_failover: u64,
     pub failsafe_mode: bool,
     pub synchronous: Synchronous,
@@ -154,6 +156,9 @@ pub struct Check {
     pub rise: u32,
     pub fall: u32,
 }
+
+/// The database of a drill, which is there while one lasts; its user is the application's.
+pub const DRILL_DATABASE: &str = "xnat_provision_drill";
 
 /// The application's database; XNAT's by default.
 #[derive(Clone, Debug, Serialize)]
@@ -237,13 +242,17 @@ pub enum Reference {
 #[derive(Clone, Debug, Serialize)]
 pub struct Packages {
     pub source: PackageSource,
+    /// The public key that must have signed a bundle.
+    pub bundle_key: Option<PathBuf>,
+    /// A bundle's packages stay on the hosts when they are installed.
+    pub keep_bundle: bool,
     /// Package name → version (an apt version, may end in `*`).
     pub pins: BTreeMap<String, String>,
     /// An HTTP proxy for the package manager.
     pub proxy: Option<String>,
 }
 
-/// Where packages come from. Bundles for air-gapped sites become one more variant.
+/// Where packages come from.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PackageSource {
@@ -251,9 +260,18 @@ pub enum PackageSource {
     Distribution,
     /// The same, and these repositories besides.
     Repositories(Vec<Repository>),
+    /// Files that were brought to this machine, and nothing else.
+    Bundle(BundleSource),
 }
 
 #[derive(Clone, Debug, Serialize)]
+pub struct BundleSource {
+    pub files: Vec<PathBuf>,
+    /// What a connected machine takes packages from, to make a bundle.
+    pub repositories: Vec<Repository>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repository {
     pub name: String,
     pub url: String,

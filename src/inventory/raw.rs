@@ -185,7 +185,7 @@ impl Default for Postgresql {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Patroni {
-    /// Timing: `default` (30/5/10/10) survives short network trouble; `fast` (20/5/5/0) fails over sooner, also when it need not.
+    /// Timing: `default` (28/5/10/10) survives short network trouble; `fast` (20/5/5/0) fails over sooner, also when it need not.
     pub preset: Preset,
     /// The port of Patroni's REST API, asked by HAProxy's health checks.
     #[schemars(range(min = 1))]
@@ -201,6 +201,8 @@ pub struct Patroni {
     pub retry_timeout: Option<u32>,
     /// Seconds a crashed leader gets to start again before a replica takes over; 0 means fail over at once.
     pub primary_start_timeout: Option<u32>,
+    /// After so many failures in a row, a second apart, a PostgreSQL or Patroni that neither answers nor runs is killed, so that it comes back; 0 leaves it.
+    pub liveness_failures: u32,
     /// A replica that is further behind than this (bytes, or such as `1MB`) is not promoted.
     pub maximum_lag_on_failover: Size,
     /// Whether the leader stays when etcd is gone, as long as every member answers it.
@@ -223,6 +225,8 @@ impl Default for Patroni {
             loop_wait: None,
             retry_timeout: None,
             primary_start_timeout: None,
+            // With Patroni's start in addition it has to end before the shortest lease does.
+            liveness_failures: 6,
             maximum_lag_on_failover: Size(1 << 20),
             // Patroni's default is off. On, because here etcd shares its hosts with the database: without it, losing etcd's
             // majority (full disk, bad upgrade) stops a healthy database as well. It cannot make two leaders: the leader
@@ -396,6 +400,13 @@ pub struct Packages {
     pub pins: BTreeMap<String, String>,
     /// An HTTP proxy for the package manager: `http://proxy.example.org:3128`.
     pub proxy: Option<String>,
+    /// A bundle, or several that belong together, from which hosts without the Internet get their packages; nothing else is
+    /// used then. Relative to this file.
+    pub bundle: Strings,
+    /// The public key that must have signed the bundle (`xnat-provision bundle keygen`). Relative to this file.
+    pub bundle_key: Option<String>,
+    /// Leave the bundle's packages on the hosts when they are installed.
+    pub keep_bundle: bool,
     /// More package repositories besides the distribution's own.
     pub repository: Vec<Repository>,
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::model::{
-    Check, Component, Database, Escalate, Etcd, Firewall, Haproxy, Host, Inventory, PackageSource, Packages, Patroni,
-    Postgresql, Reference, Repository, Signing, Ssh, Tls, Vault,
+    BundleSource, Check, Component, Database, Escalate, Etcd, Firewall, Haproxy, Host, Inventory, PackageSource,
+    Packages, Patroni, Postgresql, Reference, Repository, Signing, Ssh, Tls, Vault,
 };
 use super::raw;
 use super::surroundings::Surroundings;
@@ -114,9 +114,11 @@ fn etcd(raw: &raw::Etcd, cluster: &str) -> Etcd {
 
 fn patroni(raw: &raw::Patroni) -> Patroni {
     // ttl, loop_wait, retry_timeout, primary_start_timeout. Patroni's own 30/10/10/300 makes a crashed leader wait five
-    // minutes; these two bound that to seconds. Both keep loop_wait + 2 * retry_timeout <= ttl.
+    // minutes; these two bound that to seconds. Both keep loop_wait + 2 * retry_timeout <= ttl. When a lost machine takes
+    // etcd's leader with it, all leases begin anew with the next one: 28 makes up for that. The other's 20 is Patroni's
+    // least.
     let (ttl, loop_wait, retry_timeout, primary_start_timeout) = match raw.preset {
-        raw::Preset::Default => (30, 5, 10, 10),
+        raw::Preset::Default => (28, 5, 10, 10),
         raw::Preset::Fast => (20, 5, 5, 0),
     };
     Patroni {
@@ -125,6 +127,7 @@ fn patroni(raw: &raw::Patroni) -> Patroni {
         loop_wait: raw.loop_wait.unwrap_or(loop_wait),
         retry_timeout: raw.retry_timeout.unwrap_or(retry_timeout),
         primary_start_timeout: raw.primary_start_timeout.unwrap_or(primary_start_timeout),
+        liveness_failures: raw.liveness_failures,
         maximum_lag_on_failover: raw.maximum_lag_on_failover.0,
         failsafe_mode: raw.failsafe_mode,
         synchronous: raw.synchronous,
@@ -155,11 +158,16 @@ fn packages(raw: &raw::Packages, around: &Surroundings) -> Packages {
     let repositories: Vec<Repository> =
         raw.repository.iter().enumerate().map(|(index, one)| repository(one, around.keys.get(&index))).collect();
     Packages {
-        source: if repositories.is_empty() {
-            PackageSource::Distribution
-        } else {
-            PackageSource::Repositories(repositories)
+        source: match (raw.bundle.0.is_empty(), repositories.is_empty()) {
+            (true, true) => PackageSource::Distribution,
+            (true, false) => PackageSource::Repositories(repositories),
+            (false, _) => PackageSource::Bundle(BundleSource {
+                files: raw.bundle.0.iter().map(|file| around.resolve(file)).collect(),
+                repositories,
+            }),
         },
+        bundle_key: raw.bundle_key.as_ref().map(|file| around.resolve(file)),
+        keep_bundle: raw.keep_bundle,
         pins: raw.pins.clone(),
         proxy: raw.proxy.clone(),
     }

@@ -1,7 +1,7 @@
 //! Did you mean …?
 
 /// The known name that is most like the one given, if any is near enough to be a slip of the finger.
-pub(super) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = fold(given);
     let scored = known.into_iter().map(|name| (strsim::jaro_winkler(&folded, &fold(name)), name));
     let (score, name) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;

@@ -24,11 +24,12 @@ impl Surroundings {
     /// `assets` is the command line's, which wins over the file's.
     pub fn look(raw: &raw::Inventory, path: &Path, assets: Option<&Path>) -> Self {
         let base = path.parent().map(Path::to_owned).unwrap_or_default();
-        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let home = crate::files::home();
         let mut seen = Self { base, home, ..Self::default() };
         seen.look_at_assets(raw, assets);
         seen.look_at_ssh_files(raw);
         seen.look_at_certificates(raw);
+        seen.look_at_bundles(raw);
         for (index, repository) in raw.packages.repository.iter().enumerate() {
             if repository.key_file.is_empty() {
                 continue;
@@ -88,6 +89,16 @@ impl Surroundings {
             raw.tls.certificates.as_ref().map(|directory| std::fs::read_dir(self.resolve(directory)))
         {
             self.complain("tls.certificates".to_owned(), &error);
+        }
+    }
+
+    /// Only whether they are there: they are checked when they are used.
+    fn look_at_bundles(&mut self, raw: &raw::Inventory) {
+        let bundles = raw.packages.bundle.0.iter().map(|file| ("packages.bundle", file));
+        for (place, file) in bundles.chain(raw.packages.bundle_key.iter().map(|file| ("packages.bundle_key", file))) {
+            if let Err(error) = std::fs::File::open(self.resolve(file)) {
+                self.complain(place.to_owned(), &error);
+            }
         }
     }
 

@@ -38,8 +38,8 @@ pub enum LabError {
     NoSuchHost { lab: String, host: String, known: Vec<String> },
     #[error("cannot start {host}: the network of the lab `{lab}` is gone, as it is after a reboot of this machine")]
     NoNetwork { lab: String, host: String },
-    #[error("apt on this machine is configured for no Debian archive that it has an index of")]
-    NoMirror,
+    #[error(transparent)]
+    Mirror(#[from] crate::mirror::MirrorError),
     #[error("every network in 10.77.0.0/16 is in use on this machine")]
     NoSubnet,
     #[error("{host} did not become ready within {seconds} s: {reason}{}", tail(console))]
@@ -97,7 +97,7 @@ impl miette::Diagnostic for LabError {
             Self::Unfinished { .. } => "unfinished",
             Self::NoSuchHost { .. } => "no-such-host",
             Self::NoNetwork { .. } => "no-network",
-            Self::NoMirror => "no-mirror",
+            Self::Mirror(_) => "no-mirror",
             Self::NoSubnet => "no-subnet",
             Self::NotReady { .. } => "not-ready",
             Self::StillRunning { .. } => "still-running",
@@ -143,7 +143,7 @@ impl LabError {
             },
             Self::NoNetwork { lab, .. } => format!("make the lab anew: `xnat-provision lab down --name {lab}`, then `lab up`"),
             Self::StillRunning { help, .. } => help.clone(),
-            Self::NoMirror => "run `apt-get update`, or name a mirror: `xnat-provision lab up --mirror URL`".to_owned(),
+            Self::Mirror(error) => miette::Diagnostic::help(error)?.to_string(),
             Self::NoSubnet => "remove labs that are no longer needed: `xnat-provision lab down --all`".to_owned(),
             Self::NotReady { .. } => "try again; the lab was taken down, and the host's last console lines are above".to_owned(),
             Self::State { .. } => "remove the lab, which does not need that file: `xnat-provision lab down --name NAME`".to_owned(),
@@ -166,7 +166,7 @@ impl Fails for LabError {
             | Self::Taken { .. }
             | Self::NoSuchLab { .. }
             | Self::NoSuchHost { .. }
-            | Self::NoMirror
+            | Self::Mirror(_)
             | Self::NotOurs { .. }
             | Self::Inventory { .. } => Exit::Usage,
             Self::NotReady { .. } => Exit::Unreachable,

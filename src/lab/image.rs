@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 
 use super::Say;
 use super::error::{LabError, OnPath};
-use super::mirror::Mirror;
 use super::place::{Place, lock_file, remove_tree};
 use super::state::Suite;
 use super::tool::command;
+use crate::mirror::Mirror;
 
 /// What a bare host has, besides Debian's essential packages and apt.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,ca-certificates,locales";
@@ -98,7 +98,7 @@ impl Recipe<'_> {
             mmdebstrap.arg(&self.mirror.archive);
         } else {
             // The versions a host would install itself, updates included.
-            mmdebstrap.args(self.mirror.lines(self.suite));
+            mmdebstrap.args(self.mirror.lines("debian", self.suite.codename()));
         }
         // Standard input is the lock file: should this process be killed, the lock lasts as long as mmdebstrap goes on
         // writing, and nobody begins to build in the same place.

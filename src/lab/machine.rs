@@ -11,11 +11,11 @@ use rustix::process::{Resource, Rlimit, Signal};
 
 use super::cgroup::{Cgroup, Part};
 use super::error::{LabError, OnPath};
-use super::mirror::Mirror;
 use super::pool::Pool;
 use super::state::{LabHost, State};
 use super::tool::{command, feed};
 use super::{keys, wait};
+use crate::mirror::Mirror;
 
 /// HAProxy with many connections and PostgreSQL want more open files than a login session usually hands on.
 const OPEN_FILES: u64 = 524_288;
@@ -24,6 +24,9 @@ const OPEN_FILES: u64 = 524_288;
 const SHUTDOWN: Duration = Duration::from_secs(120);
 /// How long the kernel may take to end what was killed.
 const DEATH: Duration = Duration::from_secs(20);
+
+/// How systemd-nspawn ends when the host inside wants to be started again (with --keep-unit).
+const REBOOTED: u8 = 133;
 
 /// A host of a lab, and where it is.
 pub(super) struct Machine<'a> {
@@ -73,7 +76,7 @@ impl Machine<'_> {
         self.put("etc/machine-id", &format!("{}\n", self.host.machine_id), 0o444)?;
         self.put("etc/resolv.conf", outfit.resolv_conf, 0o644)?;
         self.put("etc/systemd/network/10-lab.network", &self.network(), 0o644)?;
-        self.put("etc/apt/sources.list.d/debian.sources", &outfit.mirror.sources(self.state.suite), 0o644)?;
+        self.put("etc/apt/sources.list.d/debian.sources", &outfit.mirror.sources(self.state.suite.codename()), 0o644)?;
         self.put("etc/apt/apt.conf.d/90lab", &settings, 0o644)?;
         self.copy_logins_for_the_mirror()?;
         self.users(outfit)?;
@@ -146,7 +149,7 @@ impl Machine<'_> {
         feed(&format!("set up the users of {}", self.host.name), &mut chroot, &input).map(drop)
     }
 
-    /// Switch the power on. The process returned is systemd-nspawn, which lives as long as the host runs.
+    /// Switch the power on. The process returned lives as long as the host runs.
     pub fn boot(&self) -> Result<Child, LabError> {
         let root = self.root();
         let cgroup = self.cgroup()?;
@@ -160,12 +163,13 @@ impl Machine<'_> {
         nspawn.spawn().on("boot", &root)
     }
 
-    /// The session of its own keeps a Ctrl-C here from stopping hosts; the shell moves into the control group before
-    /// anything is started there.
+    /// The session of its own keeps a Ctrl-C here from stopping hosts; the inner shell moves into the control group before
+    /// anything is started there. The outer one stays outside, and starts a host again that has restarted itself.
     fn nspawn(&self, cgroup: &Cgroup, root: &Path) -> Command {
         let mut nspawn = command("setsid");
         let enter = "while [ \"$1\" != -- ]; do echo $$ >\"$1/cgroup.procs\" || exit; shift; done; shift; exec \"$@\"";
-        nspawn.args(["sh", "-c", enter, "sh"]).args(cgroup.directories()).arg("--");
+        let again = format!("while :; do sh -c \"$0\" sh \"$@\"; [ $? = {REBOOTED} ] || exit; done");
+        nspawn.args(["sh", "-c", &again, enter]).args(cgroup.directories()).arg("--");
         nspawn.arg(command("systemd-nspawn").get_program()).args(["--quiet", "--boot", "--register=no", "--keep-unit"]);
         nspawn
             .args(["--console=pipe", "--resolv-conf=off", "--timezone=off", "--link-journal=no"])

@@ -12,7 +12,6 @@ mod inventory;
 mod kernel;
 mod keys;
 mod machine;
-mod mirror;
 mod network;
 mod operate;
 mod place;

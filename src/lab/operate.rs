@@ -43,7 +43,10 @@ impl Held {
     fn take(name: &str, say: Say) -> Result<Self, LabError> {
         tool::require_all()?;
         let place = Place::from_environment()?;
-        let none = |place: &Place| Ok(LabError::NoSuchLab { name: name.to_owned(), known: place.names()? });
+        let none = |place: &Place| {
+            let known = place.names()?;
+            Ok::<_, LabError>(LabError::NoSuchLab { name: name.to_owned(), known })
+        };
         let wait = || say(&format!("waiting for another command on the lab {name}"));
         let Some(lock) = lock_directory(&place.lab(name), &wait)? else { return Err(none(&place)?) };
         match State::load(&place.lab(name))? {

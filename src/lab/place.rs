@@ -39,9 +39,7 @@ impl Place {
 }
 
 fn base(variable: &str, below_home: &str) -> PathBuf {
-    // The base directory specification: a relative path in the variable is to be ignored.
-    let given = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    given.unwrap_or_else(|| std::env::home_dir().unwrap_or_else(|| PathBuf::from("/root")).join(below_home))
+    crate::files::base(variable, below_home).unwrap_or_else(|| PathBuf::from("/root").join(below_home))
 }
 
 /// The names in a directory; none when there is no such directory.

@@ -10,12 +10,12 @@ use super::error::{LabError, OnPath};
 use super::image::{self, Recipe};
 use super::inventory::{Keys, Source, Written};
 use super::machine::{Machine, Outfit};
-use super::mirror::Mirror;
 use super::place::{Lock, Place, lock_directory, write_whole};
 use super::pool::{self, Pool};
 use super::state::{AirGap, LabHost, LabId, Link, Phase, State, Suite};
 use super::status::LabStatus;
 use super::{MAX_HOSTS, Say, inventory, is_name, keys, network, tool, wait};
+use crate::mirror::Mirror;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -103,7 +103,7 @@ struct Plan<'a> {
 
 fn make(request: &Request, place: &Place, plan: &Plan, say: Say) -> Result<LabStatus, LabError> {
     let directory = plan.directory;
-    let mirror = Mirror::find(request.mirror.as_deref())?;
+    let mirror = Mirror::find("debian", request.mirror.as_deref())?;
     let recipe = Recipe { suite: request.suite, mirror: &mirror, packages: &request.packages };
     let image = image::ensure(place, &recipe, say)?;
     gather_from_all(place)?;
@@ -189,7 +189,7 @@ fn take_network(request: &Request, plan: &Plan, mirror: &Mirror) -> Result<State
         subnet,
         air_gap: AirGap::Off,
         inventory: plan.inventory.clone(),
-        sources: mirror.digest(request.suite),
+        sources: mirror.digest(request.suite.codename()),
         hosts: plan.names.iter().enumerate().map(host).collect(),
     };
     state.save(plan.directory)?;

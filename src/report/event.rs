@@ -118,6 +118,11 @@ pub enum Kind {
         reason: String,
         seconds: u64,
     },
+    /// Something was seen, so long after the beginning of what is measured.
+    Observed {
+        text: String,
+        millis: u64,
+    },
     /// A line a command printed (already redacted when it gets here).
     OutputLine {
         line: String,
@@ -169,6 +174,7 @@ impl Kind {
             Self::Warned { message, help } => std::iter::once(message).chain(help).collect(),
             Self::ChangeApplied { resource, summary, millis: _ } => vec![resource, summary],
             Self::Waiting { what, reason, seconds: _ } => vec![what, reason],
+            Self::Observed { text, millis: _ } => vec![text],
             Self::OutputLine { line } => vec![line],
             Self::Failed { code, message, causes, help, output_tail } => {
                 [code, message].into_iter().chain(causes).chain(help).chain(output_tail).collect()

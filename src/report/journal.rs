@@ -63,8 +63,7 @@ pub enum End {
 impl Store {
     /// The directory the XDG specification wants; it says to ignore relative paths.
     pub fn of_user() -> Result<Self, ReportError> {
-        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let state = state.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
+        let state = crate::files::base("XDG_STATE_HOME", ".local/state");
         Ok(Self { root: state.ok_or(ReportError::NoHome)?.join("xnat-provision") })
     }
 

@@ -49,6 +49,9 @@ pub fn sentence(kind: &Kind, stage: Option<&str>, state: &RunState) -> Option<Se
         Kind::ChangeApplied { resource, summary, .. } => {
             Sentence::new(Mark::Changed, format!("changed {resource}: {summary}"))
         }
+        Kind::Observed { text, millis } => {
+            Sentence::new(Mark::None, format!("{:>6.1} s  {text}", *millis as f64 / 1000.0))
+        }
         // What ends the whole run is told by the summary, which comes next.
         Kind::Failed { .. } if state.failures.last().is_some_and(|failure| failure.host.is_none()) => None,
         Kind::Failed { message, .. } => Sentence::new(Mark::Failed, format!("failed: {message}")),

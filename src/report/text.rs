@@ -4,6 +4,14 @@ use std::borrow::Cow;
 
 use console::measure_text_width;
 
+/// How much that is, for people.
+pub fn mebibytes(bytes: u64) -> String {
+    match bytes {
+        0..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20),
+    }
+}
+
 /// "1 change", "12 changes", "no changes".
 pub fn count(number: usize, noun: &str) -> String {
     match number {

@@ -100,6 +100,8 @@ pub enum Action {
         mode: u32,
     },
     InstallPackage(PackageWanted),
+    /// The same from the packages of a bundle that were brought to the host, and from nowhere else.
+    InstallFromBundle(PackageWanted),
     /// Remove the "start nothing" guard an interrupted installation left.
     RemoveInstallGuard,
     AddGroup {
@@ -144,6 +146,14 @@ pub enum Action {
 }
 
 impl Action {
+    /// The package it puts in.
+    pub fn installs(&self) -> Option<&PackageWanted> {
+        match self {
+            Self::InstallPackage(wanted) | Self::InstallFromBundle(wanted) => Some(wanted),
+            _ => None,
+        }
+    }
+
     /// Its being done over a new connection is the point of it.
     pub fn needs_new_connection(&self) -> bool {
         matches!(self, Self::ConfirmRules { .. })

@@ -72,6 +72,17 @@ pub struct Package {
     /// An apt version, may end in `*`; none takes whatever is installed, or the candidate.
     pub version: Option<String>,
     pub replace: Replace,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// Where a package comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Whatever the host's apt is configured for.
+    Host,
+    /// A bundle, which has this version of it, or none.
+    Bundle(Option<String>),
 }
 
 /// What becomes of an installed version that is not the wanted one.
@@ -223,7 +234,7 @@ impl Pending {
         if change.resource.kind() == "file" {
             self.files.insert(change.resource.name().to_owned());
         }
-        if change.actions.iter().any(|action| matches!(action, Action::InstallPackage(_))) {
+        if change.actions.iter().any(|action| action.installs().is_some()) {
             self.packages.insert(change.resource.name().to_owned());
         }
     }

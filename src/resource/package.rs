@@ -2,7 +2,7 @@
 
 use super::change::{Action, Change, Detail, Effect, PackageWanted};
 use super::probe::{Observations, Observed, PackageState, Probe};
-use super::{Package, Replace, Resource};
+use super::{Package, Replace, Resource, Source};
 
 impl Package {
     fn probe(&self) -> Probe {
@@ -47,7 +47,11 @@ impl Package {
     }
 
     fn installation(&self, state: &PackageState) -> String {
-        match (&self.version, &state.candidate) {
+        let candidate = match &self.source {
+            Source::Host => &state.candidate,
+            Source::Bundle(offered) => offered,
+        };
+        match (&self.version, candidate) {
             (None, Some(candidate)) => format!("install {candidate}"),
             (Some(wanted), Some(candidate)) if version_matches(wanted, candidate) => format!("install {candidate}"),
             (Some(wanted), _) => format!("install {wanted}"),
@@ -56,7 +60,11 @@ impl Package {
     }
 
     fn install(&self) -> Action {
-        Action::InstallPackage(PackageWanted { name: self.name.clone(), version: self.version.clone() })
+        let wanted = PackageWanted { name: self.name.clone(), version: self.version.clone() };
+        match self.source {
+            Source::Host => Action::InstallPackage(wanted),
+            Source::Bundle(_) => Action::InstallFromBundle(wanted),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::dynamic::{dynamic_config, scalar};
 use super::error::RoleError;
 use super::expand::{Data, Input, Transition};
 use super::sources::FirewallContext;
-use crate::inventory::{Check, Component, Database, Host, PackageSource, Synchronous};
+use crate::inventory::{Check, Component, DRILL_DATABASE, Database, Host, PackageSource, Synchronous};
 use crate::pki::Purpose;
 use crate::vault::rotation::{Login, REPLICATOR, REWINDER};
 
@@ -26,6 +26,7 @@ pub struct Context<'a> {
     pub patroni: PatroniContext,
     pub haproxy: HaproxyContext<'a>,
     pub database: &'a Database,
+    pub drill_database: &'a str,
     pub packages: PackagesContext<'a>,
     pub secrets: SecretsContext<'a>,
     pub tls: TlsContext<'a>,
@@ -116,6 +117,7 @@ pub struct PatroniContext {
     pub namespace: &'static str,
     pub rest_port: u16,
     pub rest_user: &'static str,
+    pub liveness_failures: u32,
     /// The settings in the DCS.
     pub dynamic: Value,
     /// The directory Patroni reads its settings from.
@@ -207,6 +209,7 @@ impl<'a> Context<'a> {
             patroni: PatroniContext::new(input)?,
             haproxy: HaproxyContext::new(input),
             database: &inventory.database,
+            drill_database: DRILL_DATABASE,
             packages: PackagesContext::new(input),
             secrets: SecretsContext {
                 superuser: secrets.superuser.expose(),
@@ -384,6 +387,7 @@ impl PatroniContext {
             namespace: "/service/",
             rest_port: patroni.rest_port,
             rest_user: "patroni",
+            liveness_failures: patroni.liveness_failures,
             dynamic: dynamic_config(input.inventory),
             directory: "/etc/patroni/xnat",
             tls_directory: "/etc/patroni/tls",
@@ -432,7 +436,7 @@ impl<'a> PackagesContext<'a> {
     fn new(input: &Input<'a>) -> Self {
         let packages = &input.inventory.packages;
         let repositories = match &packages.source {
-            PackageSource::Distribution => &[][..],
+            PackageSource::Distribution | PackageSource::Bundle(_) => &[][..],
             PackageSource::Repositories(repositories) => repositories,
         };
         let repository = |repository: &'a crate::inventory::Repository| RepositoryContext {

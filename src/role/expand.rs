@@ -220,7 +220,7 @@ impl Role<'_> {
         let name = self.text(&package.name)?;
         let version = package.version.as_ref().map(|text| self.text(text)).transpose()?;
         let version = version.or_else(|| self.pins.get(&name).cloned());
-        Ok(resource::Package { name, version, replace: resource::Replace::Refused })
+        Ok(resource::Package { name, version, replace: resource::Replace::Refused, source: resource::Source::Host })
     }
 
     fn unit(&self, unit: &file::Unit) -> Result<resource::Unit, RoleError> {

@@ -4,6 +4,7 @@
 
 mod error;
 mod known_hosts;
+pub mod resolve;
 pub mod scripted;
 pub mod ssh;
 

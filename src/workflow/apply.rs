@@ -1,6 +1,7 @@
 //! `apply`: the product as a list of stages. Everything it changes was in the plan that was approved; what is right
 //! already is left alone, so an interrupted run is finished by running it again.
 
+mod carry;
 mod departure;
 mod error;
 mod etcd;
@@ -18,6 +19,7 @@ use std::time::Instant;
 use super::stage::Stage;
 use super::survey::{Scope, Survey};
 use crate::approval::Approved;
+use crate::bundle::Offer;
 use crate::engine::Cancel;
 use crate::error::{Exit, Fails};
 use crate::inventory::{Component, Inventory};
@@ -37,6 +39,8 @@ pub struct Apply<'a> {
     pub approved: &'a Approved,
     pub reporter: &'a Reporter,
     pub cancel: &'a Cancel,
+    /// A bundle that all packages come from.
+    pub offer: Option<&'a Offer>,
 }
 
 /// What a successful run did and proved.
@@ -73,6 +77,7 @@ impl StageRun<'_> {
                 self.take_hosts_out().await?;
                 self.converge_hosts().await
             }
+            Stage::Carry => self.carry_packages().await,
             Stage::Packages | Stage::Firewall => self.converge_hosts().await,
             Stage::Etcd => {
                 self.converge_etcd_members().await?;
@@ -97,7 +102,8 @@ impl StageRun<'_> {
             Stage::SiteRoles => self.converge_hosts().await,
             Stage::Verify => {
                 self.wait_until_usable().await?;
-                self.prove_as_client().await
+                self.prove_as_client().await?;
+                self.clear_store().await
             }
         }
     }

@@ -58,7 +58,8 @@ impl Operation<'_> {
         Ok(value)
     }
 
-    async fn send_readers_away(&self, replica: &HostName) -> Result<(), OperationError> {
+    /// They may finish what they are at.
+    pub(super) async fn send_readers_away(&self, replica: &HostName) -> Result<(), OperationError> {
         self.set_state(replica, DRAIN).await?;
         let gone = async |gather: &Gather<'_>| {
             let view = cluster::gather(gather).await;

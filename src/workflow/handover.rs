@@ -11,6 +11,8 @@ use crate::names::HostName;
 
 /// How long a hand-over may take.
 const LIMIT: Duration = Duration::from_secs(120);
+/// How long the end of a long transaction is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How long the former leader may take to come back as a replica. It restarts, and rewinds first where it has to.
 const FOLLOWING: Duration = Duration::from_secs(120);
 
@@ -36,6 +38,15 @@ impl Operation<'_> {
         patroni::failover(&http, self.approved, to).await?;
         self.wait_until_it_leads(to).await?;
         Ok(format!("{to} leads, {:.1} s after it was asked to", begun.elapsed().as_secs_f64()))
+    }
+
+    /// A hand-over cuts whatever is under way. Somebody's hours of work are waited for, and not cut.
+    pub async fn wait_for_long_transactions(&self, leader: &HostName) -> Result<(), OperationError> {
+        let ended = async |gather: &Gather<'_>| {
+            let long = activity::long(gather, leader).await?;
+            long.first().map_or(Ok(()), |transaction| Err(format!("{transaction} on {leader}")))
+        };
+        Ok(self.wait("long transactions to end".to_owned(), PATIENCE, ended).await?)
     }
 
     async fn wait_until_it_leads(&self, to: &HostName) -> Result<(), OperationError> {

@@ -3,14 +3,15 @@
 
 pub mod adopt;
 pub mod apply;
-pub mod bundle;
 pub mod certificates;
 mod cluster_plan;
 pub mod conversion;
 pub mod doctor;
 mod drain;
+pub mod drill;
 pub mod half_made;
 mod handover;
+pub mod health;
 mod in_turn;
 pub mod lock;
 pub mod logs;
@@ -20,11 +21,14 @@ mod members;
 mod operation;
 mod parameters;
 pub mod preflight;
+pub mod reboot;
 pub mod reset;
 mod rolling;
 pub mod stage;
+pub mod support_bundle;
 pub mod survey;
 pub mod upgrade;
+pub mod wanted;
 mod whole;
 
 pub use apply::{Applied, Apply, ApplyError};

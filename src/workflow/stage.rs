@@ -9,6 +9,7 @@ use crate::role::RoleResources;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     Prepare,
+    Carry,
     Packages,
     Firewall,
     Etcd,
@@ -20,8 +21,9 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Prepare,
+        Self::Carry,
         Self::Packages,
         Self::Firewall,
         Self::Etcd,
@@ -35,6 +37,7 @@ impl Stage {
     pub fn title(self) -> &'static str {
         match self {
             Self::Prepare => "Prepare hosts",
+            Self::Carry => "Bring packages",
             Self::Packages => "Install packages",
             Self::Firewall => "Set up the firewall",
             Self::Etcd => "Start etcd",

@@ -4,6 +4,7 @@
 mod by_hand;
 mod error;
 mod members;
+mod offered;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use super::parameters::Restarts;
 use super::stage::{Stage, by_stage};
 use super::{conversion, rolling};
 use crate::assets::Assets;
+use crate::bundle::Offer;
 use crate::cluster::postgres::{self, Inside, SqlError, objects};
 use crate::cluster::safety::departure::{self, Departure};
 use crate::cluster::safety::membership::Joining;
@@ -30,6 +32,7 @@ use crate::role::{self, RoleError, Transition};
 use crate::vault::Secrets;
 
 pub use error::{HostProblem, SurveyError};
+pub use offered::Coming;
 
 /// Which hosts a run may change.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +65,8 @@ pub struct Surveyor<'a> {
     pub claim: Option<&'a Claim>,
     /// How closely hosts are looked at.
     pub scrutiny: Scrutiny,
+    /// A bundle that all packages come from.
+    pub offer: Option<&'a Offer>,
 }
 
 /// Everything known, and what follows from it.
@@ -87,6 +92,10 @@ pub struct Survey {
     pub stranger: bool,
     /// Members whose PostgreSQL restarts for changed parameters.
     pub restarts: Restarts,
+    /// What hosts are to get of the bundle.
+    pub coming: BTreeMap<HostName, Coming>,
+    /// Machines that an upgrade restarts at its end, and why.
+    pub reboots: BTreeMap<HostName, String>,
     /// Nobody could look inside the PostgreSQL there is.
     pub blind: bool,
     /// What differs inside the database and cannot be changed in place, or not without somebody's judgement.
@@ -185,6 +194,7 @@ impl Surveyor<'_> {
     async fn read(&self, fleet: &mut Fleet) -> Result<Survey, SurveyError> {
         let facts = self.usable_facts(fleet).await?;
         let locks = self.others(fleet);
+        self.bundle_fits(&facts)?;
         let warnings = self.preflight(&facts)?;
         let mut desired = self.expand(&facts, (None, &[]))?;
         let parallel = self.scope.parallel(self.inventory);
@@ -248,7 +258,8 @@ impl Surveyor<'_> {
             departures: &departures,
         };
         let restarts = Restarts::of(known);
-        let plan = self.plan(&desired, &observed, (known, &restarts));
+        let mut plan = self.plan(&desired, &observed, (known, &restarts));
+        let coming = self.bring(fleet, &mut plan).await?;
         let fleet = Fleet::default();
         Ok(Survey {
             fleet,
@@ -263,6 +274,8 @@ impl Surveyor<'_> {
             resumes,
             stranger,
             restarts,
+            coming,
+            reboots: BTreeMap::new(),
             blind,
             unchangeable,
             view,
@@ -357,7 +370,9 @@ impl Surveyor<'_> {
             };
             Ok((host.name.clone(), by_stage(roles)))
         };
-        self.changed(facts).map(expand).collect()
+        let mut desired = self.changed(facts).map(expand).collect::<Result<Desired, RoleError>>()?;
+        self.mark_bundled(&mut desired);
+        Ok(desired)
     }
 
     /// The services, and inside every PostgreSQL: only when all have answered is it known which one leads.

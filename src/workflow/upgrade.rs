@@ -2,19 +2,22 @@
 //! services that run them, so that `apply`'s own machinery installs and restarts, host by host, and an interrupted run is
 //! finished by running it again.
 
+mod system;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::parameters::Restarts;
 use super::rolling;
 use super::stage::Stage;
 use super::survey::{Desired, Survey, SurveyError, Surveyor, changes_by_stage, observe, usable};
 use crate::cluster::postgres::activity;
-use crate::engine::{Newest, Step, for_each_host};
+use crate::engine::{Newest, Question, Step, for_each_host};
 use crate::error::{Exit, Fails};
 use crate::inventory::Inventory;
 use crate::names::HostName;
 use crate::plan::{Plan, PlannedStage};
-use crate::resource::{Change, Effect, Package, PackageWanted, Replace, Resource};
+use crate::resource::{Change, Effect, Package, PackageWanted, Replace, Resource, Source};
 
 /// Where etcd's data is saved before a member's package changes.
 pub const ETCD_SAVED: &str = "/var/backups/etcd-before-upgrade.db";
@@ -23,6 +26,10 @@ pub const ETCD_SAVED: &str = "/var/backups/etcd-before-upgrade.db";
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     pub only: BTreeSet<Part>,
+    /// And every other package.
+    pub system: bool,
+    /// Machines that ask for it are restarted afterwards.
+    pub reboot: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -91,12 +98,22 @@ pub async fn prepare(surveyor: &Surveyor<'_>, survey: &mut Survey, what: &Select
         return Err(UpgradeError::NotAsWanted { list });
     }
     let asked = questions(&survey.desired, surveyor.inventory, what);
-    let answers = ask(surveyor, survey, &asked).await?;
-    let (steps, notes) = sorted(&asked, answers)?;
+    let answers = ask(surveyor, survey, (&asked, what)).await?;
+    let (steps, notes) = sorted(&asked, &answers, surveyor.offer.is_some())?;
+    survey.reboots = system::reboots(&answers, &steps, what);
     survey.desired = desired(&survey.desired, &steps, what);
+    system::count_what_is_loaded(&mut survey.desired, &answers, &survey.reboots);
     survey.plan.notes.extend(notes);
-    compare(surveyor, survey).await
+    survey.plan.notes.extend(system::kept_back(&answers));
+    surveyor.mark_bundled(&mut survey.desired);
+    compare(surveyor, survey).await?;
+    surveyor.bring_again(survey).await?;
+    system::describe(survey, surveyor.inventory);
+    Ok(())
 }
+
+/// A run that was cut off may have left HAProxy sending nobody to a replica, and this one ends that.
+const MENDED: Stage = Stage::Haproxy;
 
 /// What `apply` would do besides restarting what runs an older version.
 fn unwanted(survey: &Survey) -> Vec<String> {
@@ -107,7 +124,8 @@ fn unwanted(survey: &Survey) -> Vec<String> {
     };
     let mut list: Vec<String> = survey.plan.part_of.iter().cloned().collect();
     for stage in &survey.plan.stages {
-        list.extend(stage.cluster.iter().map(|change| change.title.clone()));
+        let mended = stage.title == MENDED.title();
+        list.extend(stage.cluster.iter().filter(|_| !mended).map(|change| change.title.clone()));
         for (host, changes) in &stage.hosts {
             let others = changes.iter().filter(|change| !is_ours(change));
             list.extend(others.map(|change| format!("{host}: {}: {}", change.resource, change.summary)));
@@ -160,13 +178,16 @@ fn run_by(resource: &Resource) -> &[String] {
 async fn ask(
     surveyor: &Surveyor<'_>,
     survey: &Survey,
-    asked: &BTreeMap<HostName, Groups>,
+    (asked, what): (&BTreeMap<HostName, Groups>, &Selection),
 ) -> Result<BTreeMap<HostName, Newest>, SurveyError> {
     let hosts: Vec<HostName> = asked.keys().cloned().collect();
     let parallel = hosts.len();
+    let pinned: Vec<String> = surveyor.inventory.packages.pins.keys().cloned().collect();
+    let bundle: Option<Arc<str>> = surveyor.offer.map(|offer| offer.index.as_str().into());
     let look = |host: HostName| {
-        let groups: Vec<_> = asked[&host].values().cloned().collect();
-        async move { survey.fleet.newer(&host, &groups).await }
+        let bundle = bundle.clone();
+        let question = Question { bundle, ..system::question(&asked[&host], &survey.desired[&host], &pinned, what) };
+        async move { survey.fleet.newer(&host, &question).await }
     };
     // Nothing is changed here, so Ctrl-C may end it anywhere.
     let answers = tokio::select! {
@@ -182,19 +203,26 @@ type Steps = BTreeMap<HostName, BTreeMap<Stage, Vec<Step>>>;
 /// What is to be done, and what is to be told; or why it cannot be done.
 fn sorted(
     asked: &BTreeMap<HostName, Groups>,
-    answers: BTreeMap<HostName, Newest>,
+    answers: &BTreeMap<HostName, Newest>,
+    bundle: bool,
 ) -> Result<(Steps, Vec<String>), UpgradeError> {
     let (mut steps, mut notes, mut troubles) = (Steps::new(), Vec::new(), Vec::new());
     for (host, newest) in answers {
-        let stale = newest
-            .stale
-            .map(|why| format!("{host} could not refresh its package lists and goes by those it has: {why}"));
-        notes.extend(stale);
+        match &newest.stale {
+            // then apt knows of nothing at all
+            Some(why) if bundle => troubles.push(format!("{host}: apt cannot read the bundle's index: {why}")),
+            Some(why) => {
+                notes.push(format!("{host} could not refresh its package lists and goes by those it has: {why}"));
+            }
+            None => {}
+        }
         let mut seen = BTreeSet::new();
-        for (stage, group) in asked[&host].keys().zip(newest.groups) {
+        // what else there is comes before everything, as the packages of a first `apply`
+        let stages = asked[host].keys().chain([&Stage::Packages]);
+        for (stage, group) in stages.zip(&newest.groups) {
             troubles.extend(group.troubles.iter().map(|trouble| format!("{host}: {trouble}")));
             // what comes along with several is there once the first has come
-            let new = group.steps.into_iter().filter(|step| seen.insert(step.name.clone())).collect();
+            let new = group.steps.iter().filter(|step| seen.insert(step.name.clone())).cloned().collect();
             steps.entry(host.clone()).or_default().insert(*stage, new);
         }
     }
@@ -214,7 +242,7 @@ fn desired(before: &Desired, steps: &Steps, what: &Selection) -> Desired {
             let steps = steps.get(host).and_then(|stages| stages.get(&stage)).into_iter().flatten();
             let newer = steps.map(|step| {
                 let (name, version) = (step.name.clone(), Some(step.to.clone()));
-                Resource::Package(Package { name, version, replace: Replace::InTurn })
+                Resource::Package(Package { name, version, replace: Replace::InTurn, source: Source::Host })
             });
             let rest = resources(stages, stage).filter(|it| stage != Stage::Packages || is_left(it, host));
             let all: Vec<Resource> = newer.chain(rest.map(unpinned)).collect();
@@ -248,9 +276,12 @@ async fn compare(surveyor: &Surveyor<'_>, survey: &mut Survey) -> Result<(), Upg
     };
     let observed = usable(for_each_host(names, parallel, look).await)?;
     let mut hosts = changes_by_stage(wanted, &observed);
+    let mended = survey.plan.stages.iter_mut().find(|stage| stage.title == MENDED.title());
+    let mended = mended.map(|stage| std::mem::take(&mut stage.cluster)).unwrap_or_default();
     let stages = Stage::ALL.into_iter().map(|stage| PlannedStage {
         title: stage.title().to_owned(),
         hosts: hosts.remove(&stage).unwrap_or_default(),
+        cluster: if stage == MENDED { mended.clone() } else { Vec::new() },
         ..PlannedStage::default()
     });
     let mut plan = Plan { stages: stages.collect(), ..std::mem::take(&mut survey.plan) };

@@ -13,11 +13,7 @@ const DATA: &str = "/var/lib/postgresql";
 #[test]
 fn the_doctor_names_causes_and_not_what_follows_from_them() {
     let site = Site::new("doctor", (&["--hosts", "3", "--suite", "trixie"], "root"));
-    // A disk of its own for the data, so that it can be filled.
-    for host in site.hosts("postgres") {
-        let own = "set -- $(stat -c '%u %g %a' .) && mount -t tmpfs -o size=4G,uid=$1,gid=$2,mode=$3 none";
-        site.lab.ssh(&host, &format!("mkdir -p {DATA} && cd {DATA} && {own} {DATA}")).expect(0);
-    }
+    site.separate(DATA);
     site.run(&["apply", "--yes"]).expect(0);
     finds(&site, &[]);
     let cases: [(&str, Trouble); 10] = [
@@ -128,12 +124,15 @@ fn the_leader_is_frozen(case: &Case<'_>) {
             "for file in /proc/[0-9]*/comm; do if grep -qsx postgres $file; then kill -{name} $(echo $file | cut -d/ -f3); fi; done"
         )
     };
+    // which would kill it before anybody could look
+    case.on(&case.leader, "systemctl stop xnat-liveness");
     case.on(&case.leader, &signal("STOP"));
     let said = case.finds(&[("postgresql-frozen", &[&case.leader])]);
     // What it says is to be done is done.
     let command = said["findings"][0]["steps"][0]["command"].as_str().expect("a command");
     let command = command.strip_prefix(&format!("ssh {} ", case.leader)).expect("on that host");
     case.on(&case.leader, command);
+    case.on(&case.leader, "systemctl start xnat-liveness");
 }
 
 const DISCONNECT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_replication";

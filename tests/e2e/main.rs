@@ -5,17 +5,22 @@
 #![expect(clippy::print_stdout, reason = "figures of a run, shown when a test fails or with --no-capture")]
 
 mod adopt;
+mod airgap;
 mod certs;
 mod chaos;
 mod check;
 mod cluster;
 mod convert;
 mod doctor;
+mod drill;
 mod failures;
 mod harness;
+mod health;
 mod lab;
+mod liveness;
 mod lock;
 mod major;
+mod newer;
 mod passwords;
 mod poison;
 mod privilege;
@@ -24,6 +29,7 @@ mod rolling;
 mod rotate;
 mod scale;
 mod site;
+mod system;
 mod tls;
 mod upgrade;
 mod verbs;

@@ -34,7 +34,9 @@ fn least(test: &str, suite: &str) {
 }
 
 fn services_are_behind_walls(site: &Site) {
-    for (host, unit, most) in [("db1", "etcd", 2.0), ("db1", "patroni", 3.0), ("lb1", "haproxy", 4.0)] {
+    for (host, unit, most) in
+        [("db1", "etcd", 2.0), ("db1", "patroni", 3.0), ("db1", "xnat-liveness", 2.0), ("lb1", "haproxy", 4.0)]
+    {
         let said = site.lab.ssh(host, &format!("systemd-analyze security --no-pager {unit}")).expect(0).stdout;
         let line = said.lines().find(|line| line.contains("Overall exposure level")).expect("a verdict");
         let figure = line.split(": ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a figure");
@@ -69,9 +71,11 @@ f root:root 644 /etc/etcd/etcd.env
 f root:root 644 /etc/systemd/system/etcd.service
 f root:root 644 /etc/systemd/system/patroni.service.d/xnat.conf
 f root:root 644 /etc/systemd/system/xnat-firewall.service
+f root:root 644 /etc/systemd/system/xnat-liveness.service
 f root:root 644 /etc/xnat-provision/firewall.nft
 f root:root 755 /usr/local/lib/xnat-provision/check-patroni-config
 f root:root 755 /usr/local/lib/xnat-provision/firewall
+f root:root 755 /usr/local/lib/xnat-provision/liveness
 f root:root 755 /usr/local/lib/xnat-provision/set-aside-unfinished
 ";
 
@@ -94,7 +98,8 @@ f root:root 755 /usr/local/lib/xnat-provision/keep-server-states
 fn files_are_root_s_and_secrets_are_not_for_all(site: &Site) {
     let ours = "/etc/etcd /etc/patroni/xnat /etc/patroni/tls /etc/haproxy/tls /etc/haproxy/stats.cfg /etc/xnat-provision /usr/local/lib/xnat-provision \
                 /etc/systemd/system/etcd.service /etc/systemd/system/patroni.service.d \
-                /etc/systemd/system/haproxy.service.d /etc/systemd/system/xnat-firewall.service";
+                /etc/systemd/system/haproxy.service.d /etc/systemd/system/xnat-firewall.service \
+                /etc/systemd/system/xnat-liveness.service";
     // the package has one of its own, also where it is not used
     let configuration = "/etc/haproxy/haproxy.cfg";
     let list = |ours: &str| format!("find {ours} -printf '%y %u:%g %m %p\\n' 2>/dev/null | LC_ALL=C sort");

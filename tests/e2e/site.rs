@@ -35,7 +35,7 @@ fn through_sudo(text: &str, user: &str) -> String {
 /// with bare hosts.
 fn packages(arguments: &[&str]) -> String {
     let postgresql = if arguments.contains(&"bookworm") { "postgresql-15" } else { "postgresql-17" };
-    ["etcd-server", "etcd-client", postgresql, "patroni", "python3-etcd", "haproxy"].join(",")
+    ["etcd-server", "etcd-client", postgresql, "patroni", "python3-etcd", "haproxy", "nftables"].join(",")
 }
 
 impl Site {
@@ -52,6 +52,15 @@ impl Site {
         let text = std::fs::read_to_string(site.lab.inventory()).expect("the lab wrote it");
         site.write(&site.as_user(&text));
         site
+    }
+
+    /// A disk of its own for a directory of every member, of 4 GB, so that it can be filled.
+    pub fn separate(&self, directory: &str) {
+        let own = "set -- $(stat -c '%u %g %a' .) && mount -t tmpfs -o size=4G,uid=$1,gid=$2,mode=$3 none";
+        for host in self.hosts("postgres") {
+            let command = format!("mkdir -p {directory} && cd {directory} && {own} {directory}");
+            self.lab.ssh(&host, &command).expect(0);
+        }
     }
 
     /// The lab's inventory, with another login; without root the program goes through sudo.

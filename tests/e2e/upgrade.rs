@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::newer;
 use crate::site::Site;
 use crate::writer::Writer;
 
@@ -10,24 +11,6 @@ use crate::writer::Writer;
 const PAUSE: Duration = Duration::from_secs(10);
 
 const PACKAGES: [&str; 3] = ["etcd-server", "patroni", "postgresql-17"];
-
-/// The archive has but one version of most packages, so the host gets a repository of its own with a copy of each in a
-/// higher one.
-const REPOSITORY: &str = r#"set -e
-rm -rf /srv/newer; mkdir -p /srv/newer; cd /srv/newer
-for name in PACKAGES; do
-  apt-get download -qq "$name"
-  dpkg-deb -R "${name}"_*.deb tree
-  rm "${name}"_*.deb
-  sed -i 's/^Version: .*/&+newer1/' tree/DEBIAN/control
-  dpkg-deb -Znone -b tree "$name.deb" >/dev/null
-  rm -r tree
-  dpkg-deb -f "$name.deb" >>Packages
-  printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$name.deb" "$(stat -c %s "$name.deb")" \
-    "$(sha256sum "$name.deb" | cut -d ' ' -f 1)" >>Packages
-done
-echo 'deb [trusted=yes] file:/srv/newer ./' >/etc/apt/sources.list.d/newer.list
-"#;
 
 #[test]
 fn packages_are_upgraded_under_clients_on_debian_13() {
@@ -40,7 +23,7 @@ fn packages_are_upgraded_under_clients_on_debian_13() {
     assert!(nothing.stdout.contains("Nothing to upgrade"), "a pin holds: {}", nothing.stdout);
     site.write(&given);
     for host in site.hosts("postgres") {
-        site.lab.ssh(&host, &REPOSITORY.replace("PACKAGES", &PACKAGES.join(" "))).expect(0);
+        newer::offer(&site, &host, &PACKAGES);
     }
     the_plan_says_what_comes_and_changes_nothing(&site);
     killed_in_the_middle_another_run_finishes_it(&site);
@@ -83,7 +66,7 @@ fn the_plan_says_what_comes_and_changes_nothing(site: &Site) {
     for word in ["package etcd-server: upgrade 3", "+newer1", "save etcd's data", "hand over from the leader"] {
         assert!(planned.contains(word), "the plan does not say {word:?}:\n{planned}");
     }
-    assert!((packages(site), all_started(site)) == before, "a plan changes nothing");
+    assert_eq!((packages(site), all_started(site)), before, "a plan changes nothing");
     let only = site.run(&["upgrade", "--plan", "--only", "haproxy"]).expect(5).stdout;
     assert!(only.contains("package haproxy") && !only.contains("etcd"), "{only}");
 }

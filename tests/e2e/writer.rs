@@ -33,7 +33,7 @@ def write(connection):
             cursor.execute(statement, (number,))
         connection.commit()
         print(number, time.monotonic(), flush=True)
-        stopped.wait(0.01)
+        stopped.wait(0.05)
 
 while not stopped.is_set():
     connection = None

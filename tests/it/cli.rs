@@ -336,3 +336,43 @@ fn nothing_is_left_in_a_home_by_looking() {
     let left = std::fs::read_dir(Path::new(bench.home.path())).expect("readable").count();
     assert_eq!(left, 1, "only the inventory");
 }
+
+/// So that it runs wherever it is copied to. (`RUSTFLAGS` in the environment would replace those of `.cargo/config.toml`.)
+#[test]
+fn the_program_is_one_static_file() {
+    let said = Command::new("ldd").arg(env!("CARGO_BIN_EXE_xnat-provision")).output().expect("it starts");
+    assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "statically linked");
+}
+
+#[test]
+fn help_on_commands_and_topics() {
+    let bench = Bench::new();
+    let said = |arguments: &[&str]| bench.run(arguments);
+    assert_eq!(said(&["help"]), said(&["--help"]));
+    assert_eq!(said(&["help", "apply"]), said(&["apply", "--help"]));
+    assert_eq!(said(&["help", "vault", "show"]), said(&["vault", "show", "--help"]));
+    assert!(said(&["help", "checks"]).starts_with("exit 0\n--- stdout\n# Checks\n"));
+    assert!(said(&["help", "--json", "topics"]).contains("\"name\": \"checks\""));
+    assert!(said(&["help", "checks", "--json"]).contains("\"text\": \"# Checks\\n"));
+    assert_snapshot!(said(&["help", "arcitecture"]), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    xnat::help::unknown
+
+      × `arcitecture` is neither a topic nor a command
+      help: did you mean `xnat-provision help architecture`?
+    ");
+}
+
+#[test]
+fn manual_pages() {
+    let bench = Bench::new();
+    assert!(bench.run(&["help", "man"]).contains(".SH NAME\nxnat\\-provision \\- "));
+    let said = bench.run(&["help", "man", "--to", "man1"]);
+    assert!(said.contains("pages are in man1; read one: man -l man1/xnat-provision.1\n"), "{said}");
+    let page = std::fs::read_to_string(bench.home.path().join("man1/xnat-provision-vault-show.1")).expect("a page");
+    assert!(page.contains(".SH NAME\nxnat\\-provision\\-vault\\-show \\- "), "{page}");
+    bench.write("file", "");
+    assert!(bench.run(&["help", "man", "--to", "file"]).starts_with("exit 1\n"));
+}

@@ -10,13 +10,21 @@ use serde_json::Value;
 use xnat_provision::cli::Cli;
 use xnat_provision::facts::preflight::{Severity, catalogue};
 use xnat_provision::facts::reach;
+use xnat_provision::health;
 use xnat_provision::inventory::{self, Component, Inventory};
 
-const DOCUMENTS: [&str; 6] =
-    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "CHECKS.md", "tests/README.md"];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "CHECKS.md",
+    "docs/air-gap.md",
+    "tests/README.md",
+];
 
 /// Directories whose files documents name by their paths from the root.
-const TOP: [&str; 7] = ["src/", "tests/", "roles/", "templates/", "inventory/", ".config/", ".cargo/"];
+const TOP: [&str; 8] = ["src/", "tests/", "docs/", "roles/", "templates/", "inventory/", ".config/", ".cargo/"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -30,7 +38,13 @@ fn read(name: &str) -> String {
 
 #[test]
 fn generated_parts_of_the_readme_are_what_the_program_says() {
-    must_say("README.md", &[("commands", commands()), ("inventory", keys()), ("exit codes", exit_codes())]);
+    let parts = [
+        ("commands", commands()),
+        ("inventory", keys()),
+        ("exit codes", exit_codes()),
+        ("health checks", health_checks()),
+    ];
+    must_say("README.md", &parts);
 }
 
 #[test]
@@ -87,6 +101,16 @@ fn ports() -> String {
     text
 }
 
+/// What `health` looks at.
+fn health_checks() -> String {
+    let mut text = String::from("\n| Check | Ok when |\n|---|---|\n");
+    for check in health::catalogue::all() {
+        let _ = writeln!(text, "| `{}` | {} |", check.id, check.title);
+    }
+    text.push('\n');
+    text
+}
+
 /// The text with what stands between two marks replaced.
 fn with_part(text: &str, name: &str, part: &str) -> String {
     let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
@@ -111,14 +135,14 @@ fn commands() -> String {
     text
 }
 
-/// Commands without commands of their own, as they are typed.
+/// Commands that do something, as they are typed: those without commands of their own, and those that have both.
 fn collect(command: &clap::Command, before: &[String], all: &mut Vec<Vec<String>>) {
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+    for sub in command.get_subcommands() {
         let words = [before, &[sub.get_name().to_owned()]].concat();
-        match sub.has_subcommands() {
-            true => collect(sub, &words, all),
-            false => all.push(words),
+        if !sub.has_subcommands() || sub.is_args_conflicts_with_subcommands_set() {
+            all.push(words.clone());
         }
+        collect(sub, &words, all);
     }
 }
 

@@ -159,7 +159,7 @@ fn defaults_and_overrides_are_merged() {
     assert_eq!((db1.ssh.host.as_str(), db2.ssh.host.as_str()), ("10.0.0.11", "db2.example.org"));
     assert_eq!(inventory.with(Component::Postgres).count(), 3);
     assert_eq!(inventory.etcd.data_dir, "/var/lib/etcd/xnat");
-    assert_eq!((inventory.patroni.ttl, inventory.patroni.primary_start_timeout), (30, 10));
+    assert_eq!((inventory.patroni.ttl, inventory.patroni.primary_start_timeout), (28, 10));
     assert_eq!(inventory.haproxy.replica_max_lag, "16MB");
 }
 
@@ -271,7 +271,7 @@ fn a_bad_inventory_reads_well() {
      22 │
         ╰────
       help: raise ttl to 25, or lower retry_timeout to 7; or leave all three out:
-            preset = "default" is 30/5/10, preset = "fast" is 20/5/5
+            preset = "default" is 28/5/10, preset = "fast" is 20/5/5
 
     Error: xnat::inventory::bad_cidr
 

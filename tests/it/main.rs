@@ -1,10 +1,12 @@
 //! Every fast test that looks at more than one module, in one binary. `tests/README.md` is the map.
 
 mod adopt;
+mod bundle;
 mod certificates;
 mod cli;
 mod convergence;
 mod docs;
+mod drill;
 mod facts;
 mod hostile;
 mod inventory;

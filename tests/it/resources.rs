@@ -10,7 +10,7 @@ use serde::Deserialize;
 use similar::TextDiff;
 use xnat_provision::resource::{
     Change, Command, Detail, Directory, File, Firewall, Group, Observations, Observed, OnChange, Package, PackageState,
-    PathKind, PathState, Pending, Probe, Replace, Resource, ResourceId, Restart, Sysctl, Unit, UnitState, User,
+    PathKind, PathState, Pending, Probe, Replace, Resource, ResourceId, Restart, Source, Sysctl, Unit, UnitState, User,
     WatchedFile, sha256,
 };
 
@@ -190,7 +190,7 @@ impl Spec {
             }
             Self::Package { name, version, in_turn } => {
                 let replace = if in_turn { Replace::InTurn } else { Replace::Refused };
-                Resource::Package(Package { name, version, replace })
+                Resource::Package(Package { name, version, replace, source: Source::Host })
             }
             Self::Group { name } => Resource::Group(Group { name }),
             Self::User { name } => Resource::User(User {

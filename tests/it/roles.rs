@@ -343,7 +343,7 @@ fn the_dynamic_configuration_can_be_overridden_by_the_inventory() {
     inventory.patroni.synchronous = Synchronous::On;
     insta::assert_json_snapshot!(role::dynamic_config(&inventory), @r#"
     {
-      "ttl": 30,
+      "ttl": 28,
       "loop_wait": 5,
       "retry_timeout": 10,
       "primary_start_timeout": 10,

@@ -12,7 +12,7 @@ use xnat_provision::plan::diff_resources;
 use xnat_provision::report::{Event, Kind, Reporter};
 use xnat_provision::resource::{
     Command, Directory, File, Firewall, OnChange, Package, PathKind, Probe, Replace, Resource, ResourceId, Restart,
-    Sysctl, Unit,
+    Source, Sysctl, Unit,
 };
 
 fn file(path: &str, content: &str) -> Resource {
@@ -43,7 +43,7 @@ fn unit(name: &str, watch: &[&str], restart: Restart) -> Resource {
 }
 
 fn package(name: &str) -> Resource {
-    Resource::Package(Package { name: name.to_owned(), version: None, replace: Replace::Refused })
+    Resource::Package(Package { name: name.to_owned(), version: None, replace: Replace::Refused, source: Source::Host })
 }
 
 /// A small role with every kind whose order matters.

@@ -22,7 +22,7 @@ use xnat_provision::report::{
 };
 use xnat_provision::secret::Secret;
 use xnat_provision::vault::{self, Means, Secrets, Vault, VaultError};
-use xnat_provision::workflow::bundle::Bundle;
+use xnat_provision::workflow::support_bundle::Bundle;
 
 use crate::report::{Paper, play};
 
@@ -142,6 +142,7 @@ fn kinds(text: &str) -> Vec<Kind> {
         },
         Kind::HostFinished { outcome: Outcome::Ok, changed: 1, millis: 1 },
         Kind::StageFinished { outcome: Outcome::Failed, changed: 1, millis: 1 },
+        Kind::Observed { text: t(), millis: 1500 },
         Kind::Interrupted,
         Kind::Disconnected { round_trips: 2 },
         Kind::RunFinished { outcome: Outcome::Failed, changed: 1, millis: 1 },
@@ -157,6 +158,7 @@ fn is_in_kinds(kind: &Kind) -> bool {
         Kind::StepSkipped { .. } | Kind::Warned { .. } | Kind::ChangeApplied { .. } | Kind::Waiting { .. } => true,
         Kind::Disconnected { .. }
         | Kind::OutputLine { .. }
+        | Kind::Observed { .. }
         | Kind::Failed { .. }
         | Kind::Interrupted
         | Kind::RunFinished { .. } => true,

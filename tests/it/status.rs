@@ -5,6 +5,7 @@ mod cases;
 mod conversion;
 mod doctor;
 mod half_made;
+mod health;
 mod played;
 mod restarts;
 mod screen;
@@ -240,7 +241,7 @@ async fn the_leader_was_killed_and_then_replaced() {
     assert_snapshot!(shown("bookworm-leader-killed").await, @r"
     NOT HEALTHY (1 critical): leader db3, 0 of 2 replicas streaming, lag 0
      critical  Patroni on the leader db3 is down: nothing listens on port 8008 of db3
-               help: another member takes over when its lease ends, within 30 s; read its log: `ssh db3 journalctl -u patroni -n 50`
+               help: another member takes over when its lease ends, within 28 s; read its log: `ssh db3 journalctl -u patroni -n 50`
 
     PostgreSQL
      Member  Role     State    Timeline  Lag  Version  Patroni

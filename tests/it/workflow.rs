@@ -141,6 +141,8 @@ async fn survey(inventory: &Inventory, natures: &BTreeMap<&str, Nature>) -> Surv
         resumes: None,
         stranger: false,
         restarts: Restarts::none(),
+        coming: BTreeMap::new(),
+        reboots: BTreeMap::new(),
         blind: false,
         unchangeable: Vec::new(),
         view: ClusterView {
@@ -182,6 +184,7 @@ async fn apply(cancel: &Cancel, natures: BTreeMap<&str, Nature>) -> (Result<Appl
         approved: &approved,
         reporter: &reporter,
         cancel,
+        offer: None,
     };
     let result = apply.run().await;
     drop(reporter);

@@ -96,6 +96,10 @@ fn packages(inventory: &Inventory) -> String {
             let names: Vec<&str> = all.iter().map(|repository| repository.name.as_str()).collect();
             format!("as the hosts are configured, and {}", names.join(", "))
         }
+        PackageSource::Bundle(bundle) => {
+            let names: Vec<String> = bundle.files.iter().map(|file| file.display().to_string()).collect();
+            format!("from {}, and from nowhere else", names.join(", "))
+        }
     };
     match inventory.packages.pins.len() {
         0 => source,

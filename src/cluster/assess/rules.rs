@@ -17,7 +17,7 @@ use crate::quote;
 type Rule = fn(&ClusterView, &Inventory) -> Vec<Problem>;
 
 /// With names, by which `doctor` says what explains what.
-const RULES: [(&str, Rule); 22] = [
+const RULES: [(&str, Rule); 23] = [
     ("unreachable", unreachable),
     ("unasked", unasked),
     ("etcd-quorum", etcd::quorum),
@@ -27,6 +27,7 @@ const RULES: [(&str, Rule); 22] = [
     ("several-leaders", patroni::several_leaders),
     ("missing-members", patroni::missing_members),
     ("silent-patroni", patroni::silent_patroni),
+    ("patroni-waits", patroni::waits),
     ("replicas", patroni::replicas),
     ("lag", patroni::lag),
     ("timelines", patroni::timelines),
@@ -41,6 +42,11 @@ const RULES: [(&str, Rule); 22] = [
     ("expiry", certificates::expiry),
     ("authorities", certificates::authorities),
 ];
+
+/// All of them, be it that they find something.
+pub fn all_names() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|(name, _)| *name)
+}
 
 /// Each problem with the name of the rule that found it.
 pub fn named(view: &ClusterView, inventory: &Inventory) -> Vec<(&'static str, Problem)> {

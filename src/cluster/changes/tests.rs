@@ -36,6 +36,7 @@ fn etcd(host: &str, leader: &str, term: u64) -> Seen<etcd::Member> {
         learner: false,
         version: String::new(),
         db_size: 0,
+        db_size_in_use: None,
         raft_index: 0,
         raft_term: term,
         alarms: Vec::new(),

@@ -1,6 +1,6 @@
 //! PostgreSQL through a stream of a host's connection, with tokio-postgres: as superuser over its socket (`socket`), as
 //! the application over the network. `server` reads what a member says of
-//! itself, `objects` is what the database should hold, `excess` sees roles that can do more, `settings` judges parameter changes, `activity` sees what is under way, `altered` what somebody set with ALTER SYSTEM. Nothing is ever dropped.
+//! itself, `objects` is what the database should hold, `excess` sees roles that can do more, `settings` judges parameter changes, `activity` sees what is under way, `altered` what somebody set with ALTER SYSTEM, `vitals` what wears out. Nothing is ever dropped.
 
 pub mod activity;
 pub mod altered;
@@ -11,6 +11,7 @@ pub mod scram;
 pub mod server;
 pub mod settings;
 mod socket;
+pub mod vitals;
 
 pub use inside::{Inside, administrator, look};
 pub use settings::{
@@ -70,22 +71,33 @@ impl Login<'_> {
 
 /// Log in. The session ends when the client is dropped.
 pub async fn connect(transport: &dyn Transport, login: &Login<'_>) -> Result<Client, SqlError> {
-    let place = login.place();
-    let mut config = Config::new();
-    config.dbname(login.database).application_name("xnat-provision");
     match &login.way {
-        Way::Socket => {
-            config.user(SUPERUSER).ssl_mode(SslMode::Disable);
-            begin(&config, socket::open(transport, login).await?, NoTls, place).await
-        }
-        Way::Network { address, user, password, tls } => {
-            config.user(*user).password(password.expose());
+        Way::Socket => over(socket::open(transport, login).await?, login).await,
+        Way::Network { address, .. } => {
+            let place = login.place();
             let stream = match timeout(DEADLINE, transport.open(address, login.port)).await {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(source)) if refused(&source) => return Err(SqlError::Refused { place }),
                 Ok(Err(source)) => return Err(SqlError::Open { place, source: Box::new(source) }),
                 Err(_) => return Err(SqlError::NoConnection { place }),
             };
+            over(stream, login).await
+        }
+    }
+}
+
+/// The same over a stream that leads there.
+pub async fn over(stream: Box<dyn Stream>, login: &Login<'_>) -> Result<Client, SqlError> {
+    let place = login.place();
+    let mut config = Config::new();
+    config.dbname(login.database).application_name("xnat-provision");
+    match &login.way {
+        Way::Socket => {
+            config.user(SUPERUSER).ssl_mode(SslMode::Disable);
+            begin(&config, stream, NoTls, place).await
+        }
+        Way::Network { address, user, password, tls } => {
+            config.user(*user).password(password.expose());
             let Some(tls) = tls else {
                 config.ssl_mode(SslMode::Disable);
                 return begin(&config, stream, NoTls, place).await;

@@ -4,7 +4,7 @@ use super::super::answer::Answer;
 use super::super::etcd;
 use super::super::patroni::Lag;
 use super::super::view::{ClusterView, Member};
-use super::{may_lose, membership};
+use super::{may_lose, membership, waits_for_etcd};
 use crate::inventory::{Component, Inventory, Scalar};
 use crate::names::HostName;
 
@@ -118,7 +118,7 @@ pub fn postgres_obstacles(view: &ClusterView, inventory: &Inventory) -> Vec<Obst
         return obstacles;
     }
     let members = view.members.iter().filter(|member| inventory.host(&member.host).is_some());
-    members.filter_map(|member| member_obstacle(view, member)).collect()
+    members.filter_map(|member| member_obstacle(view, member).or_else(|| late(view, inventory, member))).collect()
 }
 
 /// What speaks against any hand-over: without a leader that runs, and an etcd that can decide, nobody can take over.
@@ -175,6 +175,21 @@ fn member_obstacle(view: &ClusterView, member: &Member) -> Option<Obstacle> {
     }
 }
 
+/// The lock would be nobody's for as long as it waits: for etcd, or for the end of failsafe mode, which it remembers for a
+/// ttl after etcd is back (a hand-over in that time took 22 s in a drill).
+fn late(view: &ClusterView, inventory: &Inventory, member: &Member) -> Option<Obstacle> {
+    if member.patroni.known().is_some_and(|about| about.failsafe_mode_is_active) {
+        let ttl = inventory.patroni.ttl;
+        let text = format!(
+            "{} still takes the old leader for one in failsafe mode, for {ttl} s after etcd is back at most",
+            member.host
+        );
+        return Some(passing(&member.host, text));
+    }
+    let seconds = waits_for_etcd(view, inventory, member)?;
+    Some(passing(&member.host, format!("Patroni on {} has not heard from etcd for {seconds} s", member.host)))
+}
+
 const NOBODY: &str = "no replica may take over from the leader: see the tags nofailover and failover_priority";
 
 /// Who takes over from the leader: a synchronous standby where there is one, otherwise the one least behind; never one
@@ -183,13 +198,19 @@ pub fn successor(view: &ClusterView, inventory: &Inventory) -> Result<HostName, 
     let replicas = || view.members.iter().filter(|member| member.follows() && inventory.host(&member.host).is_some());
     let must_be_synchronous = replicas().any(synchronous);
     let fit = replicas().filter(|member| !must_be_synchronous || synchronous(member));
-    let fit = fit.filter(|member| may_lead(inventory, member) && view.streams(member));
+    let ready = |member: &Member| view.streams(member) && late(view, inventory, member).is_none();
+    let fit = fit.filter(|member| may_lead(inventory, member) && ready(member));
     let behind = |member: &&Member| match view.lag(member) {
         Some(Lag::Bytes(bytes)) => bytes,
         Some(Lag::Unknown) | None => u64::MAX,
     };
     let best = fit.min_by_key(behind).map(|member| member.host.clone());
-    best.ok_or_else(|| no_successor(view, inventory).unwrap_or_else(|| "no replica is ready to take over".to_owned()))
+    let why = || {
+        let late =
+            replicas().find_map(|member| late(view, inventory, member)).map(|obstacle| format!(": {}", obstacle.text));
+        format!("no replica is ready to take over{}", late.unwrap_or_default())
+    };
+    best.ok_or_else(|| no_successor(view, inventory).unwrap_or_else(why))
 }
 
 /// Whether it could take over if the leader were lost.
@@ -210,6 +231,9 @@ pub fn candidate(view: &ClusterView, inventory: &Inventory, named: Option<&HostN
     }
     if !member.follows() || !view.streams(member) {
         return Err(format!("{named} does not stream from the leader"));
+    }
+    if let Some(obstacle) = late(view, inventory, member) {
+        return Err(obstacle.text);
     }
     if !synchronous(member) && view.members.iter().any(synchronous) {
         return Err(format!("{named} is no synchronous standby, and another one is: it has all that was committed"));

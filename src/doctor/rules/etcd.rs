@@ -14,11 +14,7 @@ const COMPLAINTS: [&str; 4] = ["\"level\":\"fatal\"", "\"level\":\"error\"", "\"
 
 pub fn alarms(case: &Case<'_>) -> Vec<Finding> {
     let members = case.view.etcd.iter().filter_map(|seen| Some((&seen.host, seen.answer.known()?)));
-    // What it says of itself may be something else, such as that it sees no leader.
-    let raised = |member: &Member| {
-        member.alarms.iter().any(|word| ["alarm:", "NOSPACE", "CORRUPT"].iter().any(|alarm| word.contains(alarm)))
-    };
-    let members: Vec<(&HostName, &Member)> = members.filter(|(_, member)| raised(member)).collect();
+    let members: Vec<(&HostName, &Member)> = members.filter(|(_, member)| member.raises_alarm()).collect();
     let Some((host, _)) = members.first().copied() else { return Vec::new() };
     let full = members.iter().any(|(_, member)| member.alarms.iter().any(|alarm| alarm.contains("NOSPACE")));
     let what = if full {

@@ -30,6 +30,23 @@ pub fn silent(case: &Case<'_>) -> Vec<Finding> {
     case.silent.iter().map(tell).collect()
 }
 
+/// Whether somebody still watches it is not known here.
+pub fn drill(case: &Case<'_>) -> Vec<Finding> {
+    let tell = |(host, seen): (&HostName, &Seen)| {
+        let shown = seen.drill.as_ref()?;
+        let finding = Finding::warning("drill", format!("{host} is what a drill has made of it"))
+            .on([host])
+            .because("a drill goes on, or was killed before it could undo its fault; a timer on the host does that within minutes")
+            .seen(host, shown);
+        Some(finding.run_on(
+            host,
+            "end it now, if no drill goes on",
+            "systemctl start xnat-drill-undo.service; systemctl stop xnat-drill-undo.timer; rm -f /var/lib/postgresql/*/xnat-drill-full.*",
+        ))
+    };
+    case.seen.iter().filter_map(tell).collect()
+}
+
 /// In seconds; what the way to a host takes is in the figures.
 const APART: f64 = 5.0;
 

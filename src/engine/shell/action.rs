@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::bundle::STORE;
 use super::{Fence, GUARD, GUARD_MARK, fenced};
 use crate::quote;
 use crate::resource::{
@@ -38,7 +39,7 @@ pub fn actions(actions: &[Action]) -> String {
     let mut script = String::from("umask 022\nexport DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1\n");
     for group in grouped(actions) {
         let body = match group {
-            [Action::InstallPackage(_), ..] => install(group),
+            [first, ..] if first.installs().is_some() => install(group),
             [one, ..] => single(one),
             [] => String::new(),
         };
@@ -66,15 +67,15 @@ pub fn deadline(actions: &[Action]) -> Duration {
         Action::RunCommand { .. } => Duration::from_secs(300),
         _ => Duration::ZERO,
     };
-    let installs = actions.iter().any(|action| matches!(action, Action::InstallPackage(_)));
+    let installs = actions.iter().any(|action| action.installs().is_some());
     let base = if installs { INSTALL_DEADLINE } else { Duration::from_secs(60) };
     ALONE_WAIT + base + actions.iter().map(each).sum::<Duration>()
 }
 
 /// Neighbouring installations are one apt run; everything else stands alone.
 fn grouped(actions: &[Action]) -> Vec<&[Action]> {
-    let is_install = |action: &Action| matches!(action, Action::InstallPackage(_));
-    actions.chunk_by(|a, b| is_install(a) && is_install(b)).collect()
+    let alike = |a: &Action, b: &Action| std::mem::discriminant(a) == std::mem::discriminant(b);
+    actions.chunk_by(|a, b| a.installs().is_some() && alike(a, b)).collect()
 }
 
 fn single(action: &Action) -> String {
@@ -93,7 +94,7 @@ fn single(action: &Action) -> String {
             let path = quote::sh(path);
             format!("chown -- {}:{} {path}\nchmod {} -- {path}", quote::sh(owner), quote::sh(group), octal(*mode))
         }
-        Action::InstallPackage(_) => install(std::slice::from_ref(action)),
+        Action::InstallPackage(_) | Action::InstallFromBundle(_) => install(std::slice::from_ref(action)),
         // what was under way may be half done, of packages nobody asked for by name
         Action::RemoveInstallGuard => {
             format!("log={APT_LOG}\n{APT}\napt dpkg --configure -a --force-confold\n{}", restore_guard())
@@ -174,36 +175,41 @@ base64 -d >\"$temp\" {body}
 }
 
 /// One apt run for everything. Nothing it installs may start by itself: Debian would start a one-member etcd, HAProxy,
-/// and a PostgreSQL cluster of its own. apt's talk goes to a file, so that a cut connection does not kill it mid-way;
+/// and a PostgreSQL cluster of its own. What runs already is restarted by its package as ever, but for our services, whose
+/// turn comes later. apt's talk goes to a file, so that a cut connection does not kill it mid-way;
 /// the next run then waits for it, and finishes what a power cut left half done.
 fn install(group: &[Action]) -> String {
-    let wanted: Vec<String> = group
-        .iter()
-        .filter_map(|action| match action {
-            Action::InstallPackage(PackageWanted { name, version: Some(version) }) => {
-                Some(quote::sh(&format!("{name}={version}")))
-            }
-            Action::InstallPackage(PackageWanted { name, version: None }) => Some(quote::sh(name)),
-            _ => None,
-        })
-        .collect();
+    let words = |wanted: &PackageWanted| match &wanted.version {
+        Some(version) => quote::sh(&format!("{}={version}", wanted.name)),
+        None => quote::sh(&wanted.name),
+    };
+    let wanted: Vec<String> = group.iter().filter_map(Action::installs).map(words).collect();
+    // read last, so that nothing the host's apt is configured for comes through
+    let settings = match group {
+        [Action::InstallFromBundle(_), ..] => format!("-c {STORE}/apt.conf "),
+        _ => String::new(),
+    };
     format!(
         "log={APT_LOG}
 : >\"$log\"
 if [ -e {GUARD} ] && ! grep -qxF {mark} {GUARD}; then mv -f {GUARD} {GUARD}.xnat-saved; fi
-printf '%s\\n' '#!/bin/sh' {mark} 'exit 101' >{GUARD}
+printf '%s\\n' '#!/bin/sh' {mark} {deny} >{GUARD}
 chmod 755 {GUARD}
 unguard() {{ {restore}; }}
 trap unguard EXIT
 {APT}
 apt dpkg --configure -a --force-confold
-apt apt-get -q -o Acquire::Retries=3 update
-apt apt-get -q -y -o Acquire::Retries=3 -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-confdef -o APT::Install-Recommends=false install -- {wanted}",
+apt apt-get {settings}-q -o Acquire::Retries=3 update
+apt apt-get {settings}-q -y -o Acquire::Retries=3 -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-confdef -o APT::Install-Recommends=false install -- {wanted}",
         mark = quote::sh(GUARD_MARK),
+        deny = quote::sh(GUARD_RULE),
         restore = restore_guard(),
         wanted = wanted.join(" "),
     )
 }
+
+/// What Debian's maintainer scripts ask before they start or restart SERVICE ACTION; 101 is no.
+const GUARD_RULE: &str = r#"case "$1 $2" in etcd*|patroni*|postgresql*|haproxy*|*" start") exit 101;; esac"#;
 
 /// Run a package tool. dpkg and `apt-get update` give up at once when another holds their lock, as apt's daily timer
 /// does for minutes after a boot: so it is tried again, for five minutes.

@@ -96,7 +96,10 @@ impl Lines {
             "A" => {
                 let (seconds, file) = rest.split_once('\t')?;
                 let name = file.strip_prefix(UNPACKED)?.strip_suffix(".list")?;
-                self.unpacked.insert(name.to_owned(), seconds.parse().ok()?);
+                let name = name.split_once(':').map_or(name, |(name, _)| name);
+                let (seconds, at): (i64, _) =
+                    (seconds.parse().ok()?, self.unpacked.entry(name.to_owned()).or_default());
+                *at = seconds.max(*at);
             }
             "R" => _ = self.groups.insert(rest.to_owned()),
             "W" => _ = self.users.insert(rest.to_owned()),

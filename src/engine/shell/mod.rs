@@ -3,12 +3,14 @@
 
 mod action;
 mod answer;
+pub mod bundle;
 mod ended;
 pub mod facts;
 mod hold;
 pub mod major;
 mod newer;
 mod probe;
+mod reboot;
 
 pub use action::{actions, alone, completed, deadline};
 pub use answer::answers;
@@ -16,6 +18,7 @@ pub use ended::ended;
 pub use hold::{FENCED, Fence, HISTORY, fenced, fenced_in, history, history_in, hold, hold_in};
 pub use newer::{DEADLINE as NEWER_DEADLINE, newer};
 pub use probe::probes;
+pub use reboot::{BOOT_ID, REBOOT, REBOOT_DUE};
 
 /// dpkg writes the list of a package's files here, `NAME.list`, when it unpacks one.
 const UNPACKED: &str = "/var/lib/dpkg/info/";

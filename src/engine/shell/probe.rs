@@ -168,8 +168,12 @@ fn unpacked(probes: &[Probe], script: &mut String) {
         .flat_map(|p| if let Probe::Unit { packages, .. } = p { packages.as_slice() } else { &[] })
         .collect();
     if !names.is_empty() {
-        let files: Vec<String> = names.iter().map(|name| format!("{UNPACKED}{name}.list")).collect();
-        let files = quoted(files.iter().map(String::as_str));
+        // of a package that may be there for several architectures the name has one
+        let files = |name: &&String| {
+            let name = quote::sh(&format!("{UNPACKED}{name}"));
+            format!("{name}.list {name}:*.list")
+        };
+        let files = names.iter().map(files).collect::<Vec<_>>().join(" ");
         script.push_str(&format!("stat --printf='A\\t%Y\\t%n\\n' -- {files} 2>/dev/null\n"));
     }
 }

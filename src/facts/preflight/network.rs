@@ -2,6 +2,7 @@
 
 use super::{Finding, Subject, catalogue};
 use crate::facts::Examination;
+use crate::inventory::PackageSource;
 
 pub(super) fn names(subject: &Subject<'_>, seen: &Examination) -> Vec<Finding> {
     let unknown = |name: &str| seen.resolved.get(name).is_some_and(Vec::is_empty);
@@ -20,7 +21,8 @@ pub(super) fn names(subject: &Subject<'_>, seen: &Examination) -> Vec<Finding> {
         found.push(subject.refuse(&catalogue::NO_LOCALHOST, "localhost is not 127.0.0.1", help));
     }
     let sites: Vec<&str> = seen.sites.iter().map(String::as_str).filter(|site| unknown(site)).collect();
-    if !sites.is_empty() && !seen.apt_proxy && subject.inventory.packages.proxy.is_none() {
+    let bundle = matches!(subject.inventory.packages.source, PackageSource::Bundle(_));
+    if !sites.is_empty() && !bundle && !seen.apt_proxy && subject.inventory.packages.proxy.is_none() {
         let servers = seen.settings.get("/etc/resolv.conf").into_iter().flatten();
         let servers: Vec<&str> =
             servers.filter_map(|line| line.trim().strip_prefix("nameserver ")).map(str::trim).collect();

@@ -80,6 +80,9 @@ fn is_broken(status: &str) -> bool {
 }
 
 pub(super) fn missing(subject: &Subject<'_>, seen: &Examination) -> Vec<Finding> {
+    if matches!(subject.inventory.packages.source, PackageSource::Bundle(_)) {
+        return Vec::new();
+    }
     if !seen.package_lists {
         let help = "`apt-get update`; apply does it before it installs anything";
         return vec![subject.advise(&catalogue::NO_PACKAGE_LISTS, "apt has no lists of packages", help)];

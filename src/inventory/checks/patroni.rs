@@ -29,7 +29,7 @@ pub(super) fn timing(context: &Context<'_>) -> Vec<Problem> {
     let fitting = ttl.saturating_sub(loop_wait) / 2;
     let lower = if fitting >= 3 { format!(", or lower retry_timeout to {fitting}") } else { String::new() };
     vec![problem.help(format!(
-        "raise ttl to {sum}{lower}; or leave all three out: preset = \"default\" is 30/5/10, preset = \"fast\" is 20/5/5"
+        "raise ttl to {sum}{lower}; or leave all three out: preset = \"default\" is 28/5/10, preset = \"fast\" is 20/5/5"
     ))]
 }
 

@@ -30,7 +30,7 @@ impl Environment {
     pub fn of_this_process() -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Self {
-            home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
+            home: crate::files::home(),
             user: set("USER")
                 .or_else(|| set("LOGNAME"))
                 .map_or("root".to_owned(), |u| u.to_string_lossy().into_owned()),

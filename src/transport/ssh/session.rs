@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use super::super::Stream;
 use super::super::error::{At, TransportError};
 use super::super::known_hosts::{self, HostKeys, Verdict};
+use super::super::resolve;
 use super::algorithms;
 use super::auth::{self, Means};
 use super::config::Target;
@@ -112,9 +113,9 @@ async fn shake_hands(
 /// A TCP connection to the first of the name's addresses that answers; the time left is shared between them.
 async fn dial(target: &Target, deadline: &mut Deadline) -> Result<Box<dyn Stream>, TransportError> {
     let at = || target.at.clone();
-    let looking_up = tokio::net::lookup_host((target.at.address.as_str(), target.at.port));
+    let looking_up = resolve::addresses(&target.at.address, target.at.port);
     let addresses = deadline.hold("looking up its address", looking_up).await?;
-    let addresses: Vec<_> = addresses.map_err(|source| TransportError::Name { at: at(), source })?.collect();
+    let addresses = addresses.map_err(|source| TransportError::Name { at: at(), source })?;
     let mut failure = TransportError::Name { at: at(), source: std::io::Error::other("the name has no address") };
     for (index, address) in addresses.iter().enumerate() {
         let share = deadline.left() / u32::try_from(addresses.len() - index).unwrap_or(1);

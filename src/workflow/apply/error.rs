@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::cluster::http::CallError;
 use crate::cluster::postgres::SqlError;
 use crate::cluster::verify::VerifyError;
-use crate::engine::ConvergeError;
 use crate::engine::wait::WaitError;
+use crate::engine::{CarryError, ConvergeError};
 use crate::error::{Exit, Fails};
 use crate::names::HostName;
 use crate::workflow::OperationError;
@@ -38,6 +38,9 @@ pub enum ApplyError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Operation(#[from] OperationError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Carry(#[from] CarryError),
     #[error("there is no leader to talk to: {reason}")]
     #[diagnostic(code(xnat::apply::no_leader), help("see `xnat-provision status`; then run apply again"))]
     NoLeader { reason: String },
@@ -106,6 +109,7 @@ impl Fails for ApplyError {
             Self::Sql(error) => error.exit(),
             Self::Operation(error) => error.exit(),
             Self::Verify(error) => error.exit(),
+            Self::Carry(error) => error.exit(),
             Self::NotSaved { .. } => Exit::Failed,
             Self::MembershipMoved { .. }
             | Self::Alive { .. }

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use super::{Apply, ApplyError, StageRun};
-use crate::cluster::postgres::activity;
 use crate::cluster::safety::restart::{self, Obstacle};
 use crate::cluster::{self, ClusterView};
 use crate::engine::Permit;
@@ -16,9 +15,6 @@ use crate::workflow::{Operation, rolling};
 /// How long a member may take to be well again. A replica catches up with what was written meanwhile; a PostgreSQL that
 /// stops writes a checkpoint first.
 pub(super) const RECOVERY: Duration = Duration::from_secs(600);
-
-/// How long the end of a long transaction is waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 impl<'a> StageRun<'a> {
     pub(super) async fn roll_postgres_members(&mut self) -> Result<(), ApplyError> {
@@ -67,7 +63,7 @@ impl<'a> StageRun<'a> {
 
     pub(super) async fn hand_over(&mut self, leader: &HostName) -> Result<(), ApplyError> {
         let refused = |reason| ApplyError::NotSpared { unit: "patroni.service", host: leader.to_string(), reason };
-        self.wait_for_long_transactions(leader).await?;
+        self.operation().wait_for_long_transactions(leader).await?;
         let view = self.wait_until_whole().await?;
         let to = restart::successor(&view, self.apply.inventory).map_err(refused)?;
         if self.apply.cancel.is_cancelled() {
@@ -77,15 +73,6 @@ impl<'a> StageRun<'a> {
         self.tell("leader", &summary).await;
         self.evidence.push(summary);
         Ok(())
-    }
-
-    /// A hand-over cuts whatever is under way. Somebody's hours of work are waited for, and not cut.
-    async fn wait_for_long_transactions(&self, leader: &HostName) -> Result<(), ApplyError> {
-        self.wait("long transactions to end", PATIENCE, async |gather| {
-            let long = activity::long(gather, leader).await?;
-            long.first().map_or(Ok(()), |transaction| Err(format!("{transaction} on {leader}")))
-        })
-        .await
     }
 }
 

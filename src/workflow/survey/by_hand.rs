@@ -73,12 +73,13 @@ fn holds(resources: &[&Resource], observed: &Observations) -> Vec<Warning> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resource::{Package, PackageState, Replace, UnitState};
+    use crate::resource::{Package, PackageState, Replace, Source, UnitState};
     use crate::workflow::stage::Stage;
 
     #[test]
     fn what_is_not_ours_is_told_with_all_its_hosts() {
-        let package = Package { name: "patroni".to_owned(), version: None, replace: Replace::Refused };
+        let package =
+            Package { name: "patroni".to_owned(), version: None, replace: Replace::Refused, source: Source::Host };
         let host = |name: &str| {
             (HostName::new(name), BTreeMap::from([(Stage::Packages, vec![Resource::Package(package.clone())])]))
         };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::bundle::BundleError;
 use crate::engine::{HoldError, HostError};
 use crate::error::{Exit, Fails};
 use crate::facts::preflight;
@@ -70,6 +71,9 @@ pub enum HostProblem {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Lock(#[from] HoldError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Bundle(#[from] BundleError),
 }
 
 impl Fails for HostProblem {
@@ -79,6 +83,7 @@ impl Fails for HostProblem {
             Self::Host(error) => error.exit(),
             Self::Unfit(_) => Exit::Failed,
             Self::Lock(error) => error.exit(),
+            Self::Bundle(error) => error.exit(),
         }
     }
 }

@@ -9,7 +9,7 @@ use xnat_provision::cluster::safety::may_lose;
 use xnat_provision::cluster::safety::restart::{
     self, Obstacle, candidate, etcd_obstacles, etcd_turn, postgres_obstacles, postgres_turn, successor,
 };
-use xnat_provision::cluster::{Answer, ClusterView, patroni};
+use xnat_provision::cluster::{Answer, ClusterView, assess, patroni};
 use xnat_provision::inventory::{Inventory, Scalar};
 use xnat_provision::names::HostName;
 
@@ -143,6 +143,39 @@ async fn the_successor_is_synchronous_and_near_and_may_lead() {
     assert!(successor(&nobody, &inventory).is_err());
     assert!(restart::no_successor(&nobody, &inventory).is_some());
     assert_eq!(restart::no_successor(&behind, &inventory), None);
+}
+
+/// It would take the lock only when that is over.
+#[tokio::test]
+async fn whoever_waits_for_etcd_does_not_take_over() {
+    let (healthy, inventory) = (view("trixie-healthy").await, inventory());
+    let late = |index: usize, seconds: i64| {
+        let mut view = healthy.clone();
+        let Answer::Known(about) = &mut view.members[index].patroni else { panic!("recorded") };
+        about.dcs_last_seen = about.dcs_last_seen.map(|at| at - seconds);
+        view
+    };
+    let told_of = |view: &ClusterView| assess(view, &inventory).problems.first().map(|problem| problem.text.clone());
+    let patience = i64::from(inventory.patroni.loop_wait + inventory.patroni.retry_timeout);
+    assert_eq!(successor(&late(0, patience), &inventory), Ok("db1".into()));
+    assert_eq!(told_of(&late(0, patience)), None, "Patroni itself puts up with it");
+    let (replica, leader) = (late(0, patience + 4), late(1, patience + 4));
+    assert_eq!(successor(&replica, &inventory), Ok("db3".into()));
+    let said = format!("Passing: Patroni on db1 has not heard from etcd for {} s", patience + 4);
+    assert_eq!(told(&postgres_obstacles(&replica, &inventory)), said);
+    assert!(candidate(&replica, &inventory, Some(&"db1".into())).is_err());
+    assert!(told_of(&replica).is_some_and(|text| text.ends_with("it could not take over")));
+    assert!(told_of(&leader).is_some_and(|text| text.contains("it leads on only while")));
+    let mut failsafe = healthy.clone();
+    for member in &mut failsafe.members {
+        let Answer::Known(about) = &mut member.patroni else { panic!("recorded") };
+        about.failsafe_mode_is_active = true;
+    }
+    assert!(successor(&failsafe, &inventory).is_err(), "nobody would take the lock");
+    let told = candidate(&failsafe, &inventory, Some(&"db1".into())).expect_err("it would not");
+    assert_eq!(told, "db1 still takes the old leader for one in failsafe mode, for 28 s after etcd is back at most");
+    assert!(told_of(&late(0, patience + 4)).is_some_and(|text| text.ends_with("it could not take over")));
+    assert!(told_of(&late(1, patience + 4)).is_some_and(|text| text.contains("it leads on only while")));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use crate::cluster::assess::{Problem, Severity, size};
 use crate::cluster::maintenance::{self, Note};
 use crate::cluster::patroni::Lag;
 use crate::cluster::postgres::altered::Altered;
+use crate::cluster::safety;
 use crate::cluster::view::{ClusterView, Member};
 use crate::inventory::{Inventory, Size, Synchronous};
 use crate::names::HostName;
@@ -96,6 +97,24 @@ pub fn missing_members(view: &ClusterView, inventory: &Inventory) -> Vec<Problem
         )
     });
     missing.chain(strangers).collect()
+}
+
+/// Whoever waits for etcd while others hear from it cannot take the lock.
+pub fn waits(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {
+    let tell = |member: &Member| {
+        let seconds = safety::waits_for_etcd(view, inventory, member)?;
+        let meaning = match (member.leads(), inventory.patroni.failsafe_mode) {
+            (false, _) => "could not take over",
+            (true, true) => "leads on only while every other member answers it",
+            (true, false) => "will not lead for long",
+        };
+        let text = format!(
+            "Patroni on {} has heard nothing from etcd for {seconds} s, and others have: it {meaning}",
+            member.host
+        );
+        Some(warning(text, log(&member.host, "patroni")))
+    };
+    view.members.iter().filter_map(tell).collect()
 }
 
 pub fn silent_patroni(view: &ClusterView, inventory: &Inventory) -> Vec<Problem> {

@@ -1,16 +1,15 @@
-//! Where the lab's hosts get their packages: from where this machine's apt gets its own, or from `--mirror`.
+//! Where this machine's apt gets its packages from, or `--mirror`: the lab's hosts and bundles get theirs there too.
 
 use std::fs;
+use std::process::Command;
 
-use sha2::{Digest, Sha256};
+use crate::digest::sha256;
 
-use super::error::LabError;
-use super::state::Suite;
-use super::tool::{command, run};
+use crate::error::{Exit, Fails};
 
 /// The archives, and the settings of apt that reaching them takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mirror {
+pub struct Mirror {
     pub archive: String,
     pub security: Option<String>,
     /// Lines of apt.conf.
@@ -30,34 +29,36 @@ const SETTINGS: [&str; 8] = [
 ];
 
 impl Mirror {
-    pub fn find(given: Option<&str>) -> Result<Self, LabError> {
-        let dump = run("read apt's settings", command("apt-config").arg("dump"))?;
+    /// Of that distribution (`debian`, `ubuntu`).
+    pub fn find(os: &str, given: Option<&str>) -> Result<Self, MirrorError> {
+        let dump = run("read apt's settings", Command::new("apt-config").arg("dump"))?;
         let settings = settings(&dump) + &proxies();
         if let Some(archive) = given {
             return Ok(Self { archive: archive.to_owned(), security: None, settings });
         }
         let format = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN) $(LABEL)";
-        let mut apt = command("apt-get");
+        let mut apt = Command::new("apt-get");
         let targets =
             run("read apt's sources", apt.args(["indextargets", "--format", format, "Created-By: Packages"]))?;
-        let archive = archive(&targets, |line| line.label == "Debian" && !line.release.contains('-'));
-        let security = archive_uri(archive_of_security(&targets));
-        let archive = archive_uri(archive).ok_or(LabError::NoMirror)?;
+        let all: Vec<Target<'_>> = targets.lines().filter_map(parse).collect();
+        let archive = archive(&all, os, |line| !line.label.ends_with("-Security") && !line.release.contains('-'));
+        let security = archive_uri(archive_of_security(&all, os));
+        let archive = archive_uri(archive).ok_or_else(|| MirrorError::None { os: os.to_owned() })?;
         Ok(Self { archive, security, settings })
     }
 
     /// The same as [`Self::sources`], a line each.
-    pub fn lines(&self, suite: Suite) -> Vec<String> {
-        let suite = suite.codename();
-        let line = |uri: &str, suite: &str| format!("deb {uri} {suite} main");
+    pub fn lines(&self, os: &str, suite: &str) -> Vec<String> {
+        // Ubuntu keeps etcd and Patroni elsewhere
+        let components = if os == "ubuntu" { "main universe" } else { "main" };
+        let line = |uri: &str, suite: &str| format!("deb {uri} {suite} {components}");
         let mut lines = vec![line(&self.archive, suite), line(&self.archive, &format!("{suite}-updates"))];
         lines.extend(self.security.as_ref().map(|uri| line(uri, &format!("{suite}-security"))));
         lines
     }
 
     /// `debian.sources` of a host.
-    pub fn sources(&self, suite: Suite) -> String {
-        let suite = suite.codename();
+    pub fn sources(&self, suite: &str) -> String {
         let stanza = |uri: &str, suites: &str| {
             format!(
                 "Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: main\n\
@@ -70,9 +71,8 @@ impl Mirror {
     }
 
     /// Names what the sources of a host lead to, so that cached indexes are given to hosts with the same sources only.
-    pub fn digest(&self, suite: Suite) -> String {
-        let digest = Sha256::digest(self.sources(suite));
-        digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    pub fn digest(&self, suite: &str) -> String {
+        sha256(self.sources(suite))[..12].to_owned()
     }
 }
 
@@ -96,13 +96,42 @@ fn parse(line: &str) -> Option<Target<'_>> {
     })
 }
 
-fn archive<'a>(targets: &'a str, wanted: impl Fn(&Target<'a>) -> bool) -> Option<&'a str> {
-    let lines = targets.lines().filter_map(parse);
-    lines.filter(|line| line.origin == "Debian" && line.component == "main").find(wanted).map(|line| line.uri)
+fn archive<'a>(targets: &[Target<'a>], os: &str, wanted: impl Fn(&&Target<'a>) -> bool) -> Option<&'a str> {
+    let lines = targets.iter().filter(|line| line.origin.eq_ignore_ascii_case(os) && line.component == "main");
+    lines.filter(wanted).map(|line| line.uri).next()
 }
 
-fn archive_of_security(targets: &str) -> Option<&str> {
-    archive(targets, |line| line.label == "Debian-Security")
+fn archive_of_security<'a>(targets: &[Target<'a>], os: &str) -> Option<&'a str> {
+    archive(targets, os, |line| line.label.ends_with("-Security") || line.release.ends_with("-security"))
+}
+
+/// Run to its end; what it printed.
+fn run(what: &'static str, command: &mut Command) -> Result<String, MirrorError> {
+    let failed = |reason: String| MirrorError::Tool { what, reason };
+    let output = command.output().map_err(|error| failed(error.to_string()))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+    }
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum MirrorError {
+    #[error("cannot {what}: {reason}")]
+    #[diagnostic(
+        code(xnat::mirror::apt),
+        help("this machine has to be Debian or Ubuntu: apt is asked where packages come from")
+    )]
+    Tool { what: &'static str, reason: String },
+    #[error("apt on this machine is configured for no archive of {os} that it has an index of")]
+    #[diagnostic(code(xnat::mirror::none), help("run `apt-get update`, or name a mirror: --mirror URL"))]
+    None { os: String },
+}
+
+impl Fails for MirrorError {
+    fn exit(&self) -> Exit {
+        Exit::Failed
+    }
 }
 
 /// Debian's cloud images name a file with a list of mirrors (apt-transport-mirror(1)): its first is taken.
@@ -143,16 +172,18 @@ mod tests {
 
     #[test]
     fn the_debian_archive_is_told_from_others_with_the_same_release() {
-        let main = archive(TARGETS, |line| line.label == "Debian" && !line.release.contains('-'));
+        let all: Vec<Target<'_>> = TARGETS.lines().filter_map(parse).collect();
+        let main = archive(&all, "debian", |line| !line.label.ends_with("-Security") && !line.release.contains('-'));
         assert_eq!(main, Some("http://mirror.example.org/debian/"));
-        assert_eq!(archive_of_security(TARGETS), Some("http://mirror.example.org/debian-security/"));
+        assert_eq!(archive_of_security(&all, "debian"), Some("http://mirror.example.org/debian-security/"));
+        assert_eq!(archive(&all, "ubuntu", |_| true), None);
     }
 
     #[test]
     fn a_machine_without_the_security_archive_gives_hosts_without_it() {
         let mirror =
             Mirror { archive: "http://mirror.example.org/debian/".to_owned(), security: None, settings: String::new() };
-        insta::assert_snapshot!(mirror.sources(Suite::Trixie), @r"
+        insta::assert_snapshot!(mirror.sources("trixie"), @r"
         Types: deb
         URIs: http://mirror.example.org/debian/
         Suites: trixie trixie-updates
