@@ -138,7 +138,12 @@ impl Surveyor<'_> {
         let mut fleet = Fleet::default();
         let reading = async {
             fleet.connect(self.inventory, dialer).await;
-            self.read(&mut fleet).await
+            match self.read(&mut fleet).await {
+                // What hosts have is read before what services say. Where the two do not fit together, a service may
+                // have started in between, perhaps by the hand of another run: that is not the case the second time.
+                Err(SurveyError::HalfMade(_)) => self.read(&mut fleet).await,
+                read => read,
+            }
         };
         // Nothing is changed here, so Ctrl-C (at a password prompt, say) may end it anywhere.
         let result = tokio::select! {
