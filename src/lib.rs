@@ -15,6 +15,7 @@
 //! | [`doctor`]    | from symptoms to causes: findings with evidence, and which explains which         |
 //! | [`health`]    | every check by name: measurements in, states with evidence and what to do out      |
 //! | [`drill`]     | faults on purpose: what each must not cost, figures, verdict, reports             |
+//! | [`migrate`]     | moving a database in: what speaks against it, what it holds, the evidence           |
 //! | [`adopt`]     | from what runs on hosts to the inventory of it, and what that cannot say          |
 //! | [`lab`]       | throwaway hosts on this machine (systemd-nspawn), to rehearse and to test on     |
 //! | [`transport`] | one SSH connection per host: run a script, open a stream                         |
@@ -48,6 +49,7 @@ pub mod facts;
 pub mod health;
 pub mod inventory;
 pub mod lab;
+pub mod migrate;
 pub mod pki;
 pub mod plan;
 pub mod report;

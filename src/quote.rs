@@ -66,6 +66,18 @@ pub fn heredoc_base64(bytes: &[u8]) -> String {
     text
 }
 
+/// An identifier, quoted for SQL.
+pub fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text, quoted for SQL. With a backslash in it the E'' form is used, which means the same whatever
+/// `standard_conforming_strings` is.
+pub fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -126,5 +138,12 @@ mod tests {
         fn any_bytes_survive(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
             prop_assert_eq!(run(&format!("base64 -d {}", heredoc_base64(&bytes))), bytes);
         }
+    }
+
+    #[test]
+    fn sql_quotes_cannot_be_left() {
+        assert_eq!(identifier(r#"a"; drop"#), r#""a""; drop""#);
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal(r"\' or 1=1"), r"E'\\'' or 1=1'");
     }
 }

@@ -21,13 +21,22 @@ pub struct Ground {
 impl Ground {
     /// Connect, and take the locks of all who answer.
     pub async fn of(session: &Session) -> Result<Self, Failure> {
+        Self::reached(session, Locks::Taken).await
+    }
+
+    /// Connect, to look only.
+    pub async fn to_look(session: &Session) -> Result<Self, Failure> {
+        Self::reached(session, Locks::Left).await
+    }
+
+    async fn reached(session: &Session, locks: Locks) -> Result<Self, Failure> {
         let mut fleet = Fleet::default();
         let (inventory, reporter) = (&session.inventory, &session.reporter);
         let dialer = Dialer { connector: session.connector.as_ref(), parallel: inventory.hosts.len(), reporter };
         let taken = tokio::select! {
             biased;
             () = session.cancel.cancelled() => Err(SurveyError::Interrupted.into()),
-            taken = connect_and_lock(session, &mut fleet, dialer) => taken,
+            taken = connect_and_lock(session, (&mut fleet, locks), dialer) => taken,
         };
         if let Err(failure) = taken {
             fleet.close(reporter).await;
@@ -69,8 +78,22 @@ impl Ground {
     }
 }
 
-async fn connect_and_lock(session: &Session, fleet: &mut Fleet, dialer: Dialer<'_>) -> Result<(), Failure> {
+/// Whether others are kept out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Locks {
+    Taken,
+    Left,
+}
+
+async fn connect_and_lock(
+    session: &Session,
+    (fleet, locks): (&mut Fleet, Locks),
+    dialer: Dialer<'_>,
+) -> Result<(), Failure> {
     fleet.connect(&session.inventory, dialer).await;
+    if locks == Locks::Left {
+        return Ok(());
+    }
     let names: Vec<HostName> = fleet.connections.keys().cloned().collect();
     let mut refused = None;
     for (name, lock) in fleet.take(names, &session.claim()).await {

@@ -24,6 +24,7 @@ mod history;
 mod lab;
 mod logs;
 mod major;
+mod migrate;
 mod opened;
 mod out;
 mod plan;
@@ -114,6 +115,8 @@ pub enum Command {
     Start(verb::stop::StartArgs),
     /// Newer packages, host by host and under running clients: etcd, PostgreSQL with Patroni, HAProxy
     Upgrade(upgrade::Args),
+    /// Bring in the database of a PostgreSQL that is not the cluster's: check, rehearse, do it with proof, go back
+    Migrate(migrate::Args),
     /// Let something go wrong on purpose, and measure what clients notice
     Drill(drill::Args),
     /// End a cluster: its services stop and what apply has made is removed, with or without the database
@@ -169,6 +172,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Stop(args) => verb::stop::stop(args, &cli.globals).await,
         Command::Start(args) => verb::stop::start(args, &cli.globals).await,
         Command::Upgrade(args) => upgrade::run(args, &cli.globals).await,
+        Command::Migrate(args) => migrate::run(args, &cli.globals).await,
         Command::Reset(args) => reset::run(args, &cli.globals).await,
         Command::Vault(args) => vault::run(args, &cli.globals).await,
         Command::Secrets(args) => secrets::run(args, &cli.globals).await,

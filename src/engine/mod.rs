@@ -7,6 +7,7 @@ pub mod cancel;
 pub mod carry;
 pub mod command;
 pub mod converge;
+pub mod dump;
 pub mod ended;
 pub mod fanout;
 pub mod fleet;

@@ -4,6 +4,7 @@
 mod checks;
 mod document;
 pub mod model;
+mod origin;
 mod problem;
 mod raw;
 pub mod replace;

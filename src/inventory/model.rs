@@ -32,6 +32,51 @@ pub struct Inventory {
     pub secrets: BTreeMap<String, Reference>,
     /// A directory whose files override the built-in roles and templates.
     pub assets: Option<PathBuf>,
+    /// Whose database `migrate` moves in.
+    pub source: Option<Source>,
+}
+
+/// A PostgreSQL that is none of the cluster's, and has the data until it is moved.
+#[derive(Clone, Debug, Serialize)]
+pub struct Source {
+    /// How to log in to its machine; of its components none is ours.
+    pub machine: Host,
+    pub reach: Reach,
+    pub port: u16,
+    pub socket: String,
+    pub container: Option<String>,
+    pub engine: Engine,
+    pub database: String,
+    pub user: String,
+    pub password: Option<Reference>,
+}
+
+/// How that PostgreSQL is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Reach {
+    /// Its socket, on its machine.
+    Ssh,
+    /// The network, from the leader.
+    Tcp,
+}
+
+/// What runs the container it may be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    Docker,
+    Podman,
+}
+
+impl Engine {
+    /// The command, and what people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+        }
+    }
 }
 
 /// One machine.

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::model::{Escalate, Scalar, Synchronous};
+pub use super::origin::{Migrate, Source};
 pub use super::secrecy::{Reference, Secrets, Vault};
 use super::values::{Period, Size, Strings};
 
@@ -32,6 +33,7 @@ pub struct Inventory {
     pub firewall: Firewall,
     pub vault: Vault,
     pub secrets: Secrets,
+    pub migrate: Migrate,
 }
 
 /// The cluster as a whole.
@@ -102,7 +104,7 @@ pub struct Host {
 }
 
 /// What differs from [ssh] for one host.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HostSsh {
     /// The name or address to connect to, or an alias in ~/.ssh/config, when it is not the host's address.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::model::{
     BundleSource, Check, Component, Database, Escalate, Etcd, Firewall, Haproxy, Host, Inventory, PackageSource,
-    Packages, Patroni, Postgresql, Reference, Repository, Signing, Ssh, Tls, Vault,
+    Packages, Patroni, Postgresql, Reference, Repository, Signing, Source, Ssh, Tls, Vault,
 };
 use super::raw;
 use super::surroundings::Surroundings;
@@ -50,6 +50,7 @@ pub(super) fn inventory(raw: &raw::Inventory, path: &Path, around: &Surroundings
             .filter_map(|(name, one)| Some((name.to_owned(), reference(one, around)?)))
             .collect(),
         assets: around.assets.clone(),
+        source: raw.migrate.source.as_ref().map(|one| source(one, raw, around)),
         cluster,
     }
 }
@@ -71,6 +72,30 @@ fn host(raw: &raw::Host, common: &raw::Ssh, around: &Surroundings) -> Host {
         ssh: ssh(raw, common, around),
         tags: raw.tags.clone(),
         leaving: raw.leaving,
+    }
+}
+
+/// The name the machine of the source has in what is printed.
+const SOURCE: &str = "source";
+
+fn source(raw: &raw::Source, whole: &raw::Inventory, around: &Surroundings) -> Source {
+    let machine = raw::Host {
+        name: SOURCE.to_owned(),
+        address: raw.address.clone(),
+        fingerprint: raw.fingerprint.clone(),
+        ssh: raw.ssh.clone(),
+        ..raw::Host::default()
+    };
+    Source {
+        machine: host(&machine, &whole.ssh, around),
+        reach: raw.reach,
+        port: raw.port,
+        socket: raw.socket.clone(),
+        container: raw.container.clone(),
+        engine: raw.engine,
+        database: raw.database.clone().unwrap_or_else(|| whole.database.name.clone()),
+        user: raw.user.clone(),
+        password: raw.password.as_ref().and_then(|one| reference(one, around)),
     }
 }
 

@@ -14,6 +14,8 @@ use super::place::write_whole;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Suite {
+    /// Where a database may come from; no cluster is made of it.
+    Bullseye,
     Bookworm,
     Trixie,
 }
@@ -21,6 +23,7 @@ pub enum Suite {
 impl Suite {
     pub fn codename(self) -> &'static str {
         match self {
+            Self::Bullseye => "bullseye",
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
         }

@@ -256,6 +256,12 @@ pub enum TransportError {
         help("check on that host that the service listens (`ss -ltn`) and that sshd has `AllowTcpForwarding yes`")
     )]
     Open { at: At, target: String, reason: String },
+    #[error("{at} does not listen on {socket} for us: {reason}")]
+    #[diagnostic(
+        code(xnat::ssh::listen),
+        help("sshd on that host needs `AllowStreamLocalForwarding yes` (its default), and no `DisableForwarding`")
+    )]
+    Listen { at: At, socket: String, reason: String },
 }
 
 impl TransportError {

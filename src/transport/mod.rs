@@ -29,6 +29,9 @@ pub trait Transport: Send + Sync {
     /// A byte stream to `host:port` as seen from the host (direct-tcpip). Whoever opens one must read from it or drop
     /// it: a stream whose bytes pile up unread holds up the whole connection.
     async fn open(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, TransportError>;
+    /// Have the host's SSH server listen on a socket, which only whoever we are logged in as (and root) can use; each
+    /// connection to it is a stream. It ends, and the file goes, with `close`, since OpenSSH leaves it there otherwise.
+    async fn listen(&self, socket: &str) -> Result<Streams, TransportError>;
     /// How many times this connection had to wait for an answer. Requests sent while another is under way share its
     /// round trip: what counts is how often the number under way went from none to one. A script is under way until
     /// its output is in; a stream from its opening until the first bytes come back (or it is dropped), so a wave of
@@ -39,6 +42,9 @@ pub trait Transport: Send + Sync {
     /// Say goodbye; errors no longer matter then.
     async fn close(&self);
 }
+
+/// Streams that others open.
+pub type Streams = tokio::sync::mpsc::Receiver<Box<dyn Stream>>;
 
 /// A two-way byte stream.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}

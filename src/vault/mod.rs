@@ -29,7 +29,7 @@ pub use reference::{OUR_VARIABLES, place};
 pub use rekey::{Opens, Rekeyed, rekey};
 pub use secrets::{SHORTEST, Secrets, usable};
 
-use crate::inventory::{Encryption, Inventory};
+use crate::inventory::{Encryption, Inventory, Reference};
 use crate::report::{Redactor, Registration};
 use crate::secret::Secret;
 use file::Readers;
@@ -81,6 +81,13 @@ impl Vault {
         }
         self.mask(&secrets);
         Ok(secrets)
+    }
+
+    /// A password of somebody else's that the site keeps itself; known to the redactor like ours.
+    pub fn elsewhere(&self, name: &str, reference: &Reference) -> Result<Secret, VaultError> {
+        let secret = reference::resolve(name, reference, self.means.as_ref())?;
+        mask(&self.redactor, &secret);
+        Ok(secret)
     }
 
     /// Whether there is a file already.

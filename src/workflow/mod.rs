@@ -18,6 +18,7 @@ pub mod logs;
 mod maintenance;
 pub mod major;
 mod members;
+pub mod migrate;
 mod operation;
 mod parameters;
 pub mod preflight;

@@ -17,7 +17,7 @@ use xnat_provision::names::HostName;
 use xnat_provision::plan::{Plan, PlannedStage, diff_resources};
 use xnat_provision::report::{Event, Reporter};
 use xnat_provision::resource::{Group, Observations, Resource};
-use xnat_provision::transport::{Output, Script, Stream, Transport, TransportError};
+use xnat_provision::transport::{Output, Script, Stream, Streams, Transport, TransportError};
 use xnat_provision::vault::Secrets;
 use xnat_provision::workflow::stage::Stage;
 use xnat_provision::workflow::{Applied, Apply, ApplyError, Restarts, Scope, Started, Survey, obstacles};
@@ -79,6 +79,10 @@ impl Transport for Toy {
             }
         });
         Ok(Box::new(ours))
+    }
+
+    async fn listen(&self, socket: &str) -> Result<Streams, TransportError> {
+        panic!("nobody comes to {socket}")
     }
 
     async fn again(&self) -> Result<Arc<dyn Transport>, TransportError> {

@@ -1,10 +1,11 @@
 //! PostgreSQL through a stream of a host's connection, with tokio-postgres: as superuser over its socket (`socket`), as
 //! the application over the network. `server` reads what a member says of
-//! itself, `objects` is what the database should hold, `excess` sees roles that can do more, `settings` judges parameter changes, `activity` sees what is under way, `altered` what somebody set with ALTER SYSTEM, `vitals` what wears out. Nothing is ever dropped.
+//! itself, `objects` is what the database should hold, `excess` sees roles that can do more, `settings` judges parameter changes, `activity` sees what is under way, `altered` what somebody set with ALTER SYSTEM, `vitals` what wears out; `foreign` is a server that is none of ours. Nothing is ever dropped.
 
 pub mod activity;
 pub mod altered;
 pub mod excess;
+pub mod foreign;
 mod inside;
 pub mod objects;
 pub mod scram;
@@ -13,6 +14,7 @@ pub mod settings;
 mod socket;
 pub mod vitals;
 
+pub use crate::quote::{identifier, literal};
 pub use inside::{Inside, administrator, look};
 pub use settings::{
     ConfigChange, Order, config_diff, needs_restart, order, patch, unasked_parameters, unasked_settings,
@@ -140,23 +142,11 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// An identifier, quoted for SQL.
-pub fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A text, quoted for SQL. With a backslash in it the E'' form is used, which means the same whatever
-/// `standard_conforming_strings` is.
-pub fn literal(text: &str) -> String {
-    let quoted = text.replace('\'', "''");
-    if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
-}
-
 /// Why PostgreSQL could not be used.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SqlError {
     #[error("nothing listens on port {} of {}", place.port, place.host)]
-    #[diagnostic(code(xnat::postgres::refused), help("see what Patroni does: `ssh {} journalctl -u patroni -n 50`", place.host))]
+    #[diagnostic(code(xnat::postgres::refused), help("see what it does: `ssh {} journalctl -u {} -n 50`", place.host, place.unit))]
     Refused { place: Place },
     #[error("cannot connect to {place}")]
     #[diagnostic(code(xnat::postgres::connect), help("see whether the host answers at all: `ssh {} uptime`", place.host))]
@@ -171,7 +161,7 @@ pub enum SqlError {
     #[diagnostic(code(xnat::postgres::silent), help("see what it is busy with: `ssh {} sudo -u postgres psql -c \"'select * from pg_stat_activity'\"`", place.host))]
     Silent { place: Place },
     #[error("{place} did not let {user} in")]
-    #[diagnostic(code(xnat::postgres::login), help("read its log: `ssh {} journalctl -u patroni -n 50`", place.host))]
+    #[diagnostic(code(xnat::postgres::login), help("read its log: `ssh {} journalctl -u {} -n 50`", place.host, place.unit))]
     Login { place: Place, user: String, source: tokio_postgres::Error },
     #[error("cannot {what} on {place}")]
     #[diagnostic(code(xnat::postgres::query), help("{}", query_help(source, place)))]
@@ -203,7 +193,7 @@ fn query_help(error: &tokio_postgres::Error, place: &Place) -> String {
         // What CREATE EXTENSION says when its files are not there.
         return "install its package on every PostgreSQL host: `apt-cache search postgresql | grep NAME`".to_owned();
     }
-    format!("read its log: `ssh {} journalctl -u patroni -n 50`", place.host)
+    format!("read its log: `ssh {} journalctl -u {} -n 50`", place.host, place.unit)
 }
 
 /// SQLSTATE class 28: invalid authorization.
@@ -223,17 +213,5 @@ impl Fails for SqlError {
 impl<T> From<Result<T, SqlError>> for Answer<T> {
     fn from(result: Result<T, SqlError>) -> Self {
         result.map_or_else(SqlError::into_answer, Answer::Known)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quotes_cannot_be_left() {
-        assert_eq!(identifier(r#"a"; drop"#), r#""a""; drop""#);
-        assert_eq!(literal("it's"), "'it''s'");
-        assert_eq!(literal(r"\' or 1=1"), r"E'\\'' or 1=1'");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
 use super::{Login, SUPERUSER, SqlError};
-use crate::cluster::http::DEADLINE;
+use crate::cluster::http::{DEADLINE, Place};
 use crate::quote::sh;
 use crate::transport::{Script, Stream, Transport};
 
@@ -17,13 +17,16 @@ const BEGINNING: Duration = Duration::from_secs(15);
 /// Longer than anything the script says before the session begins.
 const LONGEST: usize = 200;
 
-/// Each direction is a process of its own, so that neither waits for the other. perl-base and util-linux are essential
-/// packages: they are everywhere.
-const RELAY: &str = r#"
+const DIAL: &str = r#"
 use Socket;
 $| = 1;
 socket(my $server, PF_UNIX, SOCK_STREAM, 0) or exit 1;
 connect($server, pack_sockaddr_un($ARGV[0])) or print("none\n"), exit;
+"#;
+
+/// Each direction is a process of its own, so that neither waits for the other. perl-base and util-linux are essential
+/// packages: they are everywhere.
+pub(super) const COPY: &str = r#"
 print "ready\n";
 sub copy {
     my ($from, $to) = @_;
@@ -42,9 +45,17 @@ waitpid $child, 0;
 
 /// A stream to the server's socket.
 pub(super) async fn open(transport: &dyn Transport, login: &Login<'_>) -> Result<Box<dyn Stream>, SqlError> {
-    let place = login.place();
-    let script = Script::as_root("talk to PostgreSQL", script(login.port)).timeout(BEGINNING);
-    let mut stream = match transport.pipe(script).await {
+    let script = Script::as_root("talk to PostgreSQL", script(login.port));
+    through(transport, script, login.place()).await
+}
+
+/// A stream through a relay that says `ready` first, or `none` when nobody listens.
+pub(super) async fn through(
+    transport: &dyn Transport,
+    script: Script,
+    place: Place,
+) -> Result<Box<dyn Stream>, SqlError> {
+    let mut stream = match transport.pipe(script.timeout(BEGINNING)).await {
         Ok(stream) => stream,
         Err(source) => return Err(SqlError::Open { place, source: Box::new(source) }),
     };
@@ -62,7 +73,7 @@ fn script(port: u16) -> String {
     format!(
         "if ! [ -S {socket} ]; then echo none; exit; fi\n\
          exec setpriv --reuid={SUPERUSER} --regid={SUPERUSER} --init-groups perl -e {relay} {socket}",
-        relay = sh(RELAY),
+        relay = sh(&[DIAL, COPY].concat()),
     )
 }
 
@@ -99,7 +110,7 @@ mod tests {
             all.len()
         });
         let mut relay = Command::new("perl");
-        relay.arg("-e").arg(RELAY).arg(&path).stdin(Stdio::piped()).stdout(Stdio::piped());
+        relay.arg("-e").arg([DIAL, COPY].concat()).arg(&path).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut relay = relay.spawn().expect("perl is everywhere");
         let sent = vec![b'x'; 1 << 20];
         relay.stdin.take().expect("a pipe").write_all(&sent).expect("written");
@@ -110,7 +121,12 @@ mod tests {
 
     #[test]
     fn without_a_server_it_says_so() {
-        let output = Command::new("perl").arg("-e").arg(RELAY).arg("/nowhere").output().expect("perl is everywhere");
+        let output = Command::new("perl")
+            .arg("-e")
+            .arg([DIAL, COPY].concat())
+            .arg("/nowhere")
+            .output()
+            .expect("perl is everywhere");
         assert_eq!(output.stdout, b"none\n");
     }
 }

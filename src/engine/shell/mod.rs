@@ -4,6 +4,7 @@
 mod action;
 mod answer;
 pub mod bundle;
+pub mod dump;
 mod ended;
 pub mod facts;
 mod hold;

@@ -5,6 +5,7 @@ mod components;
 mod database;
 mod firewall;
 mod hosts;
+mod migrate;
 mod network;
 mod packages;
 mod patroni;
@@ -69,6 +70,7 @@ const RULES: &[Rule] = &[
     packages::proxy,
     packages::repositories,
     packages::assets,
+    migrate::source,
     vault::recipients,
     vault::passphrase,
     vault::references,

@@ -37,12 +37,12 @@ pub(super) fn fingerprints(context: &Context<'_>) -> Vec<Problem> {
 }
 
 /// As `ssh-keygen -l` prints it: SHA-256 in base64 without padding.
-fn is_fingerprint(text: &str) -> bool {
+pub(super) fn is_fingerprint(text: &str) -> bool {
     let Some(digest) = text.strip_prefix("SHA256:") else { return false };
     digest.len() == 43 && digest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
 }
 
-fn fingerprint_help(text: &str, address: &str) -> String {
+pub(super) fn fingerprint_help(text: &str, address: &str) -> String {
     let see = format!("see it with `ssh-keyscan {address} | ssh-keygen -lf -`, and compare it on the machine itself");
     if text.starts_with("MD5:") || text.matches(':').count() == 15 {
         return format!("use the SHA256 form: {see}");

@@ -1,6 +1,7 @@
 //! Where secrets are kept and what opens them.
 
 use super::super::problem::Problem;
+use super::super::raw::Reference;
 use super::Context;
 
 pub(super) fn recipients(context: &Context<'_>) -> Vec<Problem> {
@@ -47,13 +48,7 @@ pub(super) fn references(context: &Context<'_>) -> Vec<Problem> {
         if !context.places.is_whole(&path) {
             continue;
         }
-        let given: Vec<&String> = [&one.env, &one.file, &one.command].into_iter().flatten().collect();
-        let what = match given[..] {
-            [only] if !only.is_empty() => continue,
-            [_] => "says an empty place",
-            [] => "says no place",
-            _ => "says several places",
-        };
+        let Some(what) = unclear(one) else { continue };
         let problem = Problem::error("xnat::inventory::bad_reference", format!("the secret {name} {what}"));
         let help = format!(
             "exactly one of these: {name} = {{ env = \"VARIABLE\" }}, {{ file = \"PATH\" }} or {{ command = \"pass show xnat\" }}"
@@ -61,4 +56,15 @@ pub(super) fn references(context: &Context<'_>) -> Vec<Problem> {
         problems.push(problem.at(context.places.value(&path), "").help(help));
     }
     problems
+}
+
+/// What is wrong with a reference: it has to say exactly one place.
+pub(super) fn unclear(one: &Reference) -> Option<&'static str> {
+    let given: Vec<&String> = [&one.env, &one.file, &one.command].into_iter().flatten().collect();
+    match given[..] {
+        [only] if !only.is_empty() => None,
+        [_] => Some("says an empty place"),
+        [] => Some("says no place"),
+        _ => Some("says several places"),
+    }
 }

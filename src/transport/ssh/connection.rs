@@ -18,12 +18,14 @@ use super::waves::{CountedStream, Waves};
 use super::wrap::{Ending, RootCheck, Wrapped};
 use crate::inventory::model::{Escalate, Host};
 use crate::transport::error::{Endpoint, TransportError};
-use crate::transport::{Output, Privilege, Script, Stream, Transport};
+use crate::transport::{Output, Privilege, Script, Stream, Streams, Transport};
 
 /// How long the host may take to connect a stream: what it connects to is itself or its neighbour.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 /// So many scripts may be talked to at once.
 const PIPES: usize = 4;
+/// So many streams that others have opened may wait to be taken.
+const WAITING: usize = 64;
 const PLAIN: &str = "sh -s";
 
 /// One SSH connection to one host.
@@ -254,6 +256,20 @@ impl Transport for SshConnection {
             }
             Ok(Err(russh::Error::ChannelOpenFailure(why))) => Err(failed(super::open_failure(&why))),
             Ok(Err(_)) => Err(self.session.lost(&format!("open {host}:{port}"))),
+        }
+    }
+
+    async fn listen(&self, socket: &str) -> Result<Streams, TransportError> {
+        let _wave = self.waves.enter();
+        let (taker, streams) = tokio::sync::mpsc::channel(WAITING);
+        self.session.listeners.add(socket, taker);
+        let failed =
+            |reason: String| TransportError::Listen { at: self.session.at.clone(), socket: socket.to_owned(), reason };
+        match tokio::time::timeout(OPEN_TIMEOUT, self.session.handle.streamlocal_forward(socket)).await {
+            Err(_) => Err(failed(format!("no answer within {} s", OPEN_TIMEOUT.as_secs()))),
+            Ok(Ok(())) => Ok(streams),
+            Ok(Err(russh::Error::RequestDenied)) => Err(failed("the SSH server refuses".to_owned())),
+            Ok(Err(_)) => Err(self.session.lost(&format!("listen on {socket}"))),
         }
     }
 

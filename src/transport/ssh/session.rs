@@ -1,11 +1,13 @@
 //! An SSH session that stands: dialled (directly or through another session), the host's key verified, logged in.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use russh::client::{self, DisconnectReason};
+use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg};
 use russh::keys::{Algorithm, HashAlg, PublicKey, PublicKeyOrCertificate};
-use russh::{AlgorithmKind, Disconnect};
+use russh::{AlgorithmKind, Channel, Disconnect};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
 use super::super::Stream;
 use super::super::error::{At, TransportError};
@@ -29,6 +31,7 @@ pub(super) struct Session {
     pub at: At,
     pub handle: client::Handle<Client>,
     pub farewell: Farewell,
+    pub listeners: Listeners,
     /// Keeps the session we go through alive.
     _through: Option<Arc<Session>>,
 }
@@ -48,6 +51,20 @@ impl Farewell {
     }
 }
 
+/// Who takes the streams that others open to a socket of the host's.
+#[derive(Clone, Default)]
+pub(super) struct Listeners(Arc<Mutex<HashMap<String, mpsc::Sender<Box<dyn Stream>>>>>);
+
+impl Listeners {
+    pub(super) fn add(&self, socket: &str, taker: mpsc::Sender<Box<dyn Stream>>) {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(socket.to_owned(), taker);
+    }
+
+    fn taker(&self, socket: &str) -> Option<mpsc::Sender<Box<dyn Stream>>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(socket).cloned()
+    }
+}
+
 impl Session {
     pub(super) async fn open(
         target: &Target,
@@ -56,9 +73,11 @@ impl Session {
     ) -> Result<Self, TransportError> {
         let mut deadline = Deadline::new(target.at.clone(), target.timeout);
         let farewell = Farewell::default();
-        let mut handle = shake_hands(target, through.as_deref(), means, (&mut deadline, &farewell)).await?;
+        let listeners = Listeners::default();
+        let ears = (&farewell, &listeners);
+        let mut handle = shake_hands(target, through.as_deref(), means, (&mut deadline, ears)).await?;
         auth::log_in(&mut handle, target, means, (&mut deadline, &farewell)).await?;
-        Ok(Self { at: target.at.clone(), handle, farewell, _through: through })
+        Ok(Self { at: target.at.clone(), handle, farewell, listeners, _through: through })
     }
 
     pub(super) fn lost(&self, doing: &str) -> TransportError {
@@ -77,7 +96,7 @@ async fn shake_hands(
     target: &Target,
     through: Option<&Session>,
     means: &Means,
-    (deadline, farewell): (&mut Deadline, &Farewell),
+    (deadline, (farewell, listeners)): (&mut Deadline, (&Farewell, &Listeners)),
 ) -> Result<client::Handle<Client>, TransportError> {
     let check = Arc::new(HostKeyCheck::new(target, means)?);
     let mut kinds = algorithms::host_keys_preferring(&check.keys.algorithms());
@@ -87,7 +106,7 @@ async fn shake_hands(
             None => dial(target, deadline).await?,
             Some(session) => dial_through(session, target, deadline).await?,
         };
-        let client = Client { check: check.clone(), farewell: farewell.clone() };
+        let client = Client { check: check.clone(), farewell: farewell.clone(), listeners: listeners.clone() };
         let connecting = client::connect_stream(algorithms::client_config(&kinds), stream, client);
         match deadline.hold("agreeing on keys", connecting).await? {
             Ok(handle) => return Ok(handle),
@@ -249,6 +268,7 @@ impl HostKeyCheck {
 pub(super) struct Client {
     check: Arc<HostKeyCheck>,
     farewell: Farewell,
+    listeners: Listeners,
 }
 
 /// What can break a session while it is being made.
@@ -328,6 +348,23 @@ impl client::Handler for Client {
         _: &mut client::Session,
     ) -> Result<(), Broken> {
         if algorithms::is_sound(names) { Ok(()) } else { Err(Broken::Unsound) }
+    }
+
+    /// What nobody listens for is refused, by dropping `reply`.
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        channel: Channel<Msg>,
+        socket: &str,
+        reply: ChannelOpenHandle,
+        _session: &mut client::Session,
+    ) -> Result<(), Broken> {
+        if let Some(taker) = self.listeners.taker(socket)
+            && let Ok(place) = taker.try_reserve()
+        {
+            reply.accept().await;
+            place.send(Box::new(channel.into_stream()));
+        }
+        Ok(())
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<Broken>) -> Result<(), Broken> {

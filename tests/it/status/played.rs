@@ -13,7 +13,7 @@ use xnat_provision::cluster::{Answer, ClusterView, Gather, Health, assess, gathe
 use xnat_provision::inventory::Inventory;
 use xnat_provision::names::HostName;
 use xnat_provision::secret::Secret;
-use xnat_provision::transport::{Endpoint, Output, Script, Stream, Transport, TransportError};
+use xnat_provision::transport::{Endpoint, Output, Script, Stream, Streams, Transport, TransportError};
 use xnat_provision::vault::Secrets;
 
 /// One recording: the services' answers, and what the members' PostgreSQL said when asked by the real client.
@@ -94,6 +94,10 @@ impl Transport for Played {
         // What PostgreSQL said is put in afterwards.
         let at = Arc::new(Endpoint { host: "played".into(), user: "root".into(), address: "played".into(), port: 22 });
         Err(TransportError::Open { at, target: script.title, reason: "not recorded".into() })
+    }
+
+    async fn listen(&self, socket: &str) -> Result<Streams, TransportError> {
+        panic!("nobody comes to {socket}")
     }
 
     async fn again(&self) -> Result<Arc<dyn Transport>, TransportError> {

@@ -1,0 +1,152 @@
+//! `migrate`: the database of a foreign PostgreSQL becomes the cluster's. Looking, rehearsing, doing it, and going back.
+
+mod back;
+mod ends;
+mod kept;
+mod moving;
+
+use super::session::Target;
+use super::{Failure, Globals};
+use crate::error::{Exit, Fails};
+use crate::migrate::check::{Finding, Severity};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The source stands in the inventory, under [migrate.source]: it is looked at with `check`, copied and compared while it goes on with `rehearse`, and moved with `run`. Until `run` nothing is changed on it.\n\nExit status: 0 done and the same on both sides, 1 failed, 2 a mistake in the inventory or the command, 3 a host could not be reached, 4 something speaks against it, or the copy is not the same, 130 interrupted."
+)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// What speaks against moving the database, and how long it would take; changes nothing anywhere
+    Check(Check),
+    /// Copy it beside the application's database, compare every row, say how long it took, and remove the copy
+    Rehearse(Rehearse),
+    /// Make the source read-only, copy it, compare every row, and put the copy in the place of the application's database
+    Run(Run),
+    /// Go on with a run that was cut off
+    Resume(Run),
+    /// Give up a run that was cut off: the source can be written to again, and the copy is removed
+    Abort(Abort),
+    /// After a run: the source can be written to again, and the application goes back to it
+    Rollback(Rollback),
+}
+
+#[derive(Debug, clap::Args)]
+struct Check {
+    #[command(flatten)]
+    target: Target,
+}
+
+/// How many programs copy at once.
+#[derive(Debug, clap::Args)]
+struct Jobs {
+    /// So many tables are dumped, restored and compared at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=32))]
+    jobs: u16,
+}
+
+#[derive(Debug, clap::Args)]
+struct Rehearse {
+    #[command(flatten)]
+    jobs: Jobs,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, clap::Args)]
+struct Run {
+    #[command(flatten)]
+    jobs: Jobs,
+    /// For scripts: the name of the cluster, which otherwise has to be typed
+    #[arg(long, value_name = "NAME")]
+    confirm: Option<String>,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, clap::Args)]
+struct Abort {
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, clap::Args)]
+struct Rollback {
+    /// Although the cluster has rows by now that the source does not have: they stay behind
+    #[arg(long)]
+    lose_newer_writes: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+enum NotNow {
+    #[error("the inventory does not say where the data is now")]
+    #[diagnostic(
+        code(xnat::migrate::no_source),
+        help(
+            "under [migrate.source]: address = \"10.0.0.5\", and what else differs from a PostgreSQL on Debian; see `xnat-provision help inventory`"
+        )
+    )]
+    NoSource,
+    #[error("{number} in the way of moving {source_name}: {titles}; nothing was changed")]
+    #[diagnostic(code(xnat::migrate::stops), help("`xnat-provision migrate check` says what to do about each"))]
+    Stops { number: String, source_name: String, titles: String },
+    #[error("the cluster is not fit for it now: {reason}; nothing was changed")]
+    #[diagnostic(code(xnat::migrate::not_fit), help("see `xnat-provision status`"))]
+    NotFit { reason: String },
+    #[error("{source_name} has been moved in already, {since}")]
+    #[diagnostic(
+        code(xnat::migrate::done),
+        help("`xnat-provision migrate rollback` opens the source again; then it can be moved once more")
+    )]
+    Done { source_name: String, since: jiff::Timestamp },
+    #[error("there is no migration to {go_on}")]
+    #[diagnostic(code(xnat::migrate::nothing), help("{help}"))]
+    Nothing { go_on: &'static str, help: &'static str },
+    #[error("the cluster has rows that the source does not have: {tables}; nothing was changed")]
+    #[diagnostic(
+        code(xnat::migrate::newer_writes),
+        help("whatever was written since the move would be missing. If that may be: --lose-newer-writes")
+    )]
+    NewerWrites { tables: String },
+}
+
+impl Fails for NotNow {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NoSource => Exit::Usage,
+            _ => Exit::Unhealthy,
+        }
+    }
+}
+
+/// Those that stand in the way, in a line.
+fn in_the_way<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<&'a str> {
+    findings.filter(|finding| finding.severity == Severity::Stops).map(|finding| finding.title.as_str()).collect()
+}
+
+pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
+    match args.what {
+        What::Check(args) => moving::check(&args, globals).await,
+        What::Rehearse(args) => moving::rehearse(&args, globals).await,
+        What::Run(args) => moving::run(&args, (globals, false)).await,
+        What::Resume(args) => moving::run(&args, (globals, true)).await,
+        What::Abort(args) => back::abort(&args, globals).await,
+        What::Rollback(args) => back::rollback(&args, globals).await,
+    }
+}

@@ -1,0 +1,166 @@
+//! `abort` and `rollback`: the source can be written to again.
+
+use super::super::confirm::{self, Ask};
+use super::super::ground::Ground;
+use super::super::session::{Done, Session};
+use super::super::{Failure, Globals, out};
+use super::ends::{Ends, name, source};
+use super::kept::{Kept, State, Step};
+use super::moving::{declined, opened};
+use super::{Abort, NotNow, Rollback};
+use crate::error::Exit;
+use crate::inventory::Source;
+use crate::report::Kind;
+use crate::report::journal::Store;
+use crate::workflow::lock::RunLock;
+use crate::workflow::migrate::{self, Left};
+
+/// So many tables are named.
+const NAMED: usize = 5;
+
+pub(super) async fn abort(args: &Abort, globals: &Globals) -> Result<Exit, Failure> {
+    let mut session = opened(&args.target, globals).await?;
+    let result = aborted(args, globals, &mut session).await;
+    session.finish(result).await
+}
+
+fn ask(yes: bool) -> Ask {
+    if yes { Ask::SaidYes } else { Ask::Terminal }
+}
+
+async fn aborted(args: &Abort, globals: &Globals, session: &mut Session) -> Result<Done, Failure> {
+    let source = source(session)?;
+    let cluster = session.inventory.cluster.clone();
+    let _lock = RunLock::take(&Store::of_user()?.cluster(&cluster), &cluster)?;
+    let kept = Kept::of(&cluster)?;
+    if let Some(State { step: Step::Switched, source, since, .. }) = kept.state()? {
+        return Err(NotNow::Done { source_name: source, since }.into());
+    }
+    let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
+    let result = give_up((&ends, &source), (ask(args.yes), &kept, globals), session).await;
+    ends.close(session).await;
+    result
+}
+
+async fn give_up(
+    (ends, source): (&Ends<'_>, &Source),
+    (ask, kept, globals): (Ask, &Kept, &Globals),
+    session: &mut Session,
+) -> Result<Done, Failure> {
+    let gather = ends.ground.gather(session);
+    let left = migrate::left(&gather, &ends.leader).await?;
+    let frozen = migrate::frozen(&ends.foreign).await?;
+    if left.is_empty() && !frozen && kept.state()?.is_none() {
+        let help = "the source can be written to, and nothing is left on the leader";
+        return Err(NotNow::Nothing { go_on: "give up", help }.into());
+    }
+    let question = format!("{} Do it?", undone(&left, frozen.then(|| name(source))));
+    session.settle().await;
+    let standing = (&session.cancel, &ends.ground.fleet.standing);
+    let Some(approved) = confirm::approve(ask, &question, standing).await? else {
+        return declined(session, "not confirmed; nothing was changed").await;
+    };
+    // first what people wait for
+    migrate::thaw(&ends.foreign, &approved).await?;
+    let gather = ends.ground.gather(session);
+    migrate::clean(&gather, &ends.leader, (&ends.ground.fleet, &approved)).await?;
+    kept.over()?;
+    let summary = format!("{} can be written to; nothing of the copy is left", name(source));
+    closed(&summary, globals, session).await
+}
+
+async fn closed(summary: &str, globals: &Globals, session: &mut Session) -> Result<Done, Failure> {
+    let event = Kind::ChangeApplied { resource: "source".to_owned(), summary: summary.to_owned(), millis: 0 };
+    session.reporter.emit(event).await;
+    session.settle().await;
+    if globals.json {
+        out::json(&serde_json::json!({ "done": summary }))?;
+    } else {
+        session.print(&format!("{summary}\n"))?;
+    }
+    Ok(Done { exit: Exit::Ok, changed: 1 })
+}
+
+fn undone(left: &Left, frozen: Option<String>) -> String {
+    let mut parts = Vec::new();
+    parts.extend(frozen.map(|name| format!("{name} can be written to again.")));
+    if !left.databases.is_empty() {
+        parts.push(format!("The databases {} are dropped on the leader.", left.databases.join(", ")));
+    }
+    if !left.roles.is_empty() {
+        parts.push(format!("The roles {}, made for the copy, are dropped.", left.roles.join(", ")));
+    }
+    if parts.is_empty() {
+        parts.push("What programs have left on the leader's disk is removed.".to_owned());
+    }
+    parts.join(" ")
+}
+
+pub(super) async fn rollback(args: &Rollback, globals: &Globals) -> Result<Exit, Failure> {
+    let mut session = opened(&args.target, globals).await?;
+    let result = rolled_back(args, globals, &mut session).await;
+    session.finish(result).await
+}
+
+async fn rolled_back(args: &Rollback, globals: &Globals, session: &mut Session) -> Result<Done, Failure> {
+    let source = source(session)?;
+    let cluster = session.inventory.cluster.clone();
+    let _lock = RunLock::take(&Store::of_user()?.cluster(&cluster), &cluster)?;
+    let kept = Kept::of(&cluster)?;
+    let Some(state) = kept.state()?.filter(|state| state.step == Step::Switched) else {
+        let help = "no database was moved in from this machine; a run that was cut off is ended by `migrate abort`";
+        return Err(NotNow::Nothing { go_on: "take back", help }.into());
+    };
+    let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
+    let result = go_back((&ends, &source), (args, &kept, &state), globals, session).await;
+    ends.close(session).await;
+    result
+}
+
+async fn go_back(
+    (ends, source): (&Ends<'_>, &Source),
+    (args, kept, state): (&Rollback, &Kept, &State),
+    globals: &Globals,
+    session: &mut Session,
+) -> Result<Done, Failure> {
+    let newer = newer_writes(ends, state, session).await?;
+    if !newer.is_empty() && !args.lose_newer_writes {
+        let named: Vec<&str> = newer.iter().take(NAMED).map(String::as_str).collect();
+        let more = newer.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        return Err(NotNow::NewerWrites { tables: named.join(", ") + &more }.into());
+    }
+    session.settle().await;
+    let lost = if newer.is_empty() {
+        "The cluster has nothing that it does not have.".to_owned()
+    } else {
+        format!("WHAT WAS WRITTEN SINCE IS MISSING THERE: {} differ.", newer.len())
+    };
+    let question =
+        format!("{} can be written to again. {lost} Do it? The application has to be stopped.", name(source));
+    let standing = (&session.cancel, &ends.ground.fleet.standing);
+    let Some(approved) = confirm::approve(ask(args.yes), &question, standing).await? else {
+        return declined(session, "not confirmed; nothing was changed").await;
+    };
+    migrate::thaw(&ends.foreign, &approved).await?;
+    kept.over()?;
+    let summary = format!(
+        "{} can be written to; put its address back into xnat-conf.properties. The cluster keeps its copy as {}",
+        name(source),
+        session.inventory.database.name
+    );
+    closed(&summary, globals, session).await
+}
+
+/// What is not as it was when the copy took its place.
+async fn newer_writes(ends: &Ends<'_>, state: &State, session: &Session) -> Result<Vec<String>, Failure> {
+    let gather = ends.ground.gather(session);
+    let version = ends.view.leader().and_then(|leader| {
+        let version = leader.server.known()?.version.split('.').next()?.parse::<u32>().ok()?;
+        Some(version * 10_000)
+    });
+    let version = version.ok_or_else(|| NotNow::NotFit { reason: "the leader does not say its version".to_owned() })?;
+    let versions = (version, state.source_version);
+    let now = migrate::of_the_target((&gather, &ends.leader), versions, &session.reporter).await?;
+    Ok(state.copy.differences(&now).into_iter().map(|it| it.what).collect())
+}

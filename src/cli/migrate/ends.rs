@@ -1,0 +1,103 @@
+//! Both ends of a migration: the cluster's hosts, and the machine of the source.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::Failure;
+use super::super::ground::Ground;
+use super::super::session::Session;
+use super::NotNow;
+use crate::cluster::postgres::foreign::Foreign;
+use crate::cluster::{self, ClusterView};
+use crate::engine::Connection;
+use crate::error::one_line;
+use crate::inventory::{Host, Reach, Source};
+use crate::report::{Kind, millis_since};
+use crate::transport::Transport;
+
+pub(super) struct Ends<'a> {
+    pub ground: Ground,
+    pub foreign: Foreign<'a>,
+    pub leader: Host,
+    pub view: ClusterView,
+    machine: Option<Arc<dyn Transport>>,
+}
+
+/// Where the data is now.
+pub(super) fn source(session: &Session) -> Result<Source, NotNow> {
+    session.inventory.source.clone().ok_or(NotNow::NoSource)
+}
+
+/// For people.
+pub(super) fn name(source: &Source) -> String {
+    let container = source.container.as_ref().map(|name| format!(" in {} {name}", source.engine.name()));
+    format!("{} on {}{}", source.database, source.machine.address, container.unwrap_or_default())
+}
+
+impl<'a> Ends<'a> {
+    /// With the cluster's locks unless it is only looked at.
+    pub async fn reach(session: &Session, source: &'a Source, ground: Ground) -> Result<Self, Failure> {
+        let mut ground = ground;
+        match Self::of(session, source, &ground).await {
+            Ok((foreign, leader, view, machine)) => Ok(Self { ground, foreign, leader, view, machine }),
+            Err(failure) => {
+                ground.fleet.close(&session.reporter).await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn of(session: &Session, source: &'a Source, ground: &Ground) -> Result<Parts<'a>, Failure> {
+        let view = ground.view(session).await;
+        let not_fit = |reason: String| NotNow::NotFit { reason };
+        let leader = view.leader().ok_or_else(|| not_fit("nobody leads".to_owned()))?;
+        let host =
+            session.inventory.host(&leader.host).filter(|host| ground.fleet.connections.contains_key(&host.name));
+        let host = host.ok_or_else(|| not_fit(format!("the leader, {}, cannot be reached", leader.host)))?.clone();
+        let (foreign, machine) = match source.reach {
+            Reach::Tcp => {
+                let reference = source.password.as_ref().ok_or(NotNow::NoSource)?;
+                let password = session.vault.elsewhere("of the source", reference)?;
+                let from = ground.fleet.connections[&host.name].clone();
+                (Foreign::over_network(source, from, password), None)
+            }
+            Reach::Ssh => {
+                let begun = Instant::now();
+                let Connection { transport, endpoint } = session.connector.connect(&source.machine).await?;
+                let (address, user) = (endpoint.address, endpoint.user);
+                let event = Kind::Connected { address, user, millis: millis_since(begun) };
+                session.reporter.for_host(&source.machine.name).emit(event).await;
+                (Foreign::over_ssh(source, transport.clone()), Some(transport))
+            }
+        };
+        Ok((foreign, host, view, machine))
+    }
+
+    /// A cluster that is not well has to become well first.
+    pub fn fit(&self, session: &Session) -> Result<(), NotNow> {
+        let health = cluster::assess(&self.view, &session.inventory);
+        let reason = match health.healthy {
+            _ if self.view.paused.known() == Some(&true) => "it is in maintenance mode".to_owned(),
+            true => return Ok(()),
+            false => health.verdict,
+        };
+        Err(NotNow::NotFit { reason })
+    }
+
+    pub async fn close(mut self, session: &Session) {
+        self.foreign.close().await;
+        if let Some(machine) = &self.machine {
+            machine.close().await;
+        }
+        self.ground.fleet.close(&session.reporter).await;
+    }
+}
+
+type Parts<'a> = (Foreign<'a>, Host, ClusterView, Option<Arc<dyn Transport>>);
+
+/// An error that comes after another one, and must not take its place.
+pub(super) async fn also(session: &Session, what: &str, failure: &Failure) {
+    let message = format!("{what}: {}", one_line(failure.diagnostic.as_ref()));
+    let help = failure.diagnostic.help().map(|help| help.to_string());
+    session.reporter.emit(Kind::Warned { message, help }).await;
+}

@@ -1,0 +1,136 @@
+//! What is kept of migrations on this machine, beside the journals of the cluster: how far one has come, for as long as it
+//! is not over, and the reports.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Exit, Fails};
+use crate::files;
+use crate::migrate::fingerprint::Fingerprint;
+use crate::migrate::html;
+use crate::migrate::record::Record;
+use crate::report::ReportError;
+use crate::report::journal::Store;
+
+/// How far a migration has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Step {
+    /// The source is read-only, or is about to be; the application's database is as it was.
+    ReadOnly,
+    /// The copy has taken its place, and the source is read-only.
+    Switched,
+}
+
+/// Written before anything that has to be undone is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    pub step: Step,
+    pub since: Timestamp,
+    /// For people: which database where.
+    pub source: String,
+    pub source_version: u32,
+    /// Of the copy when it took its place.
+    #[serde(default)]
+    pub copy: Fingerprint,
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub(super) enum KeptError {
+    #[error("cannot {what} {}", path.display())]
+    #[diagnostic(code(xnat::migrate::kept), help("is there space, and may you write there?"))]
+    File { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("{} is not what this program writes: {reason}", path.display())]
+    #[diagnostic(
+        code(xnat::migrate::state),
+        help(
+            "it says how far a migration has come. If none is under way, remove it; `xnat-provision migrate abort` opens the source again in any case"
+        )
+    )]
+    State { path: PathBuf, reason: String },
+    #[error("cannot make the report")]
+    #[diagnostic(code(xnat::migrate::report))]
+    Page(#[from] minijinja::Error),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] ReportError),
+}
+
+impl Fails for KeptError {
+    fn exit(&self) -> Exit {
+        Exit::Failed
+    }
+}
+
+/// Where that is, of one cluster.
+pub(super) struct Kept {
+    directory: PathBuf,
+}
+
+impl Kept {
+    pub fn of(cluster: &str) -> Result<Self, KeptError> {
+        Ok(Self { directory: Store::of_user()?.cluster(cluster).join("migrations") })
+    }
+
+    fn state_file(&self) -> PathBuf {
+        self.directory.join("state.json")
+    }
+
+    /// None while none is under way, or done.
+    pub fn state(&self) -> Result<Option<State>, KeptError> {
+        let path = self.state_file();
+        match fs::read(&path) {
+            Ok(text) => match serde_json::from_slice(&text) {
+                Ok(state) => Ok(Some(state)),
+                Err(error) => Err(KeptError::State { path, reason: error.to_string() }),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(KeptError::File { what: "read", path, source }),
+        }
+    }
+
+    pub fn set(&self, state: &State) -> Result<(), KeptError> {
+        self.write("state.json", state).map(drop)
+    }
+
+    pub fn over(&self) -> Result<(), KeptError> {
+        let path = self.state_file();
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(KeptError::File { what: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the page for people is.
+    pub fn report(&self, record: &Record) -> Result<PathBuf, KeptError> {
+        let name = format!("{}-{}", record.finished.strftime("%Y%m%dT%H%M%SZ"), record.what);
+        self.write(&format!("{name}.json"), record)?;
+        self.put(&format!("{name}.html"), html::page(record)?.as_bytes())
+    }
+
+    fn write(&self, name: &str, value: &impl Serialize) -> Result<PathBuf, KeptError> {
+        let failed =
+            |error| KeptError::File { what: "write", path: PathBuf::from(name), source: io::Error::from(error) };
+        self.put(name, &serde_json::to_vec(value).map_err(failed)?)
+    }
+
+    fn put(&self, name: &str, content: &[u8]) -> Result<PathBuf, KeptError> {
+        let path = self.directory.join(name);
+        let failed = |what, path: &Path| {
+            let path = path.to_owned();
+            move |source| KeptError::File { what, path, source }
+        };
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
+        made.map_err(failed("make", &self.directory))?;
+        let file = files::beside(&path, content).map_err(failed("write", &path))?;
+        file.persist(&path).map_err(|error| failed("write", &path)(error.error))?;
+        Ok(path)
+    }
+}

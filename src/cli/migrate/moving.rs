@@ -1,0 +1,399 @@
+//! `check`, `rehearse` and `run`: the same look first, and the same way afterwards.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::super::confirm::{self, Ask, Naming};
+use super::super::ground::Ground;
+use super::super::handout;
+use super::super::session::{Done, Ending, Need, Opening, Session, Target};
+use super::super::{Failure, Globals, out};
+use super::ends::{Ends, also, name, source};
+use super::kept::{Kept, State, Step};
+use super::{Check, NotNow, Rehearse, Run, in_the_way};
+use crate::approval::Approved;
+use crate::cluster::endpoints::{Files, Notation, endpoints};
+use crate::engine::Scrutiny;
+use crate::error::Exit;
+use crate::inventory::Source;
+use crate::migrate::check::{self, Finding, Severity};
+use crate::migrate::record::{Record, Sums};
+use crate::quote;
+use crate::report::journal::Store;
+use crate::report::text::{count, duration, mebibytes};
+use crate::report::{Kind, Show};
+use crate::workflow::Operation;
+use crate::workflow::lock::RunLock;
+use crate::workflow::migrate::{self, Looked, Mode, Moved, Moving};
+
+/// What only stands in the way of a run: a rehearsal changes nothing on the source.
+const OF_A_RUN_ONLY: [&str; 3] = ["recovery", "read-only", "prepared"];
+
+async fn open(target: &Target, globals: &Globals) -> Result<Session, Failure> {
+    let show = if globals.json { Show::Plain } else { Show::detect() };
+    let opening = Opening { command: "migrate", show, globals, secrets: Need::Yes, scrutiny: Scrutiny::NewHosts };
+    Session::open(target, opening).await
+}
+
+pub(super) async fn opened(target: &Target, globals: &Globals) -> Result<Session, Failure> {
+    open(target, globals).await
+}
+
+pub(super) async fn check(args: &Check, globals: &Globals) -> Result<Exit, Failure> {
+    let mut session = open(&args.target, globals).await?;
+    let result = checked(&mut session, globals).await;
+    session.finish(result).await
+}
+
+async fn checked(session: &mut Session, globals: &Globals) -> Result<Done, Failure> {
+    let source = source(session)?;
+    let ends = Ends::reach(session, &source, Ground::to_look(session).await?).await?;
+    let looked = look(&ends, session).await;
+    ends.close(session).await;
+    let looked = looked?;
+    let findings = check::judge(&looked.source, &looked.target);
+    session.settle().await;
+    if globals.json {
+        let methods: Vec<_> = check::methods(&looked.source, &looked.target)
+            .into_iter()
+            .map(|(name, recommended, why)| json!({ "method": name, "recommended": recommended, "why": why }))
+            .collect();
+        let (low, high) = check::seconds(&looked.source);
+        let window = json!({ "least_seconds": low, "most_seconds": high });
+        out::json(
+            &json!({ "source": name(&source), "findings": findings, "window": window, "methods": methods, "found": looked.source }),
+        )?;
+    } else {
+        session.print(&told(&source, &looked, &findings))?;
+    }
+    let exit = if in_the_way(findings.iter()).is_empty() { Exit::Ok } else { Exit::Unhealthy };
+    Ok(Done { exit, changed: 0 })
+}
+
+async fn look(ends: &Ends<'_>, session: &Session) -> Result<Looked, Failure> {
+    let gather = ends.ground.gather(session);
+    Ok(migrate::look(&gather, (&ends.foreign, &ends.leader), &ends.ground.fleet).await?)
+}
+
+/// The verdict, all that was found, and how long it would take.
+fn told(source: &Source, looked: &Looked, findings: &[Finding]) -> String {
+    let number = |severity| findings.iter().filter(|it| it.severity == severity).count();
+    let (stops, looks) = (number(Severity::Stops), number(Severity::Look));
+    let verdict = match (stops, looks) {
+        (0, 0) => "can be moved in".to_owned(),
+        (0, _) => format!("can be moved in; {} to look at", count(looks, "thing")),
+        (_, _) => format!("cannot be moved in as it is: {} in the way", count(stops, "thing")),
+    };
+    let found = &looked.source;
+    let (low, high) = check::seconds(found);
+    let mut text = format!(
+        "{}: {verdict}\n{}, {} in {}\n\n{}\n",
+        name(source),
+        found.server.version.split(" on ").next().unwrap_or_default(),
+        mebibytes(found.database.bytes),
+        count(usize::try_from(found.tables.count).unwrap_or_default(), "table"),
+        check::text(findings)
+    );
+    text.push_str(&format!(
+        "Nobody could write for about {} to {}; `xnat-provision migrate rehearse` measures it.\n",
+        duration(low * 1000),
+        duration(high * 1000)
+    ));
+    for (method, recommended, why) in check::methods(found, &looked.target) {
+        let word = if recommended { "recommended" } else { "not" };
+        text.push_str(&format!("  {method:<8} {word}: {why}\n"));
+    }
+    text
+}
+
+pub(super) async fn rehearse(args: &Rehearse, globals: &Globals) -> Result<Exit, Failure> {
+    let mut session = open(&args.target, globals).await?;
+    let result = rehearsed(args, globals, &mut session).await;
+    session.finish(result).await
+}
+
+async fn rehearsed(args: &Rehearse, globals: &Globals, session: &mut Session) -> Result<Done, Failure> {
+    let source = source(session)?;
+    let directory = Store::of_user()?.cluster(&session.inventory.cluster);
+    let _lock = RunLock::take(&directory, &session.inventory.cluster)?;
+    let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
+    let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
+    let course = Course { ends: &ends, source: &source, jobs: usize::from(args.jobs.jobs), mode: Mode::Rehearse };
+    let result = course.rehearse(ask, globals, session).await;
+    ends.close(session).await;
+    result
+}
+
+pub(super) async fn run(args: &Run, (globals, resume): (&Globals, bool)) -> Result<Exit, Failure> {
+    let mut session = open(&args.target, globals).await?;
+    let result = ran(args, (globals, resume), &mut session).await;
+    session.finish(result).await
+}
+
+async fn ran(args: &Run, (globals, resume): (&Globals, bool), session: &mut Session) -> Result<Done, Failure> {
+    let source = source(session)?;
+    let cluster = session.inventory.cluster.clone();
+    let naming = Naming { cluster: cluster.clone(), given: args.confirm.clone() };
+    naming.check()?;
+    let directory = Store::of_user()?.cluster(&cluster);
+    let _lock = RunLock::take(&directory, &cluster)?;
+    let kept = Kept::of(&cluster)?;
+    match kept.state()? {
+        Some(State { step: Step::Switched, source, since, .. }) => {
+            return Err(NotNow::Done { source_name: source, since }.into());
+        }
+        None if resume => {
+            let help = "`xnat-provision migrate run` begins one";
+            return Err(NotNow::Nothing { go_on: "go on with", help }.into());
+        }
+        _ => {}
+    }
+    let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
+    let course = Course { ends: &ends, source: &source, jobs: usize::from(args.jobs.jobs), mode: Mode::Run };
+    let result = course.run(&naming, (globals, &kept), session).await;
+    ends.close(session).await;
+    result
+}
+
+/// From the look to the report.
+struct Course<'a> {
+    ends: &'a Ends<'a>,
+    source: &'a Source,
+    jobs: usize,
+    mode: Mode,
+}
+
+impl Course<'_> {
+    /// Whatever speaks against it ends it here, before anybody is asked.
+    async fn prepared(&self, session: &Session) -> Result<Looked, Failure> {
+        self.ends.fit(session)?;
+        let looked = look(self.ends, session).await?;
+        let findings = check::judge(&looked.source, &looked.target);
+        let counts = |it: &&Finding| self.mode == Mode::Run || !OF_A_RUN_ONLY.contains(&it.id);
+        let stops = in_the_way(findings.iter().filter(counts));
+        if !stops.is_empty() {
+            let (number, titles) = (count(stops.len(), "thing"), stops.join("; "));
+            return Err(NotNow::Stops { number, source_name: name(self.source), titles }.into());
+        }
+        for finding in findings.iter().filter(|it| it.severity == Severity::Look) {
+            let message = format!("{}: {}", finding.title, finding.evidence);
+            session.reporter.emit(Kind::Warned { message, help: Some(finding.todo.clone()) }).await;
+        }
+        Ok(looked)
+    }
+
+    async fn rehearse(&self, ask: Ask, globals: &Globals, session: &mut Session) -> Result<Done, Failure> {
+        let looked = self.prepared(session).await?;
+        session.settle().await;
+        let question = format!(
+            "Copy {} ({}) to {} beside the application's database, compare, and remove the copy? The source goes on.",
+            name(self.source),
+            mebibytes(looked.source.database.bytes),
+            self.ends.leader.name
+        );
+        let standing = (&session.cancel, &self.ends.ground.fleet.standing);
+        let Some(approved) = confirm::approve(ask, &question, standing).await? else {
+            return declined(session, "not confirmed; nothing was changed").await;
+        };
+        let started = Timestamp::now();
+        let moved = self.moved(&looked, &approved, session).await?;
+        let record = self.record(started, (&looked, moved), session);
+        let report = Kept::of(&session.inventory.cluster)?.report(&record)?;
+        session.settle().await;
+        if globals.json {
+            out::json(&record)?;
+        } else {
+            session.print(&format!("{}\nReport: {}\n", record.text(), report.display()))?;
+        }
+        Ok(Done { exit: if record.passed { Exit::Ok } else { Exit::Unhealthy }, changed: 0 })
+    }
+
+    async fn run(
+        &self,
+        naming: &Naming,
+        (globals, kept): (&Globals, &Kept),
+        session: &mut Session,
+    ) -> Result<Done, Failure> {
+        let looked = self.prepared(session).await?;
+        session.settle().await;
+        let text = self.announced(&looked, session, kept)?;
+        if globals.json {
+            session.reporter.emit(Kind::OutputLine { line: text.lines().next().unwrap_or_default().to_owned() }).await;
+        } else {
+            session.print(&text)?;
+        }
+        let warning = "The application has to be stopped by now.";
+        let standing = (&session.cancel, &self.ends.ground.fleet.standing);
+        let Some(approved) = naming.approve(warning, standing).await? else {
+            return declined(session, "the name was not typed; nothing was changed").await;
+        };
+        let fleet = &self.ends.ground.fleet;
+        session.remember((fleet, &approved), 1, None).await;
+        let result = self.under_lock((&looked, &approved), kept, session).await;
+        let end = Ending::of(result.as_ref().map(|_| 1));
+        session.remember((fleet, &approved), 1, Some(end)).await;
+        let record = result?;
+        let report = kept.report(&record)?;
+        session.settle().await;
+        if globals.json {
+            out::json(&record)?;
+        } else {
+            let next = if record.passed { self.next(session) } else { String::new() };
+            session.print(&format!("{}\nReport: {}\n{next}", record.text(), report.display()))?;
+        }
+        Ok(Done { exit: if record.passed { Exit::Ok } else { Exit::Unhealthy }, changed: usize::from(record.passed) })
+    }
+
+    /// The source is read-only from here on, until the copy is in its place; if it does not get there, no longer.
+    async fn under_lock(
+        &self,
+        (looked, approved): (&Looked, &Approved),
+        kept: &Kept,
+        session: &Session,
+    ) -> Result<Record, Failure> {
+        let started = Timestamp::now();
+        let source_version = looked.source.server.version_num;
+        let mut state = State {
+            step: Step::ReadOnly,
+            since: started,
+            source: name(self.source),
+            source_version,
+            copy: Default::default(),
+        };
+        kept.set(&state)?;
+        let told = (approved, &session.reporter, &session.cancel);
+        let moved = async {
+            migrate::freeze(&self.ends.foreign, told).await?;
+            self.moved(looked, approved, session).await
+        };
+        let moved = moved.await;
+        let stays = moved.as_ref().is_ok_and(|moved| moved.in_place);
+        if !stays {
+            let thawed = async {
+                migrate::thaw(&self.ends.foreign, approved).await?;
+                kept.over()?;
+                Ok(())
+            };
+            match thawed.await {
+                Ok(()) => {
+                    let text = "the source can be written to again; the application's database is as it was";
+                    session.reporter.emit(Kind::Warned { message: text.to_owned(), help: None }).await;
+                }
+                Err(failure) => {
+                    let what = "THE SOURCE IS STILL READ-ONLY, `xnat-provision migrate abort` opens it";
+                    also(session, what, &failure).await;
+                }
+            }
+        }
+        let moved = moved?;
+        if stays {
+            state.step = Step::Switched;
+            state.copy = moved.compared.target.clone();
+            kept.set(&state)?;
+        }
+        Ok(self.record(started, (looked, moved), session))
+    }
+
+    async fn moved(&self, looked: &Looked, approved: &Approved, session: &Session) -> Result<Moved, Failure> {
+        let Ends { ground, foreign, leader, .. } = self.ends;
+        let (reporter, cancel, fleet) = (&session.reporter, &session.cancel, &ground.fleet);
+        let operation = Operation { gather: ground.gather(session), fleet, approved, reporter, cancel };
+        let moving = Moving {
+            operation,
+            foreign,
+            leader,
+            secrets: &session.secrets,
+            looked,
+            major: looked.target.version_num / 10_000,
+            jobs: self.jobs,
+            mode: self.mode,
+        };
+        Ok(moving.run().await?)
+    }
+
+    fn record(&self, started: Timestamp, (looked, moved): (&Looked, Moved), session: &Session) -> Record {
+        let Moved { phases, compared, kept, .. } = moved;
+        let version = |number: u32| match number {
+            100_000.. => format!("{}.{}", number / 10_000, number % 10_000),
+            _ => format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100),
+        };
+        let inventory = &session.inventory;
+        Record {
+            passed: compared.differences.is_empty(),
+            what: if self.mode == Mode::Run { "run" } else { "rehearse" }.to_owned(),
+            cluster: inventory.cluster.clone(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            who: session.claim().who,
+            started,
+            finished: Timestamp::now(),
+            source: format!("{}, PostgreSQL {}", name(self.source), version(looked.source.server.version_num)),
+            target: format!(
+                "{} on {}, PostgreSQL {}",
+                inventory.database.name,
+                self.ends.leader.name,
+                version(looked.target.version_num)
+            ),
+            bytes: looked.source.database.bytes,
+            jobs: self.jobs,
+            phases,
+            differences: compared.differences,
+            left_out: compared.left_out,
+            objects: compared.objects,
+            roles: compared.roles,
+            kept,
+            sums: Sums { source: compared.source, target: compared.target },
+        }
+    }
+
+    /// What will happen, for a person.
+    fn announced(&self, looked: &Looked, session: &Session, kept: &Kept) -> Result<String, Failure> {
+        let (source, database) = (name(self.source), &session.inventory.database.name);
+        let leader = &self.ends.leader.name;
+        let cut_off = match kept.state()? {
+            Some(state) => {
+                format!("A run was cut off {}; the source may be read-only since. It begins anew.\n", state.since)
+            }
+            None => String::new(),
+        };
+        let former = if looked.target.database_has_tables {
+            format!("{database} of the cluster HAS TABLES: it is kept under another name")
+        } else {
+            format!("{database} of the cluster is empty: it is dropped")
+        };
+        let (low, high) = check::seconds(&looked.source);
+        let (low, high) = (duration(low * 1000), duration(high * 1000));
+        Ok(format!(
+            "{cut_off}{source} ({size}) becomes {database} of the cluster {cluster}:\n\
+             \x20 1. {source}: read-only for everybody, and all sessions end. NOBODY CAN WRITE from here on\n\
+             \x20 2. {leader}: {roles}, then dump, restore and analyze beside {database}\n\
+             \x20 3. both: every row, sequence, large object, grant and role compared. Until here every failure, also a\n\
+             \x20    difference, opens the source again, and nothing else has changed\n\
+             \x20 4. {leader}: {former}; the copy takes its name\n\
+             \x20 5. replicas: wait until they have all of it\n\
+             The source stays read-only and as it is; `migrate rollback` opens it again.\n\
+             Expect {low} to {high}; `migrate rehearse` measures it.\n\n",
+            size = mebibytes(looked.source.database.bytes),
+            cluster = session.inventory.cluster,
+            roles = count(looked.made.len(), "new role"),
+        ))
+    }
+
+    /// What to do now.
+    fn next(&self, session: &Session) -> String {
+        let inventory = &session.inventory;
+        let files = Files { inventory: &inventory.path, authorities: &handout::path(&inventory.path) };
+        let lines = endpoints(inventory, files, Notation::of(&session.secrets.application)).lines(files);
+        format!(
+            "\nYour application may be switched now; {} is read-only.\n{}\nTo go back: xnat-provision migrate rollback {}\n",
+            name(self.source),
+            lines.join("\n"),
+            quote::path(&inventory.path)
+        )
+    }
+}
+
+pub(super) async fn declined(session: &Session, why: &str) -> Result<Done, Failure> {
+    let (title, why) = ("migrate".to_owned(), why.to_owned());
+    session.reporter.emit(Kind::StepSkipped { title, why }).await;
+    Ok(Done { exit: Exit::Failed, changed: 0 })
+}

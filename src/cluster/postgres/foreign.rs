@@ -1,0 +1,205 @@
+//! A PostgreSQL that is none of ours, as its superuser: over the socket on its machine, as whoever owns the socket, also
+//! into a container; or over the network as the leader sees it. Nothing is installed there.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::socket::{self, COPY};
+use super::{SqlError, begin};
+use crate::cluster::http::{DEADLINE, Place, refused};
+use crate::inventory::model::Escalate;
+use crate::inventory::{Reach, Source};
+use crate::names::HostName;
+use crate::quote::sh;
+use crate::secret::Secret;
+use crate::transport::{Script, Stream, Transport};
+
+/// Root can go anywhere, and who is let in without a password is the socket's owner: the directory is entered as the one,
+/// and the connection made as the other. Through `/proc` that is so in a container too, whose users this machine may not know.
+const DIAL: &str = r#"
+use Socket;
+$| = 1;
+chdir $ARGV[0] or print("none\n"), exit;
+my @found = stat $ARGV[1] or print("none\n"), exit;
+if ($> == 0) { $) = "$found[5] $found[5]"; $> = $found[4]; }
+socket(my $server, PF_UNIX, SOCK_STREAM, 0) or exit 1;
+connect($server, pack_sockaddr_un($ARGV[1])) or print("none\n"), exit;
+"#;
+
+/// As few as every connection allows at once, less one for a script that is run beside.
+const AT_ONCE: usize = 3;
+
+pub struct Foreign<'a> {
+    source: &'a Source,
+    way: Way,
+}
+
+enum Way {
+    /// More connections are made when more sessions are wanted than one allows.
+    Ssh(Mutex<Vec<Line>>),
+    Network {
+        from: Arc<dyn Transport>,
+        password: Secret,
+    },
+}
+
+struct Line {
+    transport: Arc<dyn Transport>,
+    places: Arc<Semaphore>,
+}
+
+impl Line {
+    fn new(transport: Arc<dyn Transport>) -> Self {
+        Self { transport, places: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+}
+
+impl<'a> Foreign<'a> {
+    /// Through a connection to its machine.
+    pub fn over_ssh(source: &'a Source, machine: Arc<dyn Transport>) -> Self {
+        Self { source, way: Way::Ssh(Mutex::new(vec![Line::new(machine)])) }
+    }
+
+    /// As it is seen from another machine.
+    pub fn over_network(source: &'a Source, from: Arc<dyn Transport>, password: Secret) -> Self {
+        Self { source, way: Way::Network { from, password } }
+    }
+
+    pub fn reach(&self) -> Reach {
+        self.source.reach
+    }
+
+    pub fn source(&self) -> &'a Source {
+        self.source
+    }
+
+    /// None over a socket.
+    pub fn password(&self) -> Option<&Secret> {
+        match &self.way {
+            Way::Network { password, .. } => Some(password),
+            Way::Ssh(_) => None,
+        }
+    }
+
+    fn place(&self) -> Place {
+        let host = HostName::new(&self.source.machine.address);
+        Place { service: "PostgreSQL", unit: "postgresql", host, port: self.source.port }
+    }
+
+    /// Bytes to and from the server, before anybody has logged in.
+    pub async fn open(&self) -> Result<Box<dyn Stream>, SqlError> {
+        match &self.way {
+            Way::Ssh(lines) => {
+                let (transport, permit) = self.line(lines).await?;
+                let script = self.script();
+                let stream = socket::through(transport.as_ref(), script, self.place()).await?;
+                Ok(Box::new(Held { stream, _place: permit }))
+            }
+            Way::Network { from, .. } => {
+                let (address, port) = (self.source.machine.address.as_str(), self.source.port);
+                let place = self.place();
+                match tokio::time::timeout(DEADLINE, from.open(address, port)).await {
+                    Ok(Ok(stream)) => Ok(stream),
+                    Ok(Err(source)) if refused(&source) => Err(SqlError::Refused { place }),
+                    Ok(Err(source)) => Err(SqlError::Open { place, source: Box::new(source) }),
+                    Err(_) => Err(SqlError::NoConnection { place }),
+                }
+            }
+        }
+    }
+
+    /// Log in to a database. The session ends when the client is dropped.
+    pub async fn connect(&self, database: &str) -> Result<Client, SqlError> {
+        let mut config = Config::new();
+        config.dbname(database).application_name("xnat-provision").user(&self.source.user).ssl_mode(SslMode::Disable);
+        if let Some(password) = self.password() {
+            config.password(password.expose());
+        }
+        begin(&config, self.open().await?, NoTls, self.place()).await
+    }
+
+    /// A connection with a place left.
+    async fn line(&self, lines: &Mutex<Vec<Line>>) -> Result<(Arc<dyn Transport>, OwnedSemaphorePermit), SqlError> {
+        let mut lines = lines.lock().await;
+        for line in lines.iter() {
+            if let Ok(permit) = line.places.clone().try_acquire_owned() {
+                return Ok((line.transport.clone(), permit));
+            }
+        }
+        let first = &lines.first().expect("there is the first connection").transport;
+        let another =
+            first.again().await.map_err(|error| SqlError::Open { place: self.place(), source: Box::new(error) })?;
+        let line = Line::new(another);
+        let permit = line.places.clone().try_acquire_owned().expect("nobody has taken any");
+        let transport = line.transport.clone();
+        lines.push(line);
+        Ok((transport, permit))
+    }
+
+    fn script(&self) -> Script {
+        let Source { socket, port, container, engine, machine, .. } = self.source;
+        let directory = match container {
+            None => format!("directory={}\n", sh(socket)),
+            Some(name) => format!(
+                "pid=$({engine} inspect --type container --format '{{{{.State.Pid}}}}' {name} 2>/dev/null) && [ \"$pid\" -gt 0 ] \
+                 || {{ echo none; exit; }}\ndirectory=/proc/$pid/root{socket}\n",
+                engine = engine.name(),
+                name = sh(name),
+                socket = sh(socket),
+            ),
+        };
+        let name = format!(".s.PGSQL.{port}");
+        let text = format!("{directory}exec perl -e {} \"$directory\" {}", sh(&[DIAL, COPY].concat()), sh(&name));
+        let title = "talk to the source's PostgreSQL";
+        match machine.ssh.escalate {
+            Escalate::None => Script::as_login(title, text),
+            Escalate::Sudo => Script::as_root(title, text),
+        }
+    }
+
+    /// The connections made here; the first is somebody else's.
+    pub async fn close(&self) {
+        if let Way::Ssh(lines) = &self.way {
+            for line in lines.lock().await.drain(..).skip(1) {
+                line.transport.close().await;
+            }
+        }
+    }
+}
+
+/// A stream that keeps its place until it ends.
+struct Held {
+    stream: Box<dyn Stream>,
+    _place: OwnedSemaphorePermit,
+}
+
+mod io {
+    use std::io::Result;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    use super::Held;
+
+    impl AsyncRead for Held {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+            Pin::new(&mut self.stream).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Held {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
+            Pin::new(&mut self.stream).poll_write(cx, buf)
+        }
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+            Pin::new(&mut self.stream).poll_flush(cx)
+        }
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+            Pin::new(&mut self.stream).poll_shutdown(cx)
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What the leader is asked for in a migration: to dump a foreign database with its own programs, to restore that, and to
+//! compare schemas. All of it in one directory beside the data, where there is space for it.
+
+use crate::quote::{heredoc_base64, sh};
+use crate::secret::Secret;
+
+/// Everything a migration has on the leader's disk.
+pub const DIRECTORY: &str = "/var/lib/postgresql/.xnat-migrate";
+
+/// Where a server listens, as programs there are told.
+pub struct Server<'a> {
+    /// A directory of a socket, or an address.
+    pub host: &'a str,
+    pub port: u16,
+    pub user: &'a str,
+    pub database: &'a str,
+    pub password: Option<&'a Secret>,
+}
+
+/// Whatever a run that was cut off has left, and what of it still goes on: its programs keep the lock that they inherited.
+pub fn clean() -> String {
+    format!(
+        "directory={DIRECTORY}
+lock=$directory/lock
+if [ -e \"$lock\" ]; then
+  for link in /proc/[0-9]*/fd/9; do
+    [ \"$(readlink \"$link\")\" = \"$lock\" ] || continue
+    pid=${{link#/proc/}}
+    kill \"${{pid%%/*}}\" 2>/dev/null || :
+  done
+  exec 8<\"$lock\"
+  flock -w 60 8 || {{ echo 'what an earlier run began there does not end' >&2; exit 1; }}
+fi
+rm -rf -- \"$directory\"
+"
+    )
+}
+
+/// An empty directory, and in it one in which the SSH server can make a socket for whoever logged in.
+pub fn begin() -> String {
+    format!(
+        "set -e
+{}umask 022
+mkdir {DIRECTORY} {DIRECTORY}/socket
+chown \"${{SUDO_UID:-0}}\" {DIRECTORY}/socket
+chmod 700 {DIRECTORY}/socket
+: >{DIRECTORY}/lock
+df --output=avail -B1 {DIRECTORY} | tail -n 1
+",
+        clean()
+    )
+}
+
+/// Where that socket is, as programs are told, and as it is called.
+pub fn socket(port: u16) -> (String, String) {
+    let directory = format!("{DIRECTORY}/socket");
+    let file = format!("{directory}/.s.PGSQL.{port}");
+    (directory, file)
+}
+
+fn locked() -> String {
+    format!("set -e\numask 077\nexec 9<{DIRECTORY}/lock\nflock -s -n 9\n")
+}
+
+fn environment(server: &Server<'_>) -> String {
+    let password = match server.password {
+        None => String::new(),
+        Some(password) => {
+            let escaped = password.expose().replace('\\', "\\\\").replace(':', "\\:");
+            let line = format!("*:*:*:*:{escaped}\n");
+            format!(
+                "base64 -d >{DIRECTORY}/password {}export PGPASSFILE={DIRECTORY}/password\n",
+                heredoc_base64(line.as_bytes())
+            )
+        }
+    };
+    format!(
+        "{password}export PGHOST={} PGPORT={} PGUSER={} PGDATABASE={} PGCONNECT_TIMEOUT=15 PGAPPNAME=xnat-provision\n\
+         export PGOPTIONS='-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0'\n",
+        sh(server.host),
+        server.port,
+        sh(server.user),
+        sh(server.database)
+    )
+}
+
+/// Where this major version has its programs.
+fn programs(major: u32) -> String {
+    format!("/usr/lib/postgresql/{major}/bin")
+}
+
+/// The whole database as others see it in this snapshot. Little compression: the disk is meant to be fast, and read soon.
+pub fn dump(server: &Server<'_>, snapshot: &str, (major, jobs): (u32, usize)) -> String {
+    let compress = if major >= 16 { "zstd:1" } else { "1" };
+    format!(
+        "{}{}{}/pg_dump --format=directory --jobs={jobs} --snapshot={} --compress={compress} --no-sync --file={DIRECTORY}/dump
+rm -f {DIRECTORY}/password
+chown -R postgres:postgres {DIRECTORY}/dump
+",
+        locked(),
+        environment(server),
+        programs(major),
+        sh(snapshot),
+    )
+}
+
+/// Into a database that is there and empty. Nobody else waits for it, so it waits for no replica; both settings are those
+/// of its sessions only.
+pub fn restore(database: &str, port: u16, (major, jobs): (u32, usize)) -> String {
+    format!(
+        "{}exec setpriv --reuid=postgres --regid=postgres --init-groups env \
+         PGOPTIONS='-c synchronous_commit=local -c maintenance_work_mem=256MB -c statement_timeout=0 -c lock_timeout=0' \
+         {}/pg_restore --host=/var/run/postgresql --port={port} --dbname={} --jobs={jobs} --exit-on-error --no-tablespaces \
+         {DIRECTORY}/dump\n",
+        locked(),
+        programs(major),
+        sh(database),
+    )
+}
+
+pub fn analyze(database: &str, port: u16, (major, jobs): (u32, usize)) -> String {
+    format!(
+        "{}exec setpriv --reuid=postgres --regid=postgres --init-groups env PGOPTIONS='-c statement_timeout=0' \
+         {}/vacuumdb --host=/var/run/postgresql --port={port} --dbname={} --jobs={jobs} --analyze-only --quiet\n",
+        locked(),
+        programs(major),
+        sh(database),
+    )
+}
+
+/// The source's schema goes through a database of its own here, so that both are written down by the same server, which
+/// writes the same thing in the same words. Says how many objects there are, and which differ.
+pub fn compare_schemas(
+    (server, snapshot): (&Server<'_>, Option<&str>),
+    (scratch, database): (&str, &str),
+    (major, port): (u32, u16),
+) -> String {
+    let snapshot = snapshot.map(|name| format!(" --snapshot={}", sh(name))).unwrap_or_default();
+    let programs = programs(major);
+    format!(
+        "{locked}rm -f {DIRECTORY}/schema
+({environment}{programs}/pg_dump --format=custom --compress=0 --schema-only{snapshot} --no-sync --file={DIRECTORY}/schema)
+rm -f {DIRECTORY}/password
+chown postgres:postgres {DIRECTORY}/schema
+as() {{ setpriv --reuid=postgres --regid=postgres --init-groups env PGHOST=/var/run/postgresql PGPORT={port} \\
+  PGOPTIONS='-c synchronous_commit=local -c statement_timeout=0 -c lock_timeout=0' \"$@\"; }}
+as {programs}/pg_restore --dbname={scratch} --exit-on-error --no-tablespaces {DIRECTORY}/schema
+as {programs}/pg_dump --schema-only --no-tablespaces --dbname={scratch} >{DIRECTORY}/source.sql
+as {programs}/pg_dump --schema-only --no-tablespaces --dbname={database} >{DIRECTORY}/target.sql
+exec perl -e {compare} {DIRECTORY}/source.sql {DIRECTORY}/target.sql
+",
+        locked = locked(),
+        environment = environment(server),
+        scratch = sh(scratch),
+        database = sh(database),
+        compare = sh(COMPARE),
+    )
+}
+
+/// `pg_dump` heads every object with its name, type, schema and owner; in which order they come, and the settings between
+/// them, may differ.
+const COMPARE: &str = r#"
+use strict;
+sub objects {
+    my ($path) = @_;
+    open(my $in, '<', $path) or die "$path: $!\n";
+    my (%found, $name);
+    while (my $line = <$in>) {
+        next if $line =~ /^\\(un)?restrict /;
+        next if $line =~ /^SET default_(tablespace|table_access_method|with_oids) /;
+        if ($line =~ /^-- Name: (.*)$/) { $name = $1; $name .= '.' while exists $found{$name}; next }
+        next if $line =~ /^(--)?\s*$/ || $line =~ /^-- PostgreSQL database dump complete$/;
+        # a policy's roles come in no fixed order
+        $line =~ s/ TO (.*?)(?= USING \(| WITH CHECK \(|;$)/" TO " . join(", ", sort split(", ", $1))/e if $line =~ /^CREATE POLICY /;
+        $found{$name} .= $line if defined $name;
+    }
+    return %found;
+}
+my %source = objects($ARGV[0]);
+my %target = objects($ARGV[1]);
+printf "objects %d\n", scalar keys %source;
+for my $name (sort keys %source) {
+    print "missing $name\n" if !exists $target{$name};
+    print "other $name\n" if exists $target{$name} && $target{$name} ne $source{$name};
+}
+for my $name (sort keys %target) { print "more $name\n" if !exists $source{$name} }
+"#;
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_password_is_in_a_file_and_odd_characters_survive_it() {
+        let password = Secret::new("a:b\\c'd");
+        let server =
+            Server { host: "10.0.0.5", port: 5432, user: "post gres", database: "x'y", password: Some(&password) };
+        let text = dump(&server, "0001-1", (17, 4));
+        assert!(
+            !text.contains("a:b") && text.contains("PGUSER='post gres'") && text.contains(r"PGDATABASE='x'\''y'"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn objects_are_compared_by_name_and_in_any_order() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let block = |name: &str, text: &str| format!("--\n-- Name: {name}\n--\n\n{text}\n\n\n");
+        let write = |name: &str, blocks: &[String]| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, format!("\\restrict {name}\nSET x = 1;\n{}\\unrestrict {name}\n", blocks.concat()))
+                .expect("written");
+            path
+        };
+        let source =
+            write("a", &[block("t; Type: TABLE", "CREATE t"), block("u; Type: TABLE", "CREATE u"), block("v", "1")]);
+        let target =
+            write("b", &[block("u; Type: TABLE", "CREATE u2"), block("t; Type: TABLE", "CREATE t"), block("w", "1")]);
+        let output =
+            Command::new("perl").arg("-e").arg(COMPARE).args([&source, &target]).output().expect("perl is everywhere");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(said, "objects 3\nother u; Type: TABLE\nmissing v\nmore w\n");
+    }
+}

@@ -1,0 +1,80 @@
+//! The PostgreSQL whose database is to be moved in.
+
+use super::super::model::{Component, Reach};
+use super::super::problem::Problem;
+use super::super::raw;
+use super::{Context, ssh, vault};
+
+/// Whatever is wrong with it.
+pub(super) fn source(context: &Context<'_>) -> Vec<Problem> {
+    let Some(source) = &context.raw.migrate.source else { return Vec::new() };
+    let at = |key: &str, problem: Problem| problem.at(context.places.value(&format!("migrate.source.{key}")), "");
+    let mut problems: Vec<Problem> = fingerprints(context, source);
+    problems.extend(itself(context, source).map(|problem| at("address", problem)));
+    problems.extend(password(source).map(|problem| at("password", problem)));
+    problems.extend(of_ssh(source).map(|(key, problem)| at(key, problem)));
+    problems
+}
+
+fn fingerprints(context: &Context<'_>, source: &raw::Source) -> Vec<Problem> {
+    let bad = source.fingerprint.0.iter().enumerate().filter(|(_, text)| !ssh::is_fingerprint(text));
+    let problem = |(nth, text): (usize, &String)| {
+        let place = context.places.value(&format!("migrate.source.fingerprint[{nth}]"));
+        Problem::error("xnat::inventory::bad_fingerprint", format!("\"{text}\" is not an SSH fingerprint"))
+            .at(place, "")
+            .help(ssh::fingerprint_help(text, &source.address))
+    };
+    bad.map(problem).collect()
+}
+
+/// It cannot be what it is to be moved into.
+fn itself(context: &Context<'_>, source: &raw::Source) -> Option<Problem> {
+    let inventory = context.inventory;
+    let mut members = inventory.with(Component::Postgres).filter(|host| host.address == source.address);
+    let host = members.next().filter(|_| source.port == inventory.postgresql.port && source.container.is_none())?;
+    let message = format!("the source is {}, a member of this cluster", host.name);
+    let help = "the source is the PostgreSQL that has the data now; one on a member's machine needs another port";
+    Some(Problem::error("xnat::inventory::source_is_member", message).help(help))
+}
+
+fn password(source: &raw::Source) -> Option<Problem> {
+    let bad =
+        |message: String, help: &str| Some(Problem::error("xnat::inventory::source_password", message).help(help));
+    let forms = "password = { env = \"VARIABLE\" }, { file = \"PATH\" } or { command = \"pass show xnat/old\" }";
+    match (&source.password, source.reach) {
+        (None, Reach::Tcp) => bad(format!("the password of {} is missing", source.user), forms),
+        (Some(_), Reach::Ssh) => bad(
+            "with reach = \"ssh\" no password is used".to_owned(),
+            "leave it out: whoever owns the socket is let in",
+        ),
+        (Some(one), Reach::Tcp) => vault::unclear(one).and_then(|what| bad(format!("the password {what}"), forms)),
+        (None, Reach::Ssh) => None,
+    }
+}
+
+fn of_ssh(source: &raw::Source) -> Option<(&'static str, Problem)> {
+    let bad = |key, message: String, help: &str| {
+        Some((key, Problem::error("xnat::inventory::bad_source", message).help(help)))
+    };
+    if source.reach == Reach::Tcp && source.container.is_some() {
+        return bad(
+            "container",
+            "a container is reached by ssh only".to_owned(),
+            "leave out reach, or leave out container and give the port the container publishes",
+        );
+    }
+    if !source.socket.starts_with('/') {
+        let message = format!("\"{}\" is no absolute path", source.socket);
+        return bad("socket", message, "the directory that has `.s.PGSQL.5432`, such as \"/var/run/postgresql\"");
+    }
+    let name = source.container.as_deref().unwrap_or("x");
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(plain) {
+        return bad(
+            "container",
+            format!("\"{name}\" cannot be the name of a container"),
+            "see `docker ps`, `podman ps`",
+        );
+    }
+    None
+}

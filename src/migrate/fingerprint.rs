@@ -1,0 +1,321 @@
+//! What a database holds, in a few numbers that every PostgreSQL from 9.6 on computes alike: of each table the rows and a
+//! sum over them that does not depend on their order; of sequences and large objects what is in them. Two that differ in
+//! one byte differ here.
+//!
+//! md5 and not `hashtext` or `sha256()`: the former is not promised to stay, the latter came with version 11. It is no
+//! protection against somebody who makes collisions on purpose, and none is needed: nobody attacks a copy by its rows.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::quote::{identifier, literal};
+
+/// Everything that has a say in how values are written as text. The search path makes names come with their schemas.
+pub const SETTINGS: &str = "SET search_path TO pg_catalog; SET TimeZone TO 'UTC'; SET DateStyle TO 'ISO, YMD';
+SET IntervalStyle TO 'postgres'; SET bytea_output TO 'hex'; SET lc_monetary TO 'C'; SET lc_numeric TO 'C';
+SET lc_time TO 'C'; SET xmloption TO 'content'; SET row_security TO off; SET statement_timeout TO 0;
+SET lock_timeout TO 0; SET idle_in_transaction_session_timeout TO 0; SET enable_hashagg TO off";
+
+/// From this version on the text of a float says all there is in it.
+const EXACT_FLOATS: u32 = 120_000;
+
+/// How floats are written, so that two servers agree. An older one cannot write them exactly, so both round, and the
+/// floats' own bytes are added (`Table::floats`).
+pub fn floats(older: u32) -> &'static str {
+    if older >= EXACT_FLOATS { "SET extra_float_digits TO 1" } else { "SET extra_float_digits TO 0" }
+}
+
+/// The tables whose rows are compared, as one JSON document: all but those of the system, of extensions and of other
+/// servers. Views have nothing of their own, and materialised ones are made anew from their tables. What is divided by a
+/// hash is one table, since where a row goes follows from numbers that differ between servers.
+pub fn tables(version: u32) -> String {
+    let (hashed, below) = if version >= HASHED { (HASH_ROOTS, BELOW_HASH) } else { ("", "") };
+    TABLES.replace("/* hash roots */", hashed).replace("/* below hash */", below)
+}
+
+/// From this version on tables can be divided by a hash.
+const HASHED: u32 = 110_000;
+const HASH_ROOTS: &str = "OR (c.relkind = 'p' AND EXISTS (SELECT FROM pg_partitioned_table p WHERE p.partrelid = c.oid AND p.partstrat = 'h'))";
+const BELOW_HASH: &str = "AND NOT EXISTS (WITH RECURSIVE up AS (
+          SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid
+          UNION SELECT i.inhparent FROM pg_inherits i JOIN up ON i.inhrelid = up.inhparent)
+        SELECT FROM up JOIN pg_partitioned_table p ON p.partrelid = up.inhparent AND p.partstrat = 'h')";
+
+const TABLES: &str = "SELECT coalesce(json_agg(json_build_object(
+    'schema', n.nspname, 'name', c.relname, 'bytes', pg_table_size(c.oid), 'whole', c.relkind = 'p',
+    'columns', (SELECT coalesce(json_agg(a.attname), '[]') FROM pg_attribute a
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+    'floats', (SELECT coalesce(json_agg(json_build_object('name', a.attname,
+                   'array', b.oid IN (1021, 1022), 'double', b.oid = 701) ORDER BY a.attnum), '[]')
+                 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                 JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND b.oid IN (700, 701, 1021, 1022))
+  ) ORDER BY pg_table_size(c.oid) DESC, n.nspname, c.relname), '[]')::text
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE (c.relkind = 'r' /* hash roots */) AND c.relpersistence <> 't'
+   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' /* below hash */
+   AND NOT EXISTS (SELECT FROM pg_depend d
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')";
+
+/// All sequences but those of extensions.
+pub const SEQUENCES: &str = "SELECT coalesce(json_agg(json_build_array(n.nspname, c.relname)
+    ORDER BY n.nspname, c.relname), '[]')::text
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+   AND NOT EXISTS (SELECT FROM pg_depend d
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')";
+
+/// Large objects: how many there are and what is in them, in pieces, so that none has to fit into memory; and whose they
+/// are. What was never written in the middle of one reads as zeros, and is written as such by a copy.
+pub const LARGE_OBJECTS: &str = "WITH o AS MATERIALIZED_ (
+    SELECT m.oid, coalesce((SELECT p.pageno::bigint * (current_setting('block_size')::int / 4) + length(p.data)
+                              FROM pg_largeobject p WHERE p.loid = m.oid ORDER BY p.pageno DESC LIMIT 1), 0) AS size,
+           pg_get_userbyid(m.lomowner)::text AS owner,
+           (SELECT string_agg(t, ',' ORDER BY t COLLATE \"C\") FROM unnest(m.lomacl::text[]) t) AS acl
+      FROM pg_largeobject_metadata m),
+  h AS MATERIALIZED_ (
+    SELECT md5(convert_to(o.oid || ':' || piece || ':' || o.size || ':' ||
+                          md5(lo_get(o.oid, piece, 4194304)), 'UTF8')) AS h
+      FROM o, generate_series(0::bigint, o.size, 4194304::bigint) piece)
+SELECT (SELECT count(*) FROM o)::bigint,
+       (SELECT coalesce(sum(('x' || left(h, 16))::bit(64)::bigint), 0)::text || '/' ||
+               coalesce(sum(('x' || right(h, 16))::bit(64)::bigint), 0)::text FROM h),
+       (SELECT md5(coalesce(string_agg(oid || ':' || owner || ':' || coalesce(acl, ''), '|' ORDER BY oid), '')) FROM o)";
+
+/// For a server of this version; before 12 every such part was made once without a word.
+pub fn large_objects(version: u32) -> String {
+    LARGE_OBJECTS.replace("MATERIALIZED_", if version >= EXACT_FLOATS { "MATERIALIZED" } else { "" })
+}
+
+/// A table, and what has to be known to sum it up.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Table {
+    pub schema: String,
+    pub name: String,
+    pub bytes: i64,
+    pub columns: Vec<String>,
+    /// With everything below it.
+    whole: bool,
+    floats: Vec<Float>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Float {
+    name: String,
+    array: bool,
+    double: bool,
+}
+
+impl Table {
+    /// As people and reports write it.
+    pub fn title(&self) -> String {
+        format!("{}.{}", identifier(&self.schema), identifier(&self.name))
+    }
+
+    /// Rows and sum; as a rule of the table alone, since those below it are tables themselves. `older` is the older of the two
+    /// servers that are compared.
+    pub fn sum(&self, older: u32) -> String {
+        let alias = identifier(&self.alias());
+        let mut row = format!("convert_to(({alias})::text, 'UTF8')");
+        if older < EXACT_FLOATS {
+            for float in &self.floats {
+                let column = format!("{alias}.{}", identifier(&float.name));
+                let bytes = match (float.array, float.double) {
+                    (true, _) => format!("array_send({column})"),
+                    (false, true) => format!("float8send({column})"),
+                    (false, false) => format!("float4send({column})"),
+                };
+                row = format!("{row} || coalesce({bytes}, '')");
+            }
+        }
+        let only = if self.whole { "" } else { "ONLY " };
+        format!(
+            "SELECT count(*)::bigint, coalesce(sum(('x' || left(h, 16))::bit(64)::bigint), 0)::text || '/' ||
+                    coalesce(sum(('x' || right(h, 16))::bit(64)::bigint), 0)::text
+               FROM (SELECT md5({row}) AS h FROM {only}{} AS {alias} OFFSET 0) AS rows",
+            self.title()
+        )
+    }
+
+    /// A name for a row that none of its columns has: a column would win.
+    fn alias(&self) -> String {
+        let mut alias = "whole row".to_owned();
+        while self.columns.contains(&alias) {
+            alias.push('_');
+        }
+        alias
+    }
+}
+
+/// Where sequences stand, many with one question.
+pub fn sequences(names: &[(String, String)]) -> String {
+    let each = names.iter().map(|(schema, name)| {
+        let (place, label) = (format!("{}.{}", identifier(schema), identifier(name)), literal(&title(schema, name)));
+        format!("SELECT {label}::text, last_value::text || CASE WHEN is_called THEN '' ELSE ' (not called)' END FROM {place}")
+    });
+    each.collect::<Vec<_>>().join(" UNION ALL ")
+}
+
+/// As in [`Table::title`].
+pub fn title(schema: &str, name: &str) -> String {
+    format!("{}.{}", identifier(schema), identifier(name))
+}
+
+/// Of one table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rows {
+    pub rows: i64,
+    pub sum: String,
+}
+
+/// Of all large objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LargeObjects {
+    pub count: i64,
+    pub sum: String,
+    /// Owners and grants.
+    pub owners: String,
+}
+
+/// Of a whole database.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    pub tables: BTreeMap<String, Rows>,
+    pub sequences: BTreeMap<String, String>,
+    pub large_objects: LargeObjects,
+}
+
+/// One thing that is not the same on both sides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// `table "public"."xdat_user"`
+    pub what: String,
+    pub source: String,
+    pub target: String,
+}
+
+impl Fingerprint {
+    /// Of the rows of everything.
+    pub fn rows(&self) -> i64 {
+        self.tables.values().map(|table| table.rows).sum()
+    }
+
+    /// How another one differs from this, table by table.
+    pub fn differences(&self, copy: &Self) -> Vec<Difference> {
+        let mut found = Vec::new();
+        each(&self.tables, &copy.tables, |name, source, target| {
+            let told = |side: Option<&Rows>, other: Option<&Rows>| match (side, other) {
+                (None, _) => "not there".to_owned(),
+                (Some(side), Some(other)) if side.rows == other.rows => format!("{} rows, other content", side.rows),
+                (Some(side), _) => format!("{} rows", side.rows),
+            };
+            found.push(Difference {
+                what: format!("table {name}"),
+                source: told(source, target),
+                target: told(target, source),
+            });
+        });
+        each(&self.sequences, &copy.sequences, |name, source, target| {
+            let told =
+                |side: Option<&String>| side.map_or_else(|| "not there".to_owned(), |value| format!("at {value}"));
+            found.push(Difference { what: format!("sequence {name}"), source: told(source), target: told(target) });
+        });
+        found.extend(self.large_objects.difference(&copy.large_objects));
+        found
+    }
+}
+
+impl LargeObjects {
+    fn difference(&self, copy: &Self) -> Option<Difference> {
+        if self == copy {
+            return None;
+        }
+        let what = if (&self.sum, self.count) == (&copy.sum, copy.count) { "owners or grants" } else { "content" };
+        let told = |side: &Self| format!("{} of them, {what} {}", side.count, short(side, what));
+        Some(Difference { what: "large objects".to_owned(), source: told(self), target: told(copy) })
+    }
+}
+
+/// Enough of a digest to see that it is another one.
+fn short(objects: &LargeObjects, what: &str) -> String {
+    let digest = if what == "content" { &objects.sum } else { &objects.owners };
+    digest.chars().take(12).collect()
+}
+
+/// Names on either side whose values are not the same.
+fn each<'a, T: PartialEq>(
+    source: &'a BTreeMap<String, T>,
+    target: &'a BTreeMap<String, T>,
+    mut differs: impl FnMut(&'a str, Option<&'a T>, Option<&'a T>),
+) {
+    for (name, value) in source {
+        let other = target.get(name);
+        if other != Some(value) {
+            differs(name, Some(value), other);
+        }
+    }
+    for (name, value) in target.iter().filter(|(name, _)| !source.contains_key(*name)) {
+        differs(name, None, Some(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(columns: &[&str]) -> Table {
+        let json = serde_json::json!({
+            "schema": "odd \"schema\"", "name": "t", "bytes": 1, "whole": false, "columns": columns,
+            "floats": [{ "name": "f", "array": false, "double": true }, { "name": "fs", "array": true, "double": false }],
+        });
+        serde_json::from_value(json).expect("a table")
+    }
+
+    #[test]
+    fn a_row_is_named_as_no_column_is() {
+        assert!(table(&["a"]).sum(170_000).contains("FROM ONLY \"odd \"\"schema\"\"\".\"t\" AS \"whole row\" "));
+        assert!(table(&["a", "whole row"]).sum(170_000).contains("(\"whole row_\")::text"));
+    }
+
+    #[test]
+    fn floats_of_older_servers_are_compared_by_their_bytes() {
+        let sum = table(&["f", "fs"]).sum(110_000);
+        assert!(sum.contains("coalesce(float8send(\"whole row\".\"f\"), '')"), "{sum}");
+        assert!(sum.contains("coalesce(array_send(\"whole row\".\"fs\"), '')"), "{sum}");
+        assert!(!table(&["f", "fs"]).sum(120_000).contains("send"));
+        assert_ne!(floats(110_000), floats(120_000));
+    }
+
+    #[test]
+    fn whatever_differs_is_named() {
+        let rows = |rows, sum: &str| Rows { rows, sum: sum.to_owned() };
+        let source = Fingerprint {
+            tables: [("a".to_owned(), rows(1, "x")), ("b".to_owned(), rows(2, "y"))].into(),
+            sequences: [("s".to_owned(), "4".to_owned())].into(),
+            large_objects: LargeObjects { count: 1, sum: "1/2".into(), owners: "o".into() },
+        };
+        assert_eq!(source.differences(&source.clone()), []);
+        let mut copy = source.clone();
+        copy.tables.insert("a".into(), rows(1, "z"));
+        copy.tables.remove("b");
+        copy.tables.insert("c".into(), rows(0, "0"));
+        copy.sequences.insert("s".into(), "5".into());
+        copy.large_objects.owners = "p".into();
+        let told: Vec<String> = source
+            .differences(&copy)
+            .into_iter()
+            .map(|it| format!("{}: {} / {}", it.what, it.source, it.target))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "table a: 1 rows, other content / 1 rows, other content",
+                "table b: 2 rows / not there",
+                "table c: not there / 0 rows",
+                "sequence s: at 4 / at 5",
+                "large objects: 1 of them, owners or grants o / 1 of them, owners or grants p",
+            ]
+        );
+    }
+}

@@ -1,0 +1,164 @@
+//! The evidence of one migration or rehearsal: what was compared and how it came out, first of all whether it passed.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::fingerprint::{Difference, Fingerprint};
+use crate::report::text::{count, duration};
+
+/// What took how long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phase {
+    pub name: String,
+    pub millis: u64,
+}
+
+/// What is kept of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub passed: bool,
+    /// `rehearse` or `run`
+    pub what: String,
+    pub cluster: String,
+    pub program: String,
+    pub who: String,
+    pub started: Timestamp,
+    pub finished: Timestamp,
+    /// `xnat on 10.0.0.5, PostgreSQL 13.16`
+    pub source: String,
+    pub target: String,
+    pub bytes: u64,
+    pub jobs: usize,
+    pub phases: Vec<Phase>,
+    /// All that is not the same; empty when it passed.
+    pub differences: Vec<Difference>,
+    pub left_out: Vec<String>,
+    /// Objects of the schema, and roles.
+    pub objects: u64,
+    pub roles: usize,
+    /// Where the application's former database is now.
+    pub kept: Option<String>,
+    pub sums: Sums,
+}
+
+/// Both sides, table by table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
+    pub source: Fingerprint,
+    pub target: Fingerprint,
+}
+
+/// So many differences are named on a terminal; the report has all.
+const NAMED: usize = 20;
+
+impl Record {
+    fn name(&self) -> &str {
+        if self.what == "run" { "Migration" } else { "Rehearsal" }
+    }
+
+    /// One line.
+    pub fn verdict(&self) -> String {
+        if self.passed {
+            format!("{} passed: the copy is the same as the source", self.name())
+        } else {
+            let differ = count(self.differences.len(), "difference");
+            format!("{} FAILED: {differ} between the copy and the source", self.name())
+        }
+    }
+
+    /// What was held against what.
+    pub fn compared(&self) -> String {
+        let source = &self.sums.source;
+        format!(
+            "{} with {} rows, {}, {}, {}, {}",
+            count(source.tables.len(), "table"),
+            source.rows(),
+            count(source.sequences.len(), "sequence"),
+            count(usize::try_from(source.large_objects.count).unwrap_or_default(), "large object"),
+            count(usize::try_from(self.objects).unwrap_or_default(), "object") + " of the schema",
+            count(self.roles, "role"),
+        )
+    }
+
+    pub fn millis(&self) -> u64 {
+        self.phases.iter().map(|phase| phase.millis).sum()
+    }
+
+    /// How long nobody could write to either.
+    fn window(&self) -> String {
+        let time = duration(self.millis());
+        if self.what == "run" {
+            format!("The source was read-only for {time} until the copy was in its place.")
+        } else {
+            format!("A run will keep the application waiting for about {time}, and some seconds for the replicas.")
+        }
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut text = format!("{}\n  compared: {}\n", self.verdict(), self.compared());
+        for left_out in &self.left_out {
+            text.push_str(&format!("  not compared: {left_out}\n"));
+        }
+        for it in self.differences.iter().take(NAMED) {
+            text.push_str(&format!("  differs: {}\n    source: {}\n    copy:   {}\n", it.what, it.source, it.target));
+        }
+        if self.differences.len() > NAMED {
+            text.push_str(&format!("  and {} more, in the report\n", self.differences.len() - NAMED));
+        }
+        let width = self.phases.iter().map(|phase| phase.name.len()).max().unwrap_or_default();
+        text.push('\n');
+        for phase in &self.phases {
+            text.push_str(&format!("  {:width$}  {:>8}\n", phase.name, duration(phase.millis)));
+        }
+        text.push_str(&format!("  {:width$}  {:>8}\n\n{}\n", "in all", duration(self.millis()), self.window()));
+        if let Some(kept) = &self.kept {
+            text.push_str(&format!(
+                "The database that was there before is {kept} now; drop it when nobody misses it.\n"
+            ));
+        }
+        crate::report::text::printable(&text).into_owned()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::migrate::fingerprint::Rows;
+
+    pub fn record() -> Record {
+        let mut source = Fingerprint::default();
+        source.tables.insert("\"public\".\"xdat_user\"".into(), Rows { rows: 3, sum: "1/2".into() });
+        source.tables.insert("\"a <b>\".\"</script>\"".into(), Rows { rows: 4, sum: "3/4".into() });
+        let mut target = source.clone();
+        target.tables.insert("\"public\".\"xdat_user\"".into(), Rows { rows: 2, sum: "1/1".into() });
+        Record {
+            passed: false,
+            what: "rehearse".into(),
+            cluster: "xnat".into(),
+            program: "0.1.0".into(),
+            who: "root@here".into(),
+            started: Timestamp::UNIX_EPOCH,
+            finished: Timestamp::UNIX_EPOCH,
+            source: "xnat on 10.0.0.5, PostgreSQL 13.16".into(),
+            target: "xnat on db1, PostgreSQL 17.5".into(),
+            bytes: 9 << 20,
+            jobs: 4,
+            phases: vec![
+                Phase { name: "Dump the source".into(), millis: 1200 },
+                Phase { name: "Compare".into(), millis: 61_000 },
+            ],
+            differences: source.differences(&target),
+            left_out: vec!["sequences: the source is in use".into()],
+            objects: 12,
+            roles: 3,
+            kept: None,
+            sums: Sums { source, target },
+        }
+    }
+
+    #[test]
+    fn the_verdict_comes_first_and_what_differs_is_named() {
+        insta::assert_snapshot!(record().text(), @"");
+    }
+}

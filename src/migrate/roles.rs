@@ -1,0 +1,369 @@
+//! Who is in a server beside its database: roles, their memberships and settings; and what is said of the database itself.
+//! A dump has none of it. Read as one JSON document, compared, and written again as SQL.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::fingerprint::Difference;
+use crate::quote::{identifier, literal};
+use crate::secret::Secret;
+
+/// What a role is called by until the migration is over: one that was made and not kept can be told by it.
+pub const MARK: &str = "xnat-provision migrate: not finished";
+
+/// Settings whose value is a list of names, which is kept quoted already (as `pg_dump` has it, `variable_is_guc_list_quote`).
+const LISTS: [&str; 7] = [
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+    "restrict_nonsystem_relation_kind",
+];
+
+/// The roles of a server, and what is said of one of its databases: `$1`.
+pub const LOOK: &str = "SELECT json_build_object(
+  'roles', (SELECT coalesce(json_agg(json_build_object(
+      'name', r.rolname, 'superuser', r.rolsuper, 'inherit', r.rolinherit, 'create_role', r.rolcreaterole,
+      'create_db', r.rolcreatedb, 'login', r.rolcanlogin, 'replication', r.rolreplication,
+      'bypass_rls', r.rolbypassrls, 'limit', r.rolconnlimit, 'until', r.rolvaliduntil::text,
+      'comment', shobj_description(r.oid, 'pg_authid'),
+      'settings', (SELECT coalesce(to_json(s.setconfig), '[]') FROM (SELECT 1) one LEFT JOIN pg_db_role_setting s
+                    ON s.setrole = r.oid AND s.setdatabase = 0),
+      'settings_here', (SELECT coalesce(to_json(s.setconfig), '[]') FROM (SELECT 1) one LEFT JOIN pg_db_role_setting s
+                    ON s.setrole = r.oid AND s.setdatabase = d.oid),
+      'member_of', (SELECT coalesce(json_agg(json_build_object('role', g.rolname, 'admin', m.admin_option)
+                                             ORDER BY g.rolname), '[]')
+                      FROM (SELECT roleid, bool_or(admin_option) AS admin_option FROM pg_auth_members
+                             WHERE member = r.oid GROUP BY roleid) m JOIN pg_authid g ON g.oid = m.roleid)
+    ) ORDER BY r.rolname), '[]') FROM pg_authid r WHERE r.rolname !~ '^pg_'),
+  'database', json_build_object(
+      'owner', pg_get_userbyid(d.datdba), 'limit', d.datconnlimit,
+      'comment', shobj_description(d.oid, 'pg_database'),
+      'settings', (SELECT coalesce(to_json(s.setconfig), '[]') FROM (SELECT 1) one LEFT JOIN pg_db_role_setting s
+                    ON s.setrole = 0 AND s.setdatabase = d.oid),
+      'grants', (SELECT coalesce(json_agg(json_build_object('role', r.rolname, 'privilege', a.privilege_type,
+                                                             'grantable', a.is_grantable)
+                                          ORDER BY r.rolname, a.privilege_type), '[]')
+                   FROM aclexplode(d.datacl) a JOIN pg_authid r ON r.oid = a.grantee WHERE a.grantee <> d.datdba))
+  )::text FROM pg_database d WHERE d.datname = $1";
+
+/// What a server keeps instead of the passwords, apart from the rest: it goes from one server to the other, and is seen by
+/// nobody.
+pub const VERIFIERS: &str =
+    "SELECT rolname::text, rolpassword FROM pg_authid WHERE rolpassword IS NOT NULL AND rolname !~ '^pg_'";
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    pub roles: Vec<Role>,
+    pub database: Database,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    pub name: String,
+    pub superuser: bool,
+    pub inherit: bool,
+    pub create_role: bool,
+    pub create_db: bool,
+    pub login: bool,
+    pub replication: bool,
+    pub bypass_rls: bool,
+    pub limit: i32,
+    pub until: Option<String>,
+    pub comment: Option<String>,
+    pub settings: Vec<String>,
+    /// In this database only.
+    pub settings_here: Vec<String>,
+    pub member_of: Vec<Membership>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Membership {
+    pub role: String,
+    pub admin: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    pub owner: String,
+    pub limit: i32,
+    pub comment: Option<String>,
+    pub settings: Vec<String>,
+    /// Those of its owner, and of everybody, are the cluster's business.
+    pub grants: Vec<Grant>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Grant {
+    pub role: String,
+    pub privilege: String,
+    pub grantable: bool,
+}
+
+/// What has to be done on the target for the source's roles to be there, too.
+#[derive(Default)]
+pub struct Wanted {
+    /// Before anything is restored; each made with [`MARK`].
+    pub roles: Vec<Secret>,
+    /// The names of those.
+    pub made: Vec<String>,
+    /// Among the roles, once all are there.
+    pub memberships: Vec<String>,
+    /// Once the database is restored: settings, grants and comments that go with it wherever it goes, or with those roles.
+    pub settings: Vec<String>,
+    /// When it is in its place: the roles are for good, and what was said of those that the cluster had before.
+    pub finally: Vec<String>,
+}
+
+/// `database` is the copy, `verifiers` are what the source keeps instead of passwords. Roles that the target has already keep theirs, since they
+/// are the cluster's: its superuser, its application's owner; they only become members.
+pub fn wanted(source: &Server, target: &Server, (database, verifiers): (&str, &[(String, Secret)])) -> Wanted {
+    let there: BTreeSet<&str> = target.roles.iter().map(|role| role.name.as_str()).collect();
+    let mut wanted = Wanted::default();
+    for role in &source.roles {
+        let name = identifier(&role.name);
+        if !there.contains(role.name.as_str()) {
+            let verifier = verifiers.iter().find(|(of, _)| *of == role.name).map(|(_, verifier)| verifier);
+            wanted.roles.push(Secret::new(role.creation(verifier)));
+            wanted.made.push(role.name.clone());
+            wanted.finally.push(comment("ROLE", &name, role.comment.as_deref()));
+        }
+        let member = |it: &Membership| {
+            format!("GRANT {} TO {name}{}", identifier(&it.role), if it.admin { " WITH ADMIN OPTION" } else { "" })
+        };
+        wanted.memberships.extend(role.member_of.iter().map(member));
+        let here = identifier(database);
+        let settings = role.settings.iter().filter_map(|it| Some(format!("ALTER ROLE {name} {}", set(it)?)));
+        let ours = there.contains(role.name.as_str());
+        if ours {
+            wanted.finally.extend(settings)
+        } else {
+            wanted.settings.extend(settings)
+        }
+        let in_database = |it: &String| Some(format!("ALTER ROLE {name} IN DATABASE {here} {}", set(it)?));
+        wanted.settings.extend(role.settings_here.iter().filter_map(in_database));
+    }
+    wanted.settings.extend(source.database.statements(&identifier(database)));
+    wanted
+}
+
+impl Role {
+    fn creation(&self, verifier: Option<&Secret>) -> String {
+        let name = identifier(&self.name);
+        let flag = |is: bool, word: &str| if is { format!(" {word}") } else { format!(" NO{word}") };
+        let mut text = format!("CREATE ROLE {name} WITH");
+        for (is, word) in [
+            (self.superuser, "SUPERUSER"),
+            (self.inherit, "INHERIT"),
+            (self.create_role, "CREATEROLE"),
+            (self.create_db, "CREATEDB"),
+            (self.login, "LOGIN"),
+            (self.replication, "REPLICATION"),
+            (self.bypass_rls, "BYPASSRLS"),
+        ] {
+            text.push_str(&flag(is, word));
+        }
+        if self.limit >= 0 {
+            text.push_str(&format!(" CONNECTION LIMIT {}", self.limit));
+        }
+        if let Some(until) = &self.until {
+            text.push_str(&format!(" VALID UNTIL {}", literal(until)));
+        }
+        if let Some(verifier) = verifier {
+            text.push_str(&format!(" PASSWORD {}", literal(verifier.expose())));
+        }
+        // one string of statements is one transaction: no role without its mark
+        format!("{text}; COMMENT ON ROLE {name} IS {}", literal(MARK))
+    }
+}
+
+impl Database {
+    fn statements(&self, name: &str) -> Vec<String> {
+        let mut all: Vec<String> =
+            self.settings.iter().filter_map(|it| Some(format!("ALTER DATABASE {name} {}", set(it)?))).collect();
+        all.extend(self.grants.iter().map(|grant| {
+            let option = if grant.grantable { " WITH GRANT OPTION" } else { "" };
+            format!("GRANT {} ON DATABASE {name} TO {}{option}", grant.privilege, identifier(&grant.role))
+        }));
+        if self.limit != -1 {
+            all.push(format!("ALTER DATABASE {name} CONNECTION LIMIT {}", self.limit));
+        }
+        if self.comment.is_some() {
+            all.push(comment("DATABASE", name, self.comment.as_deref()));
+        }
+        all
+    }
+}
+
+fn comment(of: &str, name: &str, text: Option<&str>) -> String {
+    format!("COMMENT ON {of} {name} IS {}", text.map_or_else(|| "NULL".to_owned(), literal))
+}
+
+/// `SET name TO value` of what a catalogue has as `name=value`. What we set there ourselves is not the site's.
+fn set(entry: &str) -> Option<String> {
+    let (name, value) = entry.split_once('=')?;
+    if name == "default_transaction_read_only" {
+        return None;
+    }
+    // the name of an extension's setting has a dot in it, which is none of an identifier
+    let name: Vec<String> = name.split('.').map(identifier).collect();
+    let name = name.join(".");
+    let list = LISTS.iter().any(|list| entry.starts_with(&format!("{list}=")));
+    Some(format!("SET {name} TO {}", if list { value.to_owned() } else { literal(value) }))
+}
+
+/// How far the target is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The copy is there; what comes last is not done.
+    Copied,
+    Finished,
+}
+
+/// What of the source's roles, and of what is said of its database, the target does not have. `made` are the roles that the
+/// migration made: the others' own attributes are the cluster's.
+pub fn differences(source: &Server, target: &Server, (made, stage): (&[String], Stage)) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut differs = |what: String, source: String, target: String| {
+        if source != target {
+            found.push(Difference { what, source, target });
+        }
+    };
+    for role in &source.roles {
+        let Some(other) = target.roles.iter().find(|other| other.name == role.name) else {
+            differs(format!("role {}", role.name), "there".to_owned(), "not there".to_owned());
+            continue;
+        };
+        let ours = !made.contains(&role.name);
+        if !ours {
+            let told = |role: &Role| role.attributes(stage);
+            differs(format!("attributes of the role {}", role.name), told(role), told(other));
+        }
+        let lacking = |mine: &[String], theirs: &[String]| {
+            let kept = mine.iter().filter(|it| set(it).is_some() && !theirs.contains(it));
+            kept.cloned().collect::<Vec<_>>().join(", ")
+        };
+        let missing: Vec<String> = role
+            .member_of
+            .iter()
+            .filter(|it| !other.member_of.iter().any(|theirs| theirs.role == it.role && theirs.admin >= it.admin))
+            .map(|it| it.role.clone())
+            .collect();
+        differs(format!("memberships of the role {}", role.name), missing.join(", "), String::new());
+        if !ours || stage == Stage::Finished {
+            let settings = lacking(&role.settings, &other.settings);
+            differs(format!("settings of the role {}", role.name), settings, String::new());
+        }
+        let here = lacking(&role.settings_here, &other.settings_here);
+        differs(format!("settings of the role {} in this database", role.name), here, String::new());
+    }
+    let (mine, theirs) = (&source.database, &target.database);
+    let settings = mine.settings.iter().filter(|it| set(it).is_some() && !theirs.settings.contains(it));
+    differs("settings of the database".to_owned(), settings.cloned().collect::<Vec<_>>().join(", "), String::new());
+    let grants = mine.grants.iter().filter(|it| it.role != theirs.owner && !theirs.grants.contains(it));
+    let grants: Vec<String> = grants.map(|it| format!("{} to {}", it.privilege, it.role)).collect();
+    differs("grants on the database".to_owned(), grants.join(", "), String::new());
+    let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+    differs("comment of the database".to_owned(), told(&mine.comment), told(&theirs.comment));
+    found
+}
+
+impl Role {
+    fn attributes(&self, stage: Stage) -> String {
+        let words = [
+            (self.superuser, "superuser"),
+            (!self.inherit, "no inherit"),
+            (self.create_role, "createrole"),
+            (self.create_db, "createdb"),
+            (self.login, "login"),
+            (self.replication, "replication"),
+            (self.bypass_rls, "bypassrls"),
+        ];
+        let words: Vec<&str> = words.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
+        let until = self.until.as_deref().unwrap_or("ever");
+        let comment = match stage {
+            Stage::Copied => String::new(),
+            Stage::Finished => format!("; comment {}", self.comment.as_deref().unwrap_or("none")),
+        };
+        format!("{}; limit {}; until {until}{comment}", words.join(", "), self.limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(name: &str) -> Role {
+        Role { name: name.to_owned(), inherit: true, login: true, limit: -1, ..Role::default() }
+    }
+
+    #[test]
+    fn a_role_is_made_with_what_it_has_and_marked() {
+        let source = Server {
+            roles: vec![Role { limit: 3, until: Some("infinity".into()), ..role("O'Hara") }],
+            ..Server::default()
+        };
+        let verifiers = [("O'Hara".to_owned(), Secret::new("SCRAM-SHA-256$4096:x"))];
+        let wanted = wanted(&source, &Server::default(), ("xnat", &verifiers));
+        assert_eq!(
+            wanted.roles[0].expose(),
+            "CREATE ROLE \"O'Hara\" WITH NOSUPERUSER INHERIT NOCREATEROLE NOCREATEDB LOGIN NOREPLICATION NOBYPASSRLS \
+             CONNECTION LIMIT 3 VALID UNTIL 'infinity' PASSWORD 'SCRAM-SHA-256$4096:x'; \
+             COMMENT ON ROLE \"O'Hara\" IS 'xnat-provision migrate: not finished'"
+        );
+        assert_eq!(wanted.finally, ["COMMENT ON ROLE \"O'Hara\" IS NULL"]);
+    }
+
+    #[test]
+    fn who_is_there_already_keeps_what_it_has_and_becomes_a_member() {
+        let member = Membership { role: "readers".into(), admin: true };
+        let source = Server {
+            roles: vec![Role { member_of: vec![member], settings: vec!["work_mem=8MB".into()], ..role("xnat") }],
+            ..Server::default()
+        };
+        let target = Server { roles: vec![role("xnat")], ..Server::default() };
+        let wanted = wanted(&source, &target, ("xnat", &[]));
+        assert!(wanted.roles.is_empty() && wanted.made.is_empty());
+        assert_eq!(wanted.memberships, ["GRANT \"readers\" TO \"xnat\" WITH ADMIN OPTION"]);
+        assert_eq!(wanted.finally, ["ALTER ROLE \"xnat\" SET \"work_mem\" TO '8MB'"]);
+    }
+
+    #[test]
+    fn lists_are_quoted_already_and_our_own_lock_is_not_taken_over() {
+        assert_eq!(set("search_path=\"$user\", public").as_deref(), Some("SET \"search_path\" TO \"$user\", public"));
+        assert_eq!(set("pg_trgm.limit=it's").as_deref(), Some("SET \"pg_trgm\".\"limit\" TO 'it''s'"));
+        assert_eq!(set("default_transaction_read_only=on"), None);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let member = |admin| Membership { role: "readers".into(), admin };
+        let source = Server {
+            roles: vec![Role { member_of: vec![member(true)], create_db: true, ..role("a") }, role("b")],
+            database: Database {
+                settings: vec!["work_mem=8MB".into()],
+                comment: Some("ours".into()),
+                ..Database::default()
+            },
+        };
+        let target = Server { roles: vec![Role { member_of: vec![member(false)], ..role("a") }], ..Server::default() };
+        let told: Vec<String> = differences(&source, &target, (&["a".to_owned()], Stage::Finished))
+            .into_iter()
+            .map(|it| format!("{}: {}", it.what, it.source))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "attributes of the role a: createdb, login; limit -1; until ever; comment none",
+                "memberships of the role a: readers",
+                "role b: there",
+                "settings of the database: work_mem=8MB",
+                "comment of the database: ours",
+            ]
+        );
+        assert_eq!(differences(&source, &source, (&["a".to_owned()], Stage::Finished)), []);
+    }
+}

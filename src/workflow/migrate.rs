@@ -1,0 +1,341 @@
+//! `migrate`: a foreign database is dumped by the leader's own programs, restored beside the cluster's, and compared row by
+//! row with where it came from. A rehearsal then drops it; a run puts it in the place of the application's database. Both go
+//! the same way, so that a rehearsal says what a run will do, and nothing is to be undone but the source's being read-only.
+
+mod bridge;
+mod look;
+mod place;
+mod source;
+mod sums;
+
+use std::time::{Duration, Instant};
+
+use crate::cluster::postgres::foreign::Foreign;
+use crate::cluster::postgres::objects::{desired, diff};
+use crate::cluster::postgres::{SqlError, administrator};
+use crate::cluster::{self, Gather};
+use crate::engine::HostError;
+use crate::engine::dump::{DumpError, Schemas, Server, Workshop, socket};
+use crate::engine::wait::{Wait, WaitError};
+use crate::error::{Exit, Fails};
+use crate::inventory::{Host, Reach};
+use crate::migrate::fingerprint::{Difference, Fingerprint};
+use crate::migrate::record::Phase;
+use crate::migrate::roles::{self, Stage};
+use crate::report::{Kind, millis_since};
+use crate::transport::TransportError;
+use crate::vault::Secrets;
+
+use super::operation::Operation;
+use bridge::Bridge;
+use place::Place;
+use sums::Sums;
+
+pub use look::{Looked, look};
+pub use place::{INCOMING, Left, clean, left};
+pub use source::{freeze, frozen, thaw};
+pub use sums::of_the_target;
+
+/// How long replicas may take to have all of it.
+const CATCHING_UP: Duration = Duration::from_secs(6 * 3600);
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum MigrateError {
+    #[error("cannot {what}: {reason}")]
+    #[diagnostic(code(xnat::migrate::failed), help("{help}"))]
+    Failed { what: String, reason: String, help: &'static str },
+    #[error("the source still has {sessions} sessions in {database} a minute after they were ended: {who}")]
+    #[diagnostic(
+        code(xnat::migrate::not_quiet),
+        help("stop whatever connects again and again, the application first; the source can be written to again")
+    )]
+    NotQuiet { database: String, sessions: usize, who: String },
+    #[error("interrupted; nothing is in the place of the application's database yet")]
+    #[diagnostic(code(xnat::interrupted))]
+    Interrupted,
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Sql(#[from] SqlError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Dump(#[from] DumpError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Transport(#[from] TransportError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Wait(#[from] WaitError),
+}
+
+impl From<HostError> for MigrateError {
+    fn from(error: HostError) -> Self {
+        Self::Dump(error.into())
+    }
+}
+
+impl MigrateError {
+    fn failed(what: impl Into<String>, reason: impl Into<String>) -> Self {
+        let help = "run the same command again: it begins anew, and removes what this one has left";
+        Self::Failed { what: what.into(), reason: reason.into(), help }
+    }
+}
+
+impl Fails for MigrateError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Failed { .. } => Exit::Failed,
+            Self::NotQuiet { .. } => Exit::Unhealthy,
+            Self::Interrupted => Exit::Interrupted,
+            Self::Sql(error) => error.exit(),
+            Self::Dump(error) => error.exit(),
+            Self::Transport(error) => error.exit(),
+            Self::Wait(error) => error.exit(),
+        }
+    }
+}
+
+/// What is to become of the copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It is compared while the source goes on, and dropped.
+    Rehearse,
+    /// It takes the place of the application's database; the source is read-only by then.
+    Run,
+}
+
+/// Everything that was found equal, or not.
+#[derive(Debug, Default)]
+pub struct Compared {
+    pub source: Fingerprint,
+    pub target: Fingerprint,
+    pub objects: u64,
+    pub roles: usize,
+    pub differences: Vec<Difference>,
+    /// What could not be compared, and why.
+    pub left_out: Vec<String>,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub struct Moved {
+    pub phases: Vec<Phase>,
+    pub compared: Compared,
+    /// It is the application's database now.
+    pub in_place: bool,
+    /// Where the application's database is now that was there before; none when it was empty.
+    pub kept: Option<String>,
+}
+
+/// One migration, or the rehearsal of one.
+pub struct Moving<'a> {
+    pub operation: Operation<'a>,
+    pub foreign: &'a Foreign<'a>,
+    pub leader: &'a Host,
+    pub secrets: &'a Secrets,
+    pub looked: &'a Looked,
+    /// The leader's major version.
+    pub major: u32,
+    pub jobs: usize,
+    pub mode: Mode,
+}
+
+/// What takes how long.
+#[derive(Default)]
+struct Clock(Vec<Phase>);
+
+impl Moving<'_> {
+    /// The stages.
+    pub async fn run(&self) -> Result<Moved, MigrateError> {
+        let mut clock = Clock::default();
+        let place = Place { moving: self };
+        let workshop = self.workshop();
+        self.stage(&mut clock, "Prepare", async {
+            place.clean().await?;
+            workshop.begin().await?;
+            place.create().await
+        })
+        .await?;
+        let result = self.copy(&mut clock, &place, &workshop).await;
+        // a copy that was not to stay, or is no good, goes; the directory goes in any case
+        let tidied = match (&result, self.mode) {
+            (Ok(compared), Mode::Run) if compared.differences.is_empty() => workshop.clean().await.map_err(Into::into),
+            _ => self.stage(&mut clock, "Remove the copy", place.clean()).await,
+        };
+        let mut compared = result?;
+        tidied?;
+        let in_place = self.mode == Mode::Run && compared.differences.is_empty();
+        let kept = if in_place { self.finish(&mut clock, &place, &mut compared).await? } else { None };
+        Ok(Moved { phases: clock.0, compared, in_place, kept })
+    }
+
+    async fn copy(
+        &self,
+        clock: &mut Clock,
+        place: &Place<'_>,
+        workshop: &Workshop<'_>,
+    ) -> Result<Compared, MigrateError> {
+        let snapshot = source::Snapshot::take(self.foreign, &self.looked.database).await?;
+        let bridge = Bridge::open(self).await?;
+        let work = async {
+            let server = self.server();
+            let bytes = self.looked.source.database.bytes;
+            self.stage(clock, "Make the roles", place.roles()).await?;
+            self.stage(clock, "Dump the source", workshop.dump(&server, &snapshot.name)).await?;
+            let restoring = place.watched(bytes, workshop.restore(INCOMING));
+            self.stage(clock, "Restore on the leader", restoring).await?;
+            self.stage(clock, "Analyze", workshop.analyze(INCOMING)).await?;
+            self.stage(clock, "Settings and grants", place.settings()).await?;
+            self.stage(clock, "Compare", self.compare(place, workshop, &snapshot)).await
+        };
+        let done = tokio::select! {
+            biased;
+            () = self.operation.cancel.cancelled() => Err(MigrateError::Interrupted),
+            done = bridge.while_open(work) => done,
+        };
+        bridge.close().await;
+        done
+    }
+
+    /// Row by row, object by object. While a rehearsal goes on the source is written to: its rows are those of the
+    /// snapshot, but sequences know no snapshots.
+    async fn compare(
+        &self,
+        place: &Place<'_>,
+        workshop: &Workshop<'_>,
+        snapshot: &source::Snapshot,
+    ) -> Result<Compared, MigrateError> {
+        // what was set read-only is read as it is now, which also proves that nobody has written since
+        let seen_as = (self.mode == Mode::Rehearse).then_some(snapshot.name.as_str());
+        let sums = Sums { moving: self };
+        let (source, target) = futures::try_join!(sums.of_the_source(seen_as), sums.of_the_copy())?;
+        let schemas =
+            place.scratch(workshop.compare_schemas((&self.server(), seen_as), (place::SCRATCH, INCOMING))).await?;
+        let (theirs, ours) = place.both().await?;
+        let mut compared = Compared { objects: schemas.objects, roles: theirs.roles.len(), ..Compared::default() };
+        compared.differences = source.differences(&target);
+        if self.mode == Mode::Rehearse {
+            compared.differences.retain(|it| !it.what.starts_with("sequence "));
+            compared.left_out.push("sequences: the source is in use, and they know no snapshots".to_owned());
+        }
+        compared.differences.extend(told(&schemas));
+        compared.differences.extend(roles::differences(&theirs, &ours, (&self.looked.made, Stage::Copied)));
+        (compared.source, compared.target) = (source, target);
+        Ok(compared)
+    }
+
+    /// The copy is good. It takes its place, is made what the inventory says, and is everywhere.
+    async fn finish(
+        &self,
+        clock: &mut Clock,
+        place: &Place<'_>,
+        compared: &mut Compared,
+    ) -> Result<Option<String>, MigrateError> {
+        let kept = self.stage(clock, "Put it in its place", place.swap()).await?;
+        self.stage(clock, "Make it what the inventory says", self.adapt()).await?;
+        self.stage(clock, "Wait for the replicas", self.replicas()).await?;
+        let (theirs, ours) = place.both_in_place().await?;
+        compared.differences.extend(roles::differences(&theirs, &ours, (&self.looked.made, Stage::Finished)));
+        Ok(kept)
+    }
+
+    /// What `apply` would do to the database.
+    async fn adapt(&self) -> Result<(), MigrateError> {
+        let gather = &self.operation.gather;
+        let administrator = administrator(gather, self.leader)
+            .map_err(|reason| MigrateError::failed("look at the database", reason))?;
+        let wanted = desired(gather.inventory, self.secrets);
+        for change in diff(&wanted, &administrator.observe(&wanted).await?).changes {
+            administrator.perform(self.operation.approved, &change).await?;
+            self.operation.told(change.to_string()).await;
+        }
+        Ok(())
+    }
+
+    /// Until every replica has everything that there is now, and the cluster is well.
+    async fn replicas(&self) -> Result<(), MigrateError> {
+        let wait = Wait {
+            what: "every replica to have all of it".to_owned(),
+            deadline: CATCHING_UP,
+            interval: Duration::from_secs(1),
+            help: "see `xnat-provision status`".to_owned(),
+        };
+        let behind = || async {
+            let view = cluster::gather(&self.operation.gather).await;
+            let health = cluster::assess(&view, self.operation.gather.inventory);
+            let leader = view.leader().and_then(|leader| leader.server.known().cloned());
+            let leader = leader.ok_or_else(|| "nobody leads".to_owned())?;
+            let late: Vec<String> = leader
+                .standbys
+                .iter()
+                .filter(|standby| standby.lag.is_none_or(|lag| lag > 1 << 20))
+                .map(|standby| format!("{}: {} MiB behind", standby.name, standby.lag.unwrap_or(0) >> 20))
+                .collect();
+            match (late.is_empty(), health.healthy) {
+                (false, _) => Err(late.join(", ")),
+                (true, false) => Err(health.verdict),
+                (true, true) => Ok(()),
+            }
+        };
+        wait.until(self.operation.reporter, self.operation.cancel, behind).await?;
+        Ok(())
+    }
+
+    /// The source, as programs on the leader reach it.
+    fn server(&self) -> Server<'_> {
+        let source = self.foreign.source();
+        let host = match self.foreign.reach() {
+            Reach::Ssh => SOCKET_DIRECTORY.as_str(),
+            Reach::Tcp => source.machine.address.as_str(),
+        };
+        Server {
+            host,
+            port: source.port,
+            user: &source.user,
+            database: &source.database,
+            password: self.foreign.password(),
+        }
+    }
+
+    fn workshop(&self) -> Workshop<'_> {
+        let Operation { gather, fleet, approved, .. } = &self.operation;
+        let port = gather.inventory.postgresql.port;
+        Workshop { fleet, approved, leader: &self.leader.name, major: self.major, port, jobs: self.jobs }
+    }
+
+    fn gather(&self) -> &Gather<'_> {
+        &self.operation.gather
+    }
+
+    async fn stage<T, E: Into<MigrateError>>(
+        &self,
+        clock: &mut Clock,
+        title: &str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, MigrateError> {
+        if self.operation.cancel.is_cancelled() {
+            return Err(MigrateError::Interrupted);
+        }
+        let begun = Instant::now();
+        let reporter = &self.operation.reporter;
+        reporter.emit(Kind::StepStarted { title: title.to_owned() }).await;
+        let done = work.await.map_err(Into::into)?;
+        let millis = millis_since(begun);
+        reporter.emit(Kind::StepFinished { title: title.to_owned(), millis }).await;
+        clock.0.push(Phase { name: title.to_owned(), millis });
+        Ok(done)
+    }
+}
+
+static SOCKET_DIRECTORY: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| socket(0).0);
+
+/// Differences of schemas, as the others are told.
+fn told(schemas: &Schemas) -> impl Iterator<Item = Difference> + '_ {
+    schemas.differ.iter().map(|(how, name)| {
+        let (source, target) = match how.as_str() {
+            "missing" => ("there", "not there"),
+            "more" => ("not there", "there"),
+            _ => ("as it is", "other"),
+        };
+        Difference { what: format!("object {name}"), source: source.to_owned(), target: target.to_owned() }
+    })
+}

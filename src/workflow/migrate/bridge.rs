@@ -1,0 +1,89 @@
+//! How the leader's programs reach a source that only its own machine can: a socket on the leader, whose connections end
+//! here and go on from here. Nothing of what passes is kept.
+
+use std::sync::Mutex;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use super::{MigrateError, Moving};
+use crate::engine::dump::socket;
+use crate::error::one_line;
+use crate::inventory::Reach;
+use crate::transport::{Stream, Streams, Transport};
+
+pub(super) struct Bridge<'a> {
+    moving: &'a Moving<'a>,
+    /// None when the leader reaches the source over the network.
+    gate: Option<Gate>,
+    /// Why the last connection was not to be had: programs only say that it was closed.
+    refused: Mutex<Option<String>>,
+}
+
+struct Gate {
+    transport: std::sync::Arc<dyn Transport>,
+    streams: tokio::sync::Mutex<Streams>,
+}
+
+impl<'a> Bridge<'a> {
+    pub async fn open(moving: &'a Moving<'a>) -> Result<Self, MigrateError> {
+        let gate = match moving.foreign.reach() {
+            Reach::Tcp => None,
+            Reach::Ssh => {
+                // a connection of its own, so that closing it takes the socket away
+                let transport = moving.operation.fleet.connections[&moving.leader.name].again().await?;
+                let streams = transport.listen(&socket(moving.foreign.source().port).1).await?;
+                Some(Gate { transport, streams: tokio::sync::Mutex::new(streams) })
+            }
+        };
+        Ok(Self { moving, gate, refused: Mutex::default() })
+    }
+
+    /// The work, while whoever comes is let through.
+    pub async fn while_open<T>(&self, work: impl Future<Output = Result<T, MigrateError>>) -> Result<T, MigrateError> {
+        let done = tokio::select! {
+            biased;
+            done = work => done,
+            never = self.let_through() => match never {},
+        };
+        let refused = self.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        match (done, refused) {
+            (Err(MigrateError::Dump(error)), Some(reason)) => {
+                Err(MigrateError::failed(one_line(&error), format!("the source did not take a connection: {reason}")))
+            }
+            (done, _) => done,
+        }
+    }
+
+    async fn let_through(&self) -> std::convert::Infallible {
+        let Some(gate) = &self.gate else { return std::future::pending().await };
+        let mut streams = gate.streams.lock().await;
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                stream = streams.recv() => match stream {
+                    Some(stream) => under_way.push(self.one(stream)),
+                    // the connection is gone, which the work notices by itself
+                    None => return std::future::pending().await,
+                },
+                Some(()) = under_way.next() => {}
+            }
+        }
+    }
+
+    async fn one(&self, mut near: Box<dyn Stream>) {
+        match self.moving.foreign.open().await {
+            // either side may hang up at any time: both ends see that
+            Ok(mut far) => drop(tokio::io::copy_bidirectional(&mut near, &mut far).await),
+            Err(error) => {
+                *self.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(one_line(&error));
+            }
+        }
+    }
+
+    pub async fn close(self) {
+        if let Some(gate) = self.gate {
+            gate.transport.close().await;
+        }
+    }
+}

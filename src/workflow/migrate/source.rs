@@ -1,0 +1,107 @@
+//! The source: a snapshot of it, and its being read-only for as long as the copy takes its place.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use super::MigrateError;
+use crate::approval::Approved;
+use crate::cluster::postgres::foreign::Foreign;
+use crate::engine::HostError;
+use crate::engine::wait::{Wait, WaitError};
+use crate::error::one_line;
+use crate::quote::identifier;
+use crate::report::Reporter;
+
+/// What all sessions see alike for as long as this one lives.
+pub(super) struct Snapshot {
+    pub name: String,
+    _session: Client,
+}
+
+const SNAPSHOT: &str =
+    "SET statement_timeout TO 0; SET lock_timeout TO 0; SET idle_in_transaction_session_timeout TO 0;
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Sessions of others in the database, none of which may write any more.
+const OTHERS: &str =
+    "SELECT pid, coalesce(usename, '')::text || ' from ' || coalesce(host(client_addr), 'the machine itself')
+       || CASE WHEN application_name <> '' THEN ' (' || application_name || ')' ELSE '' END
+  FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+   AND application_name <> 'xnat-provision'";
+
+const FROZEN: &str = "SELECT EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+                WHERE d.datname = current_database() AND s.setrole = 0
+                  AND 'default_transaction_read_only=on' = ANY (s.setconfig))";
+
+impl Snapshot {
+    pub async fn take(foreign: &Foreign<'_>, database: &str) -> Result<Self, MigrateError> {
+        let session = foreign.connect(database).await?;
+        let taking = async {
+            session.batch_execute(SNAPSHOT).await?;
+            session.query_one("SELECT pg_export_snapshot()::text", &[]).await?.try_get(0)
+        };
+        let name =
+            taking.await.map_err(|error| MigrateError::failed("take a snapshot of the source", one_line(&error)))?;
+        Ok(Self { name, _session: session })
+    }
+}
+
+/// Is it read-only by default, as [`freeze`] leaves it?
+pub async fn frozen(foreign: &Foreign<'_>) -> Result<bool, MigrateError> {
+    let session = foreign.connect(&foreign.source().database).await?;
+    let asked = session.query_one(FROZEN, &[]).await.and_then(|row| row.try_get(0));
+    asked.map_err(|error| MigrateError::failed("ask whether the source is read-only", one_line(&error)))
+}
+
+/// Nobody writes any more: what is not a superuser and does not ask for it cannot, and whoever is there has to come again.
+pub async fn freeze(
+    foreign: &Foreign<'_>,
+    (approved, reporter, cancel): (&Approved, &Reporter, &crate::engine::Cancel),
+) -> Result<(), MigrateError> {
+    approved.still_holds().map_err(HostError::from)?;
+    let database = &foreign.source().database;
+    let session = foreign.connect(database).await?;
+    let failed = |error: tokio_postgres::Error| MigrateError::failed("make the source read-only", one_line(&error));
+    let set = format!("ALTER DATABASE {} SET default_transaction_read_only TO on", identifier(database));
+    session.batch_execute("SET default_transaction_read_only TO off").await.map_err(failed)?;
+    session.batch_execute(&set).await.map_err(failed)?;
+    let wait = Wait {
+        what: "everybody to have left the source".to_owned(),
+        deadline: Duration::from_secs(60),
+        interval: Duration::from_millis(500),
+        help: String::new(),
+    };
+    let alone = || async {
+        let others = session.query(OTHERS, &[]).await.map_err(|error| one_line(&error))?;
+        // who comes after the setting only reads: it is those from before that have to go
+        let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
+                      AND pid <> pg_backend_pid() AND application_name <> 'xnat-provision'";
+        session.query(ended, &[]).await.map_err(|error| one_line(&error))?;
+        let who: Vec<String> = others.iter().filter_map(|row| row.try_get(1).ok()).collect();
+        if who.is_empty() { Ok(()) } else { Err(who.join(", ")) }
+    };
+    match wait.until(reporter, cancel, alone).await {
+        Ok(()) => Ok(()),
+        Err(WaitError::Deadline { reason, .. }) => {
+            thaw(foreign, approved).await?;
+            let sessions = reason.split(", ").count();
+            Err(MigrateError::NotQuiet { database: database.clone(), sessions, who: reason })
+        }
+        Err(error) => {
+            thaw(foreign, approved).await?;
+            Err(error.into())
+        }
+    }
+}
+
+/// It can be written to again.
+pub async fn thaw(foreign: &Foreign<'_>, approved: &Approved) -> Result<(), MigrateError> {
+    approved.still_holds().map_err(HostError::from)?;
+    let database = &foreign.source().database;
+    let session = foreign.connect(database).await?;
+    let failed = |error: tokio_postgres::Error| MigrateError::failed("open the source again", one_line(&error));
+    let reset = format!("ALTER DATABASE {} RESET default_transaction_read_only", identifier(database));
+    session.batch_execute("SET default_transaction_read_only TO off").await.map_err(failed)?;
+    session.batch_execute(&reset).await.map_err(failed)
+}
