@@ -58,6 +58,7 @@ const TOPICS: &[Topic] = topics![
     "readme", "What it does and how to use it; every command and setting", "README.md";
     "inventory", "An inventory with every setting there is", "inventory/example.toml";
     "checks", "What `check` looks at on the hosts, why, and what to do", "CHECKS.md";
+    "migration", "Moving an existing database into the cluster", "docs/migration.md";
     "air-gap", "Hosts without a way to the internet", "docs/air-gap.md";
     "security", "What is protected by what, and what is not", "SECURITY.md";
     "changelog", "What has changed since when", "CHANGELOG.md";

@@ -9,6 +9,9 @@ use super::session::Target;
 use super::{Failure, Globals};
 use crate::error::{Exit, Fails};
 use crate::migrate::check::{Finding, Severity};
+use crate::workflow::migrate::Mode;
+
+pub(super) use kept::told;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -29,6 +32,8 @@ enum What {
     Run(Run),
     /// Go on with a run that was cut off
     Resume(Run),
+    /// After a run, and before anybody writes: compare the source with the cluster's database once more
+    Verify(Rehearse),
     /// Give up a run that was cut off: the source can be written to again, and the copy is removed
     Abort(Abort),
     /// After a run: the source can be written to again, and the application goes back to it
@@ -143,7 +148,8 @@ fn in_the_way<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<&'a str> {
 pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     match args.what {
         What::Check(args) => moving::check(&args, globals).await,
-        What::Rehearse(args) => moving::rehearse(&args, globals).await,
+        What::Rehearse(args) => moving::rehearse(&args, (globals, Mode::Rehearse)).await,
+        What::Verify(args) => moving::rehearse(&args, (globals, Mode::Verify)).await,
         What::Run(args) => moving::run(&args, (globals, false)).await,
         What::Resume(args) => moving::run(&args, (globals, true)).await,
         What::Abort(args) => back::abort(&args, globals).await,

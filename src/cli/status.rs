@@ -113,6 +113,7 @@ impl Watcher {
         let view = gather(&Gather { inventory, connections, unreachable, secrets }).await;
         let mut health = assess(&view, inventory);
         health.problems.extend(self.drilled.told(&inventory.cluster));
+        health.problems.extend(super::migrate::told(&inventory.cluster));
         (view, health)
     }
 

@@ -319,9 +319,9 @@ fn subscriptions(source: &Found, _: &Target) -> Option<Finding> {
     let evidence = some(subscriptions.iter().map(|one| format!("{} ({})", one.name, works(one.enabled))))?;
     Some(match subscriptions.iter().any(|one| one.enabled) {
         true => Finding::stops("subscriptions", "a subscription writes to the source", evidence)
-            .todo("stop it before the move: `ALTER SUBSCRIPTION … DISABLE`; it comes along switched off"),
-        false => Finding::look("subscriptions", "subscriptions come along switched off", evidence)
-            .todo("drop those nobody needs, and after the move connect the others again"),
+            .todo("stop it before the move: `ALTER SUBSCRIPTION … DISABLE`; it stays behind"),
+        false => Finding::look("subscriptions", "subscriptions stay behind", evidence)
+            .todo("after the move, subscribe anew from the cluster where that is still wanted"),
     })
 }
 

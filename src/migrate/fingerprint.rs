@@ -15,7 +15,8 @@ use crate::quote::{identifier, literal};
 pub const SETTINGS: &str = "SET search_path TO pg_catalog; SET TimeZone TO 'UTC'; SET DateStyle TO 'ISO, YMD';
 SET IntervalStyle TO 'postgres'; SET bytea_output TO 'hex'; SET lc_monetary TO 'C'; SET lc_numeric TO 'C';
 SET lc_time TO 'C'; SET xmloption TO 'content'; SET row_security TO off; SET statement_timeout TO 0;
-SET lock_timeout TO 0; SET idle_in_transaction_session_timeout TO 0; SET enable_hashagg TO off";
+SET lock_timeout TO 0; SET idle_in_transaction_session_timeout TO 0; SET tcp_keepalives_idle TO 60;
+SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('transaction_timeout', 'idle_session_timeout')";
 
 /// From this version on the text of a float says all there is in it.
 const EXACT_FLOATS: u32 = 120_000;
@@ -23,7 +24,12 @@ const EXACT_FLOATS: u32 = 120_000;
 /// How floats are written, so that two servers agree. An older one cannot write them exactly, so both round, and the
 /// floats' own bytes are added (`Table::floats`).
 pub fn floats(older: u32) -> &'static str {
-    if older >= EXACT_FLOATS { "SET extra_float_digits TO 1" } else { "SET extra_float_digits TO 0" }
+    if rounds(older) { "SET extra_float_digits TO 0" } else { "SET extra_float_digits TO 1" }
+}
+
+/// Whether a version cannot write floats exactly.
+pub fn rounds(version: u32) -> bool {
+    version < EXACT_FLOATS
 }
 
 /// The tables whose rows are compared, as one JSON document: all but those of the system, of extensions and of other
@@ -59,12 +65,18 @@ const TABLES: &str = "SELECT coalesce(json_agg(json_build_object(
                     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')";
 
 /// All sequences but those of extensions.
-pub const SEQUENCES: &str = "SELECT coalesce(json_agg(json_build_array(n.nspname, c.relname)
-    ORDER BY n.nspname, c.relname), '[]')::text
+pub const SEQUENCES: &str = "SELECT n.nspname::text, c.relname::text
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
    AND NOT EXISTS (SELECT FROM pg_depend d
-                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')";
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ ORDER BY 1, 2";
+
+/// Whether materialised views have been filled. What is in them is older than their tables in the source, and as new as
+/// those in a copy, so it is not compared.
+pub const VIEWS: &str = "SELECT n.nspname::text, c.relname::text, c.relispopulated
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'm' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
 
 /// Large objects: how many there are and what is in them, in pieces, so that none has to fit into memory; and whose they
 /// are. What was never written in the middle of one reads as zeros, and is written as such by a copy.
@@ -72,7 +84,9 @@ pub const LARGE_OBJECTS: &str = "WITH o AS MATERIALIZED_ (
     SELECT m.oid, coalesce((SELECT p.pageno::bigint * (current_setting('block_size')::int / 4) + length(p.data)
                               FROM pg_largeobject p WHERE p.loid = m.oid ORDER BY p.pageno DESC LIMIT 1), 0) AS size,
            pg_get_userbyid(m.lomowner)::text AS owner,
-           (SELECT string_agg(t, ',' ORDER BY t COLLATE \"C\") FROM unnest(m.lomacl::text[]) t) AS acl
+           (SELECT string_agg(t, ',' ORDER BY t COLLATE \"C\")
+              FROM unnest(coalesce(m.lomacl, acldefault('L', m.lomowner))::text[]) t) AS acl,
+           obj_description(m.oid, 'pg_largeobject') AS comment
       FROM pg_largeobject_metadata m),
   h AS MATERIALIZED_ (
     SELECT md5(convert_to(o.oid || ':' || piece || ':' || o.size || ':' ||
@@ -81,7 +95,9 @@ pub const LARGE_OBJECTS: &str = "WITH o AS MATERIALIZED_ (
 SELECT (SELECT count(*) FROM o)::bigint,
        (SELECT coalesce(sum(('x' || left(h, 16))::bit(64)::bigint), 0)::text || '/' ||
                coalesce(sum(('x' || right(h, 16))::bit(64)::bigint), 0)::text FROM h),
-       (SELECT md5(coalesce(string_agg(oid || ':' || owner || ':' || coalesce(acl, ''), '|' ORDER BY oid), '')) FROM o)";
+       (SELECT coalesce(sum(('x' || left(h, 16))::bit(64)::bigint), 0)::text || '/' ||
+               coalesce(sum(('x' || right(h, 16))::bit(64)::bigint), 0)::text
+          FROM (SELECT md5(convert_to(concat_ws(':', oid, owner, coalesce(acl, '-'), comment), 'UTF8')) AS h FROM o) s)";
 
 /// For a server of this version; before 12 every such part was made once without a word.
 pub fn large_objects(version: u32) -> String {
@@ -113,18 +129,23 @@ impl Table {
         format!("{}.{}", identifier(&self.schema), identifier(&self.name))
     }
 
-    /// Rows and sum; as a rule of the table alone, since those below it are tables themselves. `older` is the older of the two
-    /// servers that are compared.
+    /// Rows and sum; as a rule of the table alone, since those below it are tables themselves. `older` is the older of the
+    /// two servers that are compared. Columns come by their names: in a table that inherits, a copy may have them in another
+    /// order.
     pub fn sum(&self, older: u32) -> String {
         let alias = identifier(&self.alias());
-        let mut row = format!("convert_to(({alias})::text, 'UTF8')");
-        if older < EXACT_FLOATS {
+        let mut names: Vec<&String> = self.columns.iter().collect();
+        names.sort();
+        let columns: Vec<String> = names.iter().map(|name| format!("{alias}.{}", identifier(name))).collect();
+        let mut row = format!("convert_to(ROW({})::text, 'UTF8')", columns.join(", "));
+        if rounds(older) {
             for float in &self.floats {
                 let column = format!("{alias}.{}", identifier(&float.name));
                 let bytes = match (float.array, float.double) {
                     (true, _) => format!("array_send({column})"),
-                    (false, true) => format!("float8send({column})"),
-                    (false, false) => format!("float4send({column})"),
+                    // of which there are several, and one text
+                    (false, true) => format!("CASE WHEN {column} <> 'NaN' THEN float8send({column}) END"),
+                    (false, false) => format!("CASE WHEN {column} <> 'NaN' THEN float4send({column}) END"),
                 };
                 row = format!("{row} || coalesce({bytes}, '')");
             }
@@ -138,7 +159,7 @@ impl Table {
         )
     }
 
-    /// A name for a row that none of its columns has: a column would win.
+    /// A name for the table that none of its columns has.
     fn alias(&self) -> String {
         let mut alias = "whole row".to_owned();
         while self.columns.contains(&alias) {
@@ -174,16 +195,19 @@ pub struct Rows {
 pub struct LargeObjects {
     pub count: i64,
     pub sum: String,
-    /// Owners and grants.
+    /// Owners, grants and comments.
     pub owners: String,
 }
 
 /// Of a whole database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Fingerprint {
     pub tables: BTreeMap<String, Rows>,
     pub sequences: BTreeMap<String, String>,
     pub large_objects: LargeObjects,
+    /// Materialised views, and whether each is filled.
+    pub views: BTreeMap<String, bool>,
 }
 
 /// One thing that is not the same on both sides.
@@ -221,6 +245,15 @@ impl Fingerprint {
                 |side: Option<&String>| side.map_or_else(|| "not there".to_owned(), |value| format!("at {value}"));
             found.push(Difference { what: format!("sequence {name}"), source: told(source), target: told(target) });
         });
+        each(&self.views, &copy.views, |name, source, target| {
+            let told = |side: Option<&bool>| match side {
+                None => "not there",
+                Some(true) => "filled",
+                Some(false) => "never filled",
+            };
+            let (source, target) = (told(source).to_owned(), told(target).to_owned());
+            found.push(Difference { what: format!("materialised view {name}"), source, target });
+        });
         found.extend(self.large_objects.difference(&copy.large_objects));
         found
     }
@@ -231,7 +264,8 @@ impl LargeObjects {
         if self == copy {
             return None;
         }
-        let what = if (&self.sum, self.count) == (&copy.sum, copy.count) { "owners or grants" } else { "content" };
+        let what =
+            if (&self.sum, self.count) == (&copy.sum, copy.count) { "owners, grants or comments" } else { "content" };
         let told = |side: &Self| format!("{} of them, {what} {}", side.count, short(side, what));
         Some(Difference { what: "large objects".to_owned(), source: told(self), target: told(copy) })
     }
@@ -273,15 +307,17 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_named_as_no_column_is() {
-        assert!(table(&["a"]).sum(170_000).contains("FROM ONLY \"odd \"\"schema\"\"\".\"t\" AS \"whole row\" "));
-        assert!(table(&["a", "whole row"]).sum(170_000).contains("(\"whole row_\")::text"));
+    fn columns_come_by_their_names_and_none_is_taken_for_the_table() {
+        let sum = table(&["b", "a"]).sum(170_000);
+        assert!(sum.contains("FROM ONLY \"odd \"\"schema\"\"\".\"t\" AS \"whole row\" "), "{sum}");
+        assert!(sum.contains("ROW(\"whole row\".\"a\", \"whole row\".\"b\")::text"), "{sum}");
+        assert!(table(&["whole row"]).sum(170_000).contains("ROW(\"whole row_\".\"whole row\")::text"));
     }
 
     #[test]
     fn floats_of_older_servers_are_compared_by_their_bytes() {
         let sum = table(&["f", "fs"]).sum(110_000);
-        assert!(sum.contains("coalesce(float8send(\"whole row\".\"f\"), '')"), "{sum}");
+        assert!(sum.contains("THEN float8send(\"whole row\".\"f\") END, '')"), "{sum}");
         assert!(sum.contains("coalesce(array_send(\"whole row\".\"fs\"), '')"), "{sum}");
         assert!(!table(&["f", "fs"]).sum(120_000).contains("send"));
         assert_ne!(floats(110_000), floats(120_000));
@@ -294,6 +330,7 @@ mod tests {
             tables: [("a".to_owned(), rows(1, "x")), ("b".to_owned(), rows(2, "y"))].into(),
             sequences: [("s".to_owned(), "4".to_owned())].into(),
             large_objects: LargeObjects { count: 1, sum: "1/2".into(), owners: "o".into() },
+            views: [("v".to_owned(), true)].into(),
         };
         assert_eq!(source.differences(&source.clone()), []);
         let mut copy = source.clone();
@@ -302,6 +339,7 @@ mod tests {
         copy.tables.insert("c".into(), rows(0, "0"));
         copy.sequences.insert("s".into(), "5".into());
         copy.large_objects.owners = "p".into();
+        copy.views.insert("v".into(), false);
         let told: Vec<String> = source
             .differences(&copy)
             .into_iter()
@@ -314,7 +352,8 @@ mod tests {
                 "table b: 2 rows / not there",
                 "table c: not there / 0 rows",
                 "sequence s: at 4 / at 5",
-                "large objects: 1 of them, owners or grants o / 1 of them, owners or grants p",
+                "materialised view v: filled / never filled",
+                "large objects: 1 of them, owners, grants or comments o / 1 of them, owners, grants or comments p",
             ]
         );
     }

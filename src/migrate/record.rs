@@ -53,7 +53,11 @@ const NAMED: usize = 20;
 
 impl Record {
     fn name(&self) -> &str {
-        if self.what == "run" { "Migration" } else { "Rehearsal" }
+        match self.what.as_str() {
+            "run" => "Migration",
+            "verify" => "Comparison",
+            _ => "Rehearsal",
+        }
     }
 
     /// One line.
@@ -87,10 +91,12 @@ impl Record {
     /// How long nobody could write to either.
     fn window(&self) -> String {
         let time = duration(self.millis());
-        if self.what == "run" {
-            format!("The source was read-only for {time} until the copy was in its place.")
-        } else {
-            format!("A run will keep the application waiting for about {time}, and some seconds for the replicas.")
+        match self.what.as_str() {
+            "run" => format!("The source was read-only for {time} until the copy was in its place.\n"),
+            "verify" => String::new(),
+            _ => format!(
+                "A run will keep the application waiting for about {time}, and some seconds for the replicas.\n"
+            ),
         }
     }
 
@@ -111,7 +117,7 @@ impl Record {
         for phase in &self.phases {
             text.push_str(&format!("  {:width$}  {:>8}\n", phase.name, duration(phase.millis)));
         }
-        text.push_str(&format!("  {:width$}  {:>8}\n\n{}\n", "in all", duration(self.millis()), self.window()));
+        text.push_str(&format!("  {:width$}  {:>8}\n\n{}", "in all", duration(self.millis()), self.window()));
         if let Some(kept) = &self.kept {
             text.push_str(&format!(
                 "The database that was there before is {kept} now; drop it when nobody misses it.\n"

@@ -12,7 +12,10 @@ use crate::secret::Secret;
 /// What a role is called by until the migration is over: one that was made and not kept can be told by it.
 pub const MARK: &str = "xnat-provision migrate: not finished";
 
-/// Settings whose value is a list of names, which is kept quoted already (as `pg_dump` has it, `variable_is_guc_list_quote`).
+/// The cluster's own roles: whatever roles of these names are set to elsewhere is not for them.
+const OWN: [&str; 5] = ["postgres", "replicator", "replicator_next", "rewind", "rewind_next"];
+
+/// Settings whose value is a list of names (as `pg_dump` has it, `variable_is_guc_list_quote`).
 const LISTS: [&str; 7] = [
     "local_preload_libraries",
     "search_path",
@@ -34,10 +37,13 @@ pub const LOOK: &str = "SELECT json_build_object(
                     ON s.setrole = r.oid AND s.setdatabase = 0),
       'settings_here', (SELECT coalesce(to_json(s.setconfig), '[]') FROM (SELECT 1) one LEFT JOIN pg_db_role_setting s
                     ON s.setrole = r.oid AND s.setdatabase = d.oid),
-      'member_of', (SELECT coalesce(json_agg(json_build_object('role', g.rolname, 'admin', m.admin_option)
+      'member_of', (SELECT coalesce(json_agg(json_build_object('role', g.rolname, 'admin', m.admin,
+                                                               'inherit', m.inherit, 'set', m.can_set)
                                              ORDER BY g.rolname), '[]')
-                      FROM (SELECT roleid, bool_or(admin_option) AS admin_option FROM pg_auth_members
-                             WHERE member = r.oid GROUP BY roleid) m JOIN pg_authid g ON g.oid = m.roleid)
+                      FROM (SELECT roleid, bool_or(admin_option) AS admin,
+                                   bool_or(coalesce((to_jsonb(a) ->> 'inherit_option')::boolean, r.rolinherit)) AS inherit,
+                                   bool_or(coalesce((to_jsonb(a) ->> 'set_option')::boolean, true)) AS can_set
+                              FROM pg_auth_members a WHERE member = r.oid GROUP BY roleid) m JOIN pg_authid g ON g.oid = m.roleid)
     ) ORDER BY r.rolname), '[]') FROM pg_authid r WHERE r.rolname !~ '^pg_'),
   'database', json_build_object(
       'owner', pg_get_userbyid(d.datdba), 'limit', d.datconnlimit,
@@ -84,6 +90,9 @@ pub struct Role {
 pub struct Membership {
     pub role: String,
     pub admin: bool,
+    /// From version 16 on each membership says so; before, it followed from the member.
+    pub inherit: bool,
+    pub set: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,10 +129,15 @@ pub struct Wanted {
 
 /// `database` is the copy, `verifiers` are what the source keeps instead of passwords. Roles that the target has already keep theirs, since they
 /// are the cluster's: its superuser, its application's owner; they only become members.
-pub fn wanted(source: &Server, target: &Server, (database, verifiers): (&str, &[(String, Secret)])) -> Wanted {
+/// `version` is the target's.
+pub fn wanted(
+    (source, target): (&Server, &Server),
+    (database, verifiers): (&str, &[(String, Secret)]),
+    version: u32,
+) -> Wanted {
     let there: BTreeSet<&str> = target.roles.iter().map(|role| role.name.as_str()).collect();
     let mut wanted = Wanted::default();
-    for role in &source.roles {
+    for role in source.roles.iter().filter(|role| !OWN.contains(&role.name.as_str())) {
         let name = identifier(&role.name);
         if !there.contains(role.name.as_str()) {
             let verifier = verifiers.iter().find(|(of, _)| *of == role.name).map(|(_, verifier)| verifier);
@@ -131,10 +145,22 @@ pub fn wanted(source: &Server, target: &Server, (database, verifiers): (&str, &[
             wanted.made.push(role.name.clone());
             wanted.finally.push(comment("ROLE", &name, role.comment.as_deref()));
         }
-        let member = |it: &Membership| {
-            format!("GRANT {} TO {name}{}", identifier(&it.role), if it.admin { " WITH ADMIN OPTION" } else { "" })
-        };
-        wanted.memberships.extend(role.member_of.iter().map(member));
+        for it in &role.member_of {
+            let Membership { admin, inherit, set, .. } = it;
+            let options = match (version >= MEMBERSHIP_OPTIONS, admin) {
+                (true, _) => format!(" WITH ADMIN {admin}, INHERIT {inherit}, SET {set}"),
+                (false, true) => " WITH ADMIN OPTION".to_owned(),
+                (false, false) => String::new(),
+            };
+            let grant = format!("GRANT {} TO {name}{options}", identifier(&it.role));
+            // among those that stay whatever becomes of the copy, only when it stays too
+            let stays = |name: &str| name.starts_with("pg_") || there.contains(name);
+            if stays(&role.name) && stays(&it.role) {
+                wanted.finally.push(grant)
+            } else {
+                wanted.memberships.push(grant)
+            }
+        }
         let here = identifier(database);
         let settings = role.settings.iter().filter_map(|it| Some(format!("ALTER ROLE {name} {}", set(it)?)));
         let ours = there.contains(role.name.as_str());
@@ -182,8 +208,12 @@ impl Role {
 
 impl Database {
     fn statements(&self, name: &str) -> Vec<String> {
-        let mut all: Vec<String> =
-            self.settings.iter().filter_map(|it| Some(format!("ALTER DATABASE {name} {}", set(it)?))).collect();
+        let mut all: Vec<String> = self
+            .settings
+            .iter()
+            .filter(|it| !is_ours(it))
+            .filter_map(|it| Some(format!("ALTER DATABASE {name} {}", set(it)?)))
+            .collect();
         all.extend(self.grants.iter().map(|grant| {
             let option = if grant.grantable { " WITH GRANT OPTION" } else { "" };
             format!("GRANT {} ON DATABASE {name} TO {}{option}", grant.privilege, identifier(&grant.role))
@@ -202,17 +232,39 @@ fn comment(of: &str, name: &str, text: Option<&str>) -> String {
     format!("COMMENT ON {of} {name} IS {}", text.map_or_else(|| "NULL".to_owned(), literal))
 }
 
-/// `SET name TO value` of what a catalogue has as `name=value`. What we set there ourselves is not the site's.
+/// `SET name TO value` of what a catalogue has as `name=value`.
 fn set(entry: &str) -> Option<String> {
     let (name, value) = entry.split_once('=')?;
-    if name == "default_transaction_read_only" {
-        return None;
-    }
+    let list = LISTS.contains(&name);
     // the name of an extension's setting has a dot in it, which is none of an identifier
     let name: Vec<String> = name.split('.').map(identifier).collect();
-    let name = name.join(".");
-    let list = LISTS.iter().any(|list| entry.starts_with(&format!("{list}=")));
-    Some(format!("SET {name} TO {}", if list { value.to_owned() } else { literal(value) }))
+    let value = if list { elements(value).join(", ") } else { literal(value) };
+    Some(format!("SET {} TO {value}", name.join(".")))
+}
+
+/// What we set for a while is not the site's.
+fn is_ours(entry: &str) -> bool {
+    entry.starts_with("default_transaction_read_only=")
+}
+
+/// A list as a catalogue keeps it, `"$user", public`: each element is a literal of its own, whatever is in it.
+fn elements(list: &str) -> Vec<String> {
+    let mut all = vec![String::new()];
+    let mut quoted = false;
+    let mut characters = list.chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                all.last_mut().expect("there is one").push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => all.push(String::new()),
+            c if c.is_whitespace() && !quoted => {}
+            c => all.last_mut().expect("there is one").push(c),
+        }
+    }
+    all.iter().map(|element| literal(element)).collect()
 }
 
 /// How far the target is.
@@ -223,6 +275,9 @@ pub enum Stage {
     Finished,
 }
 
+/// From this version on a membership says itself whether the member has the role's rights at once.
+const MEMBERSHIP_OPTIONS: u32 = 160_000;
+
 /// What of the source's roles, and of what is said of its database, the target does not have. `made` are the roles that the
 /// migration made: the others' own attributes are the cluster's.
 pub fn differences(source: &Server, target: &Server, (made, stage): (&[String], Stage)) -> Vec<Difference> {
@@ -232,7 +287,7 @@ pub fn differences(source: &Server, target: &Server, (made, stage): (&[String], 
             found.push(Difference { what, source, target });
         }
     };
-    for role in &source.roles {
+    for role in source.roles.iter().filter(|role| !OWN.contains(&role.name.as_str())) {
         let Some(other) = target.roles.iter().find(|other| other.name == role.name) else {
             differs(format!("role {}", role.name), "there".to_owned(), "not there".to_owned());
             continue;
@@ -243,13 +298,14 @@ pub fn differences(source: &Server, target: &Server, (made, stage): (&[String], 
             differs(format!("attributes of the role {}", role.name), told(role), told(other));
         }
         let lacking = |mine: &[String], theirs: &[String]| {
-            let kept = mine.iter().filter(|it| set(it).is_some() && !theirs.contains(it));
+            let kept = mine.iter().filter(|it| !theirs.contains(it));
             kept.cloned().collect::<Vec<_>>().join(", ")
         };
         let missing: Vec<String> = role
             .member_of
             .iter()
-            .filter(|it| !other.member_of.iter().any(|theirs| theirs.role == it.role && theirs.admin >= it.admin))
+            .filter(|it| stage == Stage::Finished || !ours || made.contains(&it.role))
+            .filter(|it| !other.member_of.iter().any(|theirs| theirs == *it))
             .map(|it| it.role.clone())
             .collect();
         differs(format!("memberships of the role {}", role.name), missing.join(", "), String::new());
@@ -261,12 +317,13 @@ pub fn differences(source: &Server, target: &Server, (made, stage): (&[String], 
         differs(format!("settings of the role {} in this database", role.name), here, String::new());
     }
     let (mine, theirs) = (&source.database, &target.database);
-    let settings = mine.settings.iter().filter(|it| set(it).is_some() && !theirs.settings.contains(it));
+    let settings = mine.settings.iter().filter(|it| !is_ours(it) && !theirs.settings.contains(it));
     differs("settings of the database".to_owned(), settings.cloned().collect::<Vec<_>>().join(", "), String::new());
     let grants = mine.grants.iter().filter(|it| it.role != theirs.owner && !theirs.grants.contains(it));
     let grants: Vec<String> = grants.map(|it| format!("{} to {}", it.privilege, it.role)).collect();
     differs("grants on the database".to_owned(), grants.join(", "), String::new());
     let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+    differs("connection limit of the database".to_owned(), mine.limit.to_string(), theirs.limit.to_string());
     differs("comment of the database".to_owned(), told(&mine.comment), told(&theirs.comment));
     found
 }
@@ -307,7 +364,7 @@ mod tests {
             ..Server::default()
         };
         let verifiers = [("O'Hara".to_owned(), Secret::new("SCRAM-SHA-256$4096:x"))];
-        let wanted = wanted(&source, &Server::default(), ("xnat", &verifiers));
+        let wanted = wanted((&source, &Server::default()), ("xnat", &verifiers), 170_000);
         assert_eq!(
             wanted.roles[0].expose(),
             "CREATE ROLE \"O'Hara\" WITH NOSUPERUSER INHERIT NOCREATEROLE NOCREATEDB LOGIN NOREPLICATION NOBYPASSRLS \
@@ -319,28 +376,41 @@ mod tests {
 
     #[test]
     fn who_is_there_already_keeps_what_it_has_and_becomes_a_member() {
-        let member = Membership { role: "readers".into(), admin: true };
+        let member = Membership { role: "readers".into(), admin: true, inherit: true, set: true };
         let source = Server {
             roles: vec![Role { member_of: vec![member], settings: vec!["work_mem=8MB".into()], ..role("xnat") }],
             ..Server::default()
         };
-        let target = Server { roles: vec![role("xnat")], ..Server::default() };
-        let wanted = wanted(&source, &target, ("xnat", &[]));
-        assert!(wanted.roles.is_empty() && wanted.made.is_empty());
-        assert_eq!(wanted.memberships, ["GRANT \"readers\" TO \"xnat\" WITH ADMIN OPTION"]);
-        assert_eq!(wanted.finally, ["ALTER ROLE \"xnat\" SET \"work_mem\" TO '8MB'"]);
+        let target = Server { roles: vec![role("xnat"), role("readers")], ..Server::default() };
+        let wanted = wanted((&source, &target), ("xnat", &[]), 170_000);
+        assert!(wanted.roles.is_empty() && wanted.made.is_empty() && wanted.memberships.is_empty());
+        assert_eq!(
+            wanted.finally,
+            [
+                "GRANT \"readers\" TO \"xnat\" WITH ADMIN true, INHERIT true, SET true",
+                "ALTER ROLE \"xnat\" SET \"work_mem\" TO '8MB'"
+            ]
+        );
     }
 
     #[test]
-    fn lists_are_quoted_already_and_our_own_lock_is_not_taken_over() {
-        assert_eq!(set("search_path=\"$user\", public").as_deref(), Some("SET \"search_path\" TO \"$user\", public"));
+    fn lists_are_taken_apart_and_our_own_lock_is_not_taken_over() {
+        assert_eq!(set("search_path=\"$user\", public").as_deref(), Some("SET \"search_path\" TO '$user', 'public'"));
+        assert_eq!(set("search_path=\"\"").as_deref(), Some("SET \"search_path\" TO ''"));
+        let hostile = set("search_path=a;alter/**/role/**/me/**/superuser, \"it's \"\"b, c\"");
+        assert_eq!(
+            hostile.as_deref(),
+            Some("SET \"search_path\" TO 'a;alter/**/role/**/me/**/superuser', 'it''s \"b, c'")
+        );
         assert_eq!(set("pg_trgm.limit=it's").as_deref(), Some("SET \"pg_trgm\".\"limit\" TO 'it''s'"));
-        assert_eq!(set("default_transaction_read_only=on"), None);
+        let database =
+            Database { settings: vec!["default_transaction_read_only=on".into()], limit: -1, ..Database::default() };
+        assert!(database.statements("x").is_empty());
     }
 
     #[test]
     fn what_is_missing_is_named() {
-        let member = |admin| Membership { role: "readers".into(), admin };
+        let member = |admin| Membership { role: "readers".into(), admin, inherit: true, set: true };
         let source = Server {
             roles: vec![Role { member_of: vec![member(true)], create_db: true, ..role("a") }, role("b")],
             database: Database {

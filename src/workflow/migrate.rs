@@ -17,7 +17,7 @@ use crate::cluster::{self, Gather};
 use crate::engine::HostError;
 use crate::engine::dump::{DumpError, Schemas, Server, Workshop, socket};
 use crate::engine::wait::{Wait, WaitError};
-use crate::error::{Exit, Fails};
+use crate::error::{Exit, Fails, one_line};
 use crate::inventory::{Host, Reach};
 use crate::migrate::fingerprint::{Difference, Fingerprint};
 use crate::migrate::record::Phase;
@@ -33,7 +33,7 @@ use sums::Sums;
 
 pub use look::{Looked, look};
 pub use place::{INCOMING, Left, clean, left};
-pub use source::{freeze, frozen, thaw};
+pub use source::{frozen, thaw};
 pub use sums::of_the_target;
 
 /// How long replicas may take to have all of it.
@@ -53,6 +53,12 @@ pub enum MigrateError {
     #[error("interrupted; nothing is in the place of the application's database yet")]
     #[diagnostic(code(xnat::interrupted))]
     Interrupted,
+    #[error("the copy is the application's database now, and was the same as the source; but then: {reason}")]
+    #[diagnostic(
+        code(xnat::migrate::in_place),
+        help("see `xnat-provision status`; `xnat-provision apply` does what is left. The source stays read-only")
+    )]
+    InPlace { reason: String },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Sql(#[from] SqlError),
@@ -84,7 +90,7 @@ impl Fails for MigrateError {
     fn exit(&self) -> Exit {
         match self {
             Self::Failed { .. } => Exit::Failed,
-            Self::NotQuiet { .. } => Exit::Unhealthy,
+            Self::NotQuiet { .. } | Self::InPlace { .. } => Exit::Unhealthy,
             Self::Interrupted => Exit::Interrupted,
             Self::Sql(error) => error.exit(),
             Self::Dump(error) => error.exit(),
@@ -101,6 +107,8 @@ pub enum Mode {
     Rehearse,
     /// It takes the place of the application's database; the source is read-only by then.
     Run,
+    /// There is none: the application's database itself is compared, after a run.
+    Verify,
 }
 
 /// Everything that was found equal, or not.
@@ -137,6 +145,8 @@ pub struct Moving<'a> {
     pub major: u32,
     pub jobs: usize,
     pub mode: Mode,
+    /// Write down that the copy, which is this, takes its place: before it does.
+    pub about_to_switch: &'a (dyn Fn(&Fingerprint) -> Result<(), String> + Sync),
 }
 
 /// What takes how long.
@@ -149,21 +159,33 @@ impl Moving<'_> {
         let mut clock = Clock::default();
         let place = Place { moving: self };
         let workshop = self.workshop();
-        self.stage(&mut clock, "Prepare", async {
+        if self.mode == Mode::Run {
+            let Operation { approved, reporter, cancel, .. } = &self.operation;
+            let frozen = source::freeze(self.foreign, (approved, reporter, cancel));
+            self.stage(&mut clock, "Make the source read-only", frozen).await?;
+        }
+        let prepared = async {
             place.clean().await?;
             workshop.begin().await?;
-            place.create().await
-        })
-        .await?;
+            if self.mode == Mode::Verify { Ok(()) } else { place.create().await }
+        };
+        self.stage(&mut clock, "Prepare", prepared).await?;
         let result = self.copy(&mut clock, &place, &workshop).await;
         // a copy that was not to stay, or is no good, goes; the directory goes in any case
-        let tidied = match (&result, self.mode) {
-            (Ok(compared), Mode::Run) if compared.differences.is_empty() => workshop.clean().await.map_err(Into::into),
-            _ => self.stage(&mut clock, "Remove the copy", place.clean()).await,
+        let stays = self.mode == Mode::Verify
+            || self.mode == Mode::Run && result.as_ref().is_ok_and(|compared| compared.differences.is_empty());
+        let tidied = match stays {
+            true => workshop.clean().await.map_err(Into::into),
+            // also when somebody has interrupted it
+            false => self.timed(&mut clock, "Remove the copy", place.clean()).await,
         };
         let mut compared = result?;
         tidied?;
         let in_place = self.mode == Mode::Run && compared.differences.is_empty();
+        if self.mode == Mode::Rehearse {
+            // that they keep up is part of what is rehearsed, and no trouble for the next thing that is done
+            self.stage(&mut clock, "Wait for the replicas", self.replicas(&place)).await?;
+        }
         let kept = if in_place { self.finish(&mut clock, &place, &mut compared).await? } else { None };
         Ok(Moved { phases: clock.0, compared, in_place, kept })
     }
@@ -177,6 +199,9 @@ impl Moving<'_> {
         let snapshot = source::Snapshot::take(self.foreign, &self.looked.database).await?;
         let bridge = Bridge::open(self).await?;
         let work = async {
+            if self.mode == Mode::Verify {
+                return self.stage(clock, "Compare", self.compare(place, workshop, &snapshot)).await;
+            }
             let server = self.server();
             let bytes = self.looked.source.database.bytes;
             self.stage(clock, "Make the roles", place.roles()).await?;
@@ -207,20 +232,48 @@ impl Moving<'_> {
         // what was set read-only is read as it is now, which also proves that nobody has written since
         let seen_as = (self.mode == Mode::Rehearse).then_some(snapshot.name.as_str());
         let sums = Sums { moving: self };
-        let (source, target) = futures::try_join!(sums.of_the_source(seen_as), sums.of_the_copy())?;
-        let schemas =
-            place.scratch(workshop.compare_schemas((&self.server(), seen_as), (place::SCRATCH, INCOMING))).await?;
-        let (theirs, ours) = place.both().await?;
+        let server = self.server();
+        let schemas = workshop.compare_schemas((&server, seen_as), (place::SCRATCH, self.copied()));
+        let (source, target, schemas) =
+            futures::try_join!(sums.of_the_source(seen_as), sums.of_the_copy(), place.scratch(schemas))?;
+        let (theirs, ours) = place.both(self.copied()).await?;
         let mut compared = Compared { objects: schemas.objects, roles: theirs.roles.len(), ..Compared::default() };
         compared.differences = source.differences(&target);
         if self.mode == Mode::Rehearse {
             compared.differences.retain(|it| !it.what.starts_with("sequence "));
             compared.left_out.push("sequences: the source is in use, and they know no snapshots".to_owned());
         }
+        if sums.are_rounded() {
+            let text =
+                "floats inside ranges, geometric and composite values: beyond 15 digits, which the source cannot write";
+            compared.left_out.push(text.to_owned());
+        }
         compared.differences.extend(told(&schemas));
-        compared.differences.extend(roles::differences(&theirs, &ours, (&self.looked.made, Stage::Copied)));
+        let made = &self.looked.made;
+        let stage = if self.mode == Mode::Verify { Stage::Finished } else { Stage::Copied };
+        if self.mode == Mode::Verify {
+            compared.differences.retain(|it| !self.is_of_the_inventory(&it.what));
+        }
+        compared.differences.extend(roles::differences(&theirs, &ours, (made, stage)));
+        compared.differences.extend(place.passwords(made).await?.iter().map(|role| password(role)));
         (compared.source, compared.target) = (source, target);
         Ok(compared)
+    }
+
+    /// The database that is compared.
+    fn copied(&self) -> &str {
+        if self.mode == Mode::Verify { &self.gather().inventory.database.name } else { INCOMING }
+    }
+
+    /// The inventory's extensions, and who may make tables in `public`, are made so after the copy.
+    fn is_of_the_inventory(&self, what: &str) -> bool {
+        let Some(object) = what.strip_prefix("object ") else { return false };
+        let is = |name: &str| object.starts_with(&format!("{name}; Type: "));
+        let extensions = &self.gather().inventory.database.extensions;
+        object.starts_with("SCHEMA public; Type: ACL;")
+            || extensions
+                .iter()
+                .any(|name| is(name) && object.contains("Type: EXTENSION") || is(&format!("EXTENSION {name}")))
     }
 
     /// The copy is good. It takes its place, is made what the inventory says, and is everywhere.
@@ -230,10 +283,23 @@ impl Moving<'_> {
         place: &Place<'_>,
         compared: &mut Compared,
     ) -> Result<Option<String>, MigrateError> {
-        let kept = self.stage(clock, "Put it in its place", place.swap()).await?;
-        self.stage(clock, "Make it what the inventory says", self.adapt()).await?;
-        self.stage(clock, "Wait for the replicas", self.replicas()).await?;
-        let (theirs, ours) = place.both_in_place().await?;
+        (self.about_to_switch)(&compared.target)
+            .map_err(|reason| MigrateError::failed("write down that the copy takes its place", reason))?;
+        let former = self.stage(clock, "Put it in its place", place.swap()).await?;
+        let after = async {
+            let kept = place.drop_former(former).await?;
+            self.timed(clock, "Make it what the inventory says", self.adapt()).await?;
+            self.timed(clock, "Wait for the replicas", self.replicas(place)).await?;
+            Ok((kept, place.both(&self.gather().inventory.database.name).await?))
+        };
+        let (kept, (theirs, ours)) = match after.await {
+            Ok(done) => done,
+            // there is no way back by itself any more
+            Err(error) => {
+                let error: MigrateError = error;
+                return Err(MigrateError::InPlace { reason: one_line(&error) });
+            }
+        };
         compared.differences.extend(roles::differences(&theirs, &ours, (&self.looked.made, Stage::Finished)));
         Ok(kept)
     }
@@ -251,33 +317,38 @@ impl Moving<'_> {
         Ok(())
     }
 
-    /// Until every replica has everything that there is now, and the cluster is well.
-    async fn replicas(&self) -> Result<(), MigrateError> {
+    /// Until every replica has everything that there is now, and the cluster is well, with the same leader: another one may
+    /// not have had it all when it took over.
+    async fn replicas(&self, place: &Place<'_>) -> Result<(), MigrateError> {
+        let position = place.position().await?;
         let wait = Wait {
             what: "every replica to have all of it".to_owned(),
             deadline: CATCHING_UP,
             interval: Duration::from_secs(1),
             help: "see `xnat-provision status`".to_owned(),
         };
-        let behind = || async {
+        let everywhere = || async {
             let view = cluster::gather(&self.operation.gather).await;
             let health = cluster::assess(&view, self.operation.gather.inventory);
-            let leader = view.leader().and_then(|leader| leader.server.known().cloned());
-            let leader = leader.ok_or_else(|| "nobody leads".to_owned())?;
-            let late: Vec<String> = leader
-                .standbys
-                .iter()
-                .filter(|standby| standby.lag.is_none_or(|lag| lag > 1 << 20))
-                .map(|standby| format!("{}: {} MiB behind", standby.name, standby.lag.unwrap_or(0) >> 20))
-                .collect();
-            match (late.is_empty(), health.healthy) {
-                (false, _) => Err(late.join(", ")),
+            match view.leader() {
+                Some(leader) if leader.host != self.leader.name => return Ok(Some(leader.host.clone())),
+                None => return Err("nobody leads".to_owned()),
+                Some(_) => {}
+            }
+            let behind = place.behind(position).await?;
+            match (behind.is_empty(), health.healthy) {
+                (false, _) => Err(behind.join("; ")),
                 (true, false) => Err(health.verdict),
-                (true, true) => Ok(()),
+                (true, true) => Ok(None),
             }
         };
-        wait.until(self.operation.reporter, self.operation.cancel, behind).await?;
-        Ok(())
+        match wait.until(self.operation.reporter, self.operation.cancel, everywhere).await? {
+            None => Ok(()),
+            Some(other) => Err(MigrateError::failed(
+                "see that replicas have all of it",
+                format!("{other} has taken over from {} meanwhile", self.leader.name),
+            )),
+        }
     }
 
     /// The source, as programs on the leader reach it.
@@ -315,6 +386,15 @@ impl Moving<'_> {
         if self.operation.cancel.is_cancelled() {
             return Err(MigrateError::Interrupted);
         }
+        self.timed(clock, title, work).await
+    }
+
+    async fn timed<T, E: Into<MigrateError>>(
+        &self,
+        clock: &mut Clock,
+        title: &str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, MigrateError> {
         let begun = Instant::now();
         let reporter = &self.operation.reporter;
         reporter.emit(Kind::StepStarted { title: title.to_owned() }).await;
@@ -338,4 +418,10 @@ fn told(schemas: &Schemas) -> impl Iterator<Item = Difference> + '_ {
         };
         Difference { what: format!("object {name}"), source: source.to_owned(), target: target.to_owned() }
     })
+}
+
+/// What it is is nobody's business.
+fn password(role: &str) -> Difference {
+    let (source, target) = ("as it is".to_owned(), "other".to_owned());
+    Difference { what: format!("password of the role {role}"), source, target }
 }

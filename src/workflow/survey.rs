@@ -139,9 +139,9 @@ impl Surveyor<'_> {
         let reading = async {
             fleet.connect(self.inventory, dialer).await;
             match self.read(&mut fleet).await {
-                // What hosts have is read before what services say. Where the two do not fit together, a service may
-                // have started in between, perhaps by the hand of another run: that is not the case the second time.
-                Err(SurveyError::HalfMade(_)) => self.read(&mut fleet).await,
+                // What hosts have is read before what services say. Where the two do not fit together, another run may
+                // have started a service in between, unless our locks keep it out: then that has happened by now.
+                Err(SurveyError::HalfMade(_)) if self.claim.is_none() => self.read(&mut fleet).await,
                 read => read,
             }
         };

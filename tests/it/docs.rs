@@ -13,13 +13,14 @@ use xnat_provision::facts::reach;
 use xnat_provision::health;
 use xnat_provision::inventory::{self, Component, Inventory};
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "CHECKS.md",
     "docs/air-gap.md",
+    "docs/migration.md",
     "tests/README.md",
 ];
 

@@ -6,7 +6,7 @@ use super::super::session::{Done, Session};
 use super::super::{Failure, Globals, out};
 use super::ends::{Ends, name, source};
 use super::kept::{Kept, State, Step};
-use super::moving::{declined, opened};
+use super::moving::{declined, open};
 use super::{Abort, NotNow, Rollback};
 use crate::error::Exit;
 use crate::inventory::Source;
@@ -19,7 +19,7 @@ use crate::workflow::migrate::{self, Left};
 const NAMED: usize = 5;
 
 pub(super) async fn abort(args: &Abort, globals: &Globals) -> Result<Exit, Failure> {
-    let mut session = opened(&args.target, globals).await?;
+    let mut session = open(&args.target, globals).await?;
     let result = aborted(args, globals, &mut session).await;
     session.finish(result).await
 }
@@ -33,9 +33,6 @@ async fn aborted(args: &Abort, globals: &Globals, session: &mut Session) -> Resu
     let cluster = session.inventory.cluster.clone();
     let _lock = RunLock::take(&Store::of_user()?.cluster(&cluster), &cluster)?;
     let kept = Kept::of(&cluster)?;
-    if let Some(State { step: Step::Switched, source, since, .. }) = kept.state()? {
-        return Err(NotNow::Done { source_name: source, since }.into());
-    }
     let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
     let result = give_up((&ends, &source), (ask(args.yes), &kept, globals), session).await;
     ends.close(session).await;
@@ -47,14 +44,21 @@ async fn give_up(
     (ask, kept, globals): (Ask, &Kept, &Globals),
     session: &mut Session,
 ) -> Result<Done, Failure> {
+    let state = kept.state()?;
+    ends.is_not_done(state.as_ref(), session).await?;
     let gather = ends.ground.gather(session);
     let left = migrate::left(&gather, &ends.leader).await?;
     let frozen = migrate::frozen(&ends.foreign).await?;
-    if left.is_empty() && !frozen && kept.state()?.is_none() {
+    if left.is_empty() && !frozen && state.is_none() {
         let help = "the source can be written to, and nothing is left on the leader";
         return Err(NotNow::Nothing { go_on: "give up", help }.into());
     }
-    let question = format!("{} Do it?", undone(&left, frozen.then(|| name(source))));
+    let foreign = if frozen && state.is_none() {
+        "This machine knows of no migration: if one was done from another, its rows will only be in the cluster. "
+    } else {
+        ""
+    };
+    let question = format!("{foreign}{} Do it?", undone(&left, frozen.then(|| name(source))));
     session.settle().await;
     let standing = (&session.cancel, &ends.ground.fleet.standing);
     let Some(approved) = confirm::approve(ask, &question, standing).await? else {
@@ -97,7 +101,7 @@ fn undone(left: &Left, frozen: Option<String>) -> String {
 }
 
 pub(super) async fn rollback(args: &Rollback, globals: &Globals) -> Result<Exit, Failure> {
-    let mut session = opened(&args.target, globals).await?;
+    let mut session = open(&args.target, globals).await?;
     let result = rolled_back(args, globals, &mut session).await;
     session.finish(result).await
 }
@@ -123,18 +127,22 @@ async fn go_back(
     globals: &Globals,
     session: &mut Session,
 ) -> Result<Done, Failure> {
-    let newer = newer_writes(ends, state, session).await?;
-    if !newer.is_empty() && !args.lose_newer_writes {
+    if ends.is_not_done(Some(state), session).await.is_ok() {
+        let help = "the copy did not take its place: `xnat-provision migrate abort` opens the source";
+        return Err(NotNow::Nothing { go_on: "take back", help }.into());
+    }
+    let newer = if args.lose_newer_writes { None } else { Some(newer_writes(ends, state, session).await?) };
+    if let Some(newer) = newer.as_ref().filter(|newer| !newer.is_empty()) {
         let named: Vec<&str> = newer.iter().take(NAMED).map(String::as_str).collect();
         let more = newer.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         return Err(NotNow::NewerWrites { tables: named.join(", ") + &more }.into());
     }
     session.settle().await;
-    let lost = if newer.is_empty() {
-        "The cluster has nothing that it does not have.".to_owned()
+    let lost = if newer.is_some() {
+        "The cluster has nothing that it does not have."
     } else {
-        format!("WHAT WAS WRITTEN SINCE IS MISSING THERE: {} differ.", newer.len())
+        "WHAT WAS WRITTEN TO THE CLUSTER SINCE IS MISSING THERE."
     };
     let question =
         format!("{} can be written to again. {lost} Do it? The application has to be stopped.", name(source));

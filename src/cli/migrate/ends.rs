@@ -7,6 +7,7 @@ use super::super::Failure;
 use super::super::ground::Ground;
 use super::super::session::Session;
 use super::NotNow;
+use super::kept::{State, Step};
 use crate::cluster::postgres::foreign::Foreign;
 use crate::cluster::{self, ClusterView};
 use crate::engine::Connection;
@@ -14,6 +15,7 @@ use crate::error::one_line;
 use crate::inventory::{Host, Reach, Source};
 use crate::report::{Kind, millis_since};
 use crate::transport::Transport;
+use crate::workflow::migrate::{self, INCOMING};
 
 pub(super) struct Ends<'a> {
     pub ground: Ground,
@@ -82,6 +84,17 @@ impl<'a> Ends<'a> {
             false => health.verdict,
         };
         Err(NotNow::NotFit { reason })
+    }
+
+    /// That it takes its place is written down before it does: when the copy is still beside the application's database, it
+    /// did not come to that.
+    pub async fn is_not_done(&self, state: Option<&State>, session: &Session) -> Result<(), Failure> {
+        let Some(State { step: Step::Switched, source, since, .. }) = state else { return Ok(()) };
+        let left = migrate::left(&self.ground.gather(session), &self.leader).await?;
+        if left.databases.iter().any(|name| name == INCOMING) {
+            return Ok(());
+        }
+        Err(NotNow::Done { source_name: source.clone(), since: *since }.into())
     }
 
     pub async fn close(mut self, session: &Session) {

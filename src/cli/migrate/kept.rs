@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Exit, Fails};
+use crate::cluster::{Problem, Severity};
+use crate::error::{Exit, Fails, one_line};
 use crate::files;
 use crate::migrate::fingerprint::Fingerprint;
 use crate::migrate::html;
@@ -23,7 +24,7 @@ use crate::report::journal::Store;
 pub(super) enum Step {
     /// The source is read-only, or is about to be; the application's database is as it was.
     ReadOnly,
-    /// The copy has taken its place, and the source is read-only.
+    /// The copy takes its place, or has taken it: there is none beside it then. The source is read-only.
     Switched,
 }
 
@@ -38,6 +39,9 @@ pub(super) struct State {
     /// Of the copy when it took its place.
     #[serde(default)]
     pub copy: Fingerprint,
+    /// Roles that came with it.
+    #[serde(default)]
+    pub made: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -132,5 +136,21 @@ impl Kept {
         let file = files::beside(&path, content).map_err(failed("write", &path))?;
         file.persist(&path).map_err(|error| failed("write", &path)(error.error))?;
         Ok(path)
+    }
+}
+
+/// For `status`: a source must not be read-only without anybody knowing.
+pub(in crate::cli) fn told(cluster: &str) -> Option<Problem> {
+    let notice = |text, help: &str| Problem { severity: Severity::Warning, text, help: help.to_owned() };
+    match Kept::of(cluster).and_then(|kept| kept.state()) {
+        Ok(Some(State { step: Step::ReadOnly, since, source, .. })) => Some(notice(
+            format!("a migration was cut off: {source} may be read-only since {since}"),
+            "`xnat-provision migrate resume` goes on, `migrate abort` opens the source again",
+        )),
+        Ok(_) => None,
+        Err(error) => Some(notice(
+            format!("whether a migration is under way is not known: {}", one_line(&error)),
+            "may you read there?",
+        )),
     }
 }

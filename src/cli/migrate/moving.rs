@@ -14,9 +14,10 @@ use super::{Check, NotNow, Rehearse, Run, in_the_way};
 use crate::approval::Approved;
 use crate::cluster::endpoints::{Files, Notation, endpoints};
 use crate::engine::Scrutiny;
-use crate::error::Exit;
+use crate::error::{Exit, one_line};
 use crate::inventory::Source;
 use crate::migrate::check::{self, Finding, Severity};
+use crate::migrate::fingerprint::Fingerprint;
 use crate::migrate::record::{Record, Sums};
 use crate::quote;
 use crate::report::journal::Store;
@@ -24,19 +25,15 @@ use crate::report::text::{count, duration, mebibytes};
 use crate::report::{Kind, Show};
 use crate::workflow::Operation;
 use crate::workflow::lock::RunLock;
-use crate::workflow::migrate::{self, Looked, Mode, Moved, Moving};
+use crate::workflow::migrate::{self, Looked, MigrateError, Mode, Moved, Moving};
 
 /// What only stands in the way of a run: a rehearsal changes nothing on the source.
 const OF_A_RUN_ONLY: [&str; 3] = ["recovery", "read-only", "prepared"];
 
-async fn open(target: &Target, globals: &Globals) -> Result<Session, Failure> {
+pub(super) async fn open(target: &Target, globals: &Globals) -> Result<Session, Failure> {
     let show = if globals.json { Show::Plain } else { Show::detect() };
     let opening = Opening { command: "migrate", show, globals, secrets: Need::Yes, scrutiny: Scrutiny::NewHosts };
     Session::open(target, opening).await
-}
-
-pub(super) async fn opened(target: &Target, globals: &Globals) -> Result<Session, Failure> {
-    open(target, globals).await
 }
 
 pub(super) async fn check(args: &Check, globals: &Globals) -> Result<Exit, Failure> {
@@ -106,20 +103,28 @@ fn told(source: &Source, looked: &Looked, findings: &[Finding]) -> String {
     text
 }
 
-pub(super) async fn rehearse(args: &Rehearse, globals: &Globals) -> Result<Exit, Failure> {
+pub(super) async fn rehearse(args: &Rehearse, (globals, mode): (&Globals, Mode)) -> Result<Exit, Failure> {
     let mut session = open(&args.target, globals).await?;
-    let result = rehearsed(args, globals, &mut session).await;
+    let result = rehearsed(args, (globals, mode), &mut session).await;
     session.finish(result).await
 }
 
-async fn rehearsed(args: &Rehearse, globals: &Globals, session: &mut Session) -> Result<Done, Failure> {
+async fn rehearsed(args: &Rehearse, (globals, mode): (&Globals, Mode), session: &mut Session) -> Result<Done, Failure> {
     let source = source(session)?;
     let directory = Store::of_user()?.cluster(&session.inventory.cluster);
     let _lock = RunLock::take(&directory, &session.inventory.cluster)?;
+    let made = match (mode, Kept::of(&session.inventory.cluster)?.state()?) {
+        (Mode::Verify, Some(State { step: Step::Switched, made, .. })) => made,
+        (Mode::Verify, _) => {
+            let help = "`xnat-provision migrate run` moves a database in, and compares it";
+            return Err(NotNow::Nothing { go_on: "compare", help }.into());
+        }
+        _ => Vec::new(),
+    };
     let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
     let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
-    let course = Course { ends: &ends, source: &source, jobs: usize::from(args.jobs.jobs), mode: Mode::Rehearse };
-    let result = course.rehearse(ask, globals, session).await;
+    let course = Course { ends: &ends, source: &source, jobs: usize::from(args.jobs.jobs), mode };
+    let result = course.rehearse((ask, made), globals, session).await;
     ends.close(session).await;
     result
 }
@@ -138,17 +143,16 @@ async fn ran(args: &Run, (globals, resume): (&Globals, bool), session: &mut Sess
     let directory = Store::of_user()?.cluster(&cluster);
     let _lock = RunLock::take(&directory, &cluster)?;
     let kept = Kept::of(&cluster)?;
-    match kept.state()? {
-        Some(State { step: Step::Switched, source, since, .. }) => {
-            return Err(NotNow::Done { source_name: source, since }.into());
-        }
-        None if resume => {
-            let help = "`xnat-provision migrate run` begins one";
-            return Err(NotNow::Nothing { go_on: "go on with", help }.into());
-        }
-        _ => {}
+    let state = kept.state()?;
+    if state.is_none() && resume {
+        let help = "`xnat-provision migrate run` begins one";
+        return Err(NotNow::Nothing { go_on: "go on with", help }.into());
     }
     let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
+    if let Err(failure) = ends.is_not_done(state.as_ref(), session).await {
+        ends.close(session).await;
+        return Err(failure);
+    }
     let course = Course { ends: &ends, source: &source, jobs: usize::from(args.jobs.jobs), mode: Mode::Run };
     let result = course.run(&naming, (globals, &kept), session).await;
     ends.close(session).await;
@@ -169,34 +173,50 @@ impl Course<'_> {
         self.ends.fit(session)?;
         let looked = look(self.ends, session).await?;
         let findings = check::judge(&looked.source, &looked.target);
-        let counts = |it: &&Finding| self.mode == Mode::Run || !OF_A_RUN_ONLY.contains(&it.id);
+        let counts = |it: &&Finding| match self.mode {
+            Mode::Run => true,
+            Mode::Rehearse => !OF_A_RUN_ONLY.contains(&it.id),
+            Mode::Verify => false,
+        };
         let stops = in_the_way(findings.iter().filter(counts));
         if !stops.is_empty() {
             let (number, titles) = (count(stops.len(), "thing"), stops.join("; "));
             return Err(NotNow::Stops { number, source_name: name(self.source), titles }.into());
         }
-        for finding in findings.iter().filter(|it| it.severity == Severity::Look) {
+        let worth_a_look = |it: &&Finding| it.severity == Severity::Look && self.mode != Mode::Verify;
+        for finding in findings.iter().filter(worth_a_look) {
             let message = format!("{}: {}", finding.title, finding.evidence);
             session.reporter.emit(Kind::Warned { message, help: Some(finding.todo.clone()) }).await;
         }
         Ok(looked)
     }
 
-    async fn rehearse(&self, ask: Ask, globals: &Globals, session: &mut Session) -> Result<Done, Failure> {
-        let looked = self.prepared(session).await?;
+    async fn rehearse(
+        &self,
+        (ask, made): (Ask, Vec<String>),
+        globals: &Globals,
+        session: &mut Session,
+    ) -> Result<Done, Failure> {
+        let mut looked = self.prepared(session).await?;
+        if self.mode == Mode::Verify {
+            looked.made = made;
+        }
         session.settle().await;
-        let question = format!(
-            "Copy {} ({}) to {} beside the application's database, compare, and remove the copy? The source goes on.",
-            name(self.source),
-            mebibytes(looked.source.database.bytes),
-            self.ends.leader.name
-        );
+        let (source, leader) = (name(self.source), &self.ends.leader.name);
+        let question = if self.mode == Mode::Verify {
+            format!("Compare {source} with the application's database on {leader}? Neither is changed.")
+        } else {
+            let size = mebibytes(looked.source.database.bytes);
+            format!(
+                "Copy {source} ({size}) to {leader} beside the application's database, compare, and remove the copy? The source goes on."
+            )
+        };
         let standing = (&session.cancel, &self.ends.ground.fleet.standing);
         let Some(approved) = confirm::approve(ask, &question, standing).await? else {
             return declined(session, "not confirmed; nothing was changed").await;
         };
         let started = Timestamp::now();
-        let moved = self.moved(&looked, &approved, session).await?;
+        let moved = self.moved((&looked, &|_| Ok(())), &approved, session).await?;
         let record = self.record(started, (&looked, moved), session);
         let report = Kept::of(&session.inventory.cluster)?.report(&record)?;
         session.settle().await;
@@ -233,15 +253,16 @@ impl Course<'_> {
         let end = Ending::of(result.as_ref().map(|_| 1));
         session.remember((fleet, &approved), 1, Some(end)).await;
         let record = result?;
+        let in_place = kept.state()?.is_some();
         let report = kept.report(&record)?;
         session.settle().await;
         if globals.json {
             out::json(&record)?;
         } else {
-            let next = if record.passed { self.next(session) } else { String::new() };
+            let next = if in_place { self.next(session) } else { String::new() };
             session.print(&format!("{}\nReport: {}\n{next}", record.text(), report.display()))?;
         }
-        Ok(Done { exit: if record.passed { Exit::Ok } else { Exit::Unhealthy }, changed: usize::from(record.passed) })
+        Ok(Done { exit: if record.passed { Exit::Ok } else { Exit::Unhealthy }, changed: usize::from(in_place) })
     }
 
     /// The source is read-only from here on, until the copy is in its place; if it does not get there, no longer.
@@ -258,43 +279,52 @@ impl Course<'_> {
             since: started,
             source: name(self.source),
             source_version,
-            copy: Default::default(),
+            copy: Fingerprint::default(),
+            made: looked.made.clone(),
         };
         kept.set(&state)?;
-        let told = (approved, &session.reporter, &session.cancel);
-        let moved = async {
-            migrate::freeze(&self.ends.foreign, told).await?;
-            self.moved(looked, approved, session).await
+        let switched = State { step: Step::Switched, ..state.clone() };
+        let about_to_switch = |copy: &Fingerprint| {
+            let state = State { copy: copy.clone(), ..switched.clone() };
+            kept.set(&state).map_err(|error| one_line(&error))
         };
-        let moved = moved.await;
-        let stays = moved.as_ref().is_ok_and(|moved| moved.in_place);
+        let moved = self.moved((looked, &about_to_switch), approved, session).await;
+        let stays = match &moved {
+            Ok(moved) => moved.in_place,
+            Err(error) => matches!(error, MigrateError::InPlace { .. }),
+        };
         if !stays {
-            let thawed = async {
-                migrate::thaw(&self.ends.foreign, approved).await?;
-                kept.over()?;
-                Ok(())
-            };
-            match thawed.await {
-                Ok(()) => {
-                    let text = "the source can be written to again; the application's database is as it was";
-                    session.reporter.emit(Kind::Warned { message: text.to_owned(), help: None }).await;
-                }
-                Err(failure) => {
-                    let what = "THE SOURCE IS STILL READ-ONLY, `xnat-provision migrate abort` opens it";
-                    also(session, what, &failure).await;
-                }
-            }
+            state.step = Step::ReadOnly;
+            self.opened_again((kept, &state), approved, session).await;
         }
-        let moved = moved?;
-        if stays {
-            state.step = Step::Switched;
-            state.copy = moved.compared.target.clone();
-            kept.set(&state)?;
-        }
-        Ok(self.record(started, (looked, moved), session))
+        Ok(self.record(started, (looked, moved?), session))
     }
 
-    async fn moved(&self, looked: &Looked, approved: &Approved, session: &Session) -> Result<Moved, Failure> {
+    /// The run came to nothing, and the source goes on.
+    async fn opened_again(&self, (kept, state): (&Kept, &State), approved: &Approved, session: &Session) {
+        let thawed: Result<(), Failure> = async {
+            kept.set(state)?;
+            migrate::thaw(&self.ends.foreign, approved).await?;
+            Ok(kept.over()?)
+        }
+        .await;
+        match thawed {
+            Ok(()) => {
+                let text = "the source can be written to again; the application's database is as it was";
+                session.reporter.emit(Kind::Warned { message: text.to_owned(), help: None }).await;
+            }
+            Err(failure) => {
+                also(session, "THE SOURCE IS STILL READ-ONLY, `xnat-provision migrate abort` opens it", &failure).await;
+            }
+        }
+    }
+
+    async fn moved(
+        &self,
+        (looked, about_to_switch): (&Looked, &(dyn Fn(&Fingerprint) -> Result<(), String> + Sync)),
+        approved: &Approved,
+        session: &Session,
+    ) -> Result<Moved, MigrateError> {
         let Ends { ground, foreign, leader, .. } = self.ends;
         let (reporter, cancel, fleet) = (&session.reporter, &session.cancel, &ground.fleet);
         let operation = Operation { gather: ground.gather(session), fleet, approved, reporter, cancel };
@@ -307,8 +337,9 @@ impl Course<'_> {
             major: looked.target.version_num / 10_000,
             jobs: self.jobs,
             mode: self.mode,
+            about_to_switch,
         };
-        Ok(moving.run().await?)
+        moving.run().await
     }
 
     fn record(&self, started: Timestamp, (looked, moved): (&Looked, Moved), session: &Session) -> Record {
@@ -320,7 +351,12 @@ impl Course<'_> {
         let inventory = &session.inventory;
         Record {
             passed: compared.differences.is_empty(),
-            what: if self.mode == Mode::Run { "run" } else { "rehearse" }.to_owned(),
+            what: match self.mode {
+                Mode::Rehearse => "rehearse",
+                Mode::Run => "run",
+                Mode::Verify => "verify",
+            }
+            .to_owned(),
             cluster: inventory.cluster.clone(),
             program: env!("CARGO_PKG_VERSION").to_owned(),
             who: session.claim().who,

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 use crate::vault::Secrets;
 use crate::vault::rotation::{self, Bridged};
 
-pub use administrator::Administrator;
+pub use administrator::{Administrator, DISCREET};
 
 /// Streams WAL to the replicas.
 pub const REPLICATOR: &str = rotation::REPLICATOR.real;

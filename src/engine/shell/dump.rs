@@ -59,7 +59,7 @@ pub fn socket(port: u16) -> (String, String) {
 }
 
 fn locked() -> String {
-    format!("set -e\numask 077\nexec 9<{DIRECTORY}/lock\nflock -s -n 9\n")
+    format!("set -e\numask 077\nexec 9<{DIRECTORY}/lock\nflock -s -n 9\ntrap 'rm -f {DIRECTORY}/password' EXIT\n")
 }
 
 fn environment(server: &Server<'_>) -> String {
@@ -75,8 +75,8 @@ fn environment(server: &Server<'_>) -> String {
         }
     };
     format!(
-        "{password}export PGHOST={} PGPORT={} PGUSER={} PGDATABASE={} PGCONNECT_TIMEOUT=15 PGAPPNAME=xnat-provision\n\
-         export PGOPTIONS='-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0'\n",
+        "{password}export PGHOST={} PGPORT={} PGUSER={} PGDATABASE={} PGCONNECT_TIMEOUT=120 PGAPPNAME=xnat-provision\n\
+         export PGOPTIONS='-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c tcp_keepalives_idle=60'\n",
         sh(server.host),
         server.port,
         sh(server.user),
@@ -93,7 +93,7 @@ fn programs(major: u32) -> String {
 pub fn dump(server: &Server<'_>, snapshot: &str, (major, jobs): (u32, usize)) -> String {
     let compress = if major >= 16 { "zstd:1" } else { "1" };
     format!(
-        "{}{}{}/pg_dump --format=directory --jobs={jobs} --snapshot={} --compress={compress} --no-sync --file={DIRECTORY}/dump
+        "{}{}{}/pg_dump --format=directory --jobs={jobs} --snapshot={} --compress={compress} --no-subscriptions --no-sync --file={DIRECTORY}/dump
 rm -f {DIRECTORY}/password
 chown -R postgres:postgres {DIRECTORY}/dump
 ",
@@ -139,7 +139,7 @@ pub fn compare_schemas(
     let programs = programs(major);
     format!(
         "{locked}rm -f {DIRECTORY}/schema
-({environment}{programs}/pg_dump --format=custom --compress=0 --schema-only{snapshot} --no-sync --file={DIRECTORY}/schema)
+({environment}{programs}/pg_dump --format=custom --compress=0 --schema-only --no-subscriptions{snapshot} --no-sync --file={DIRECTORY}/schema)
 rm -f {DIRECTORY}/password
 chown postgres:postgres {DIRECTORY}/schema
 as() {{ setpriv --reuid=postgres --regid=postgres --init-groups env PGHOST=/var/run/postgresql PGPORT={port} \\

@@ -60,6 +60,11 @@ impl Listeners {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(socket.to_owned(), taker);
     }
 
+    /// Nobody comes any more.
+    fn end(&self) {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clear();
+    }
+
     fn taker(&self, socket: &str) -> Option<mpsc::Sender<Box<dyn Stream>>> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(socket).cloned()
     }
@@ -368,6 +373,7 @@ impl client::Handler for Client {
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<Broken>) -> Result<(), Broken> {
+        self.listeners.end();
         match reason {
             DisconnectReason::ReceivedDisconnect(said) => {
                 self.farewell.set(format!("the host said goodbye: {}", said.message));

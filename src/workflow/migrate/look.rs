@@ -3,16 +3,17 @@
 use tokio_postgres::Client;
 
 use super::MigrateError;
+use super::place::has_content;
 use crate::cluster::Gather;
 use crate::cluster::postgres::foreign::Foreign;
-use crate::cluster::postgres::{Login, connect, server};
+use crate::cluster::postgres::{Login, SUPERUSER, connect, server};
 use crate::engine::{Fleet, HostError};
 use crate::error::one_line;
 use crate::inventory::Host;
 use crate::migrate::check::Target;
 use crate::migrate::fingerprint::SETTINGS;
 use crate::migrate::found::{self, Found};
-use crate::migrate::roles::{self, Server};
+use crate::migrate::roles::{self, MARK, Role, Server};
 use crate::secret::Secret;
 use crate::transport::Script;
 
@@ -26,7 +27,7 @@ pub struct Looked {
     pub ours: Server,
     /// What the source keeps instead of passwords.
     pub verifiers: Vec<(String, Secret)>,
-    /// Roles that will be made, or were by this migration.
+    /// Roles that will be made, or were.
     pub made: Vec<String>,
 }
 
@@ -35,11 +36,6 @@ const PATIENCE: &str = "SET statement_timeout TO '120s'; SET lock_timeout TO '20
 
 const VERSION: &str = "SELECT current_setting('server_version_num')::int";
 
-/// Tables in the database that is to be replaced.
-const TABLES: &str = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))";
-
 /// Look at both, at once.
 pub async fn look(
     gather: &Gather<'_>,
@@ -47,14 +43,24 @@ pub async fn look(
     fleet: &Fleet,
 ) -> Result<Looked, MigrateError> {
     let (theirs, ours) = futures::try_join!(of_the_source(foreign), of_the_target(gather, leader, fleet))?;
-    let (source, server, verifiers) = theirs;
-    let (target, ours) = ours;
-    let made = roles::wanted(&server, &ours, ("", &[])).made;
+    let ((source, server, verifiers), source_system) = theirs;
+    let ((mut target, mut ours), target_system) = ours;
+    // roles that an earlier one has left go before this one makes them
+    let stays = |role: &Role| role.comment.as_deref() != Some(MARK);
+    target.roles.retain(|name| ours.roles.iter().any(|role| role.name == *name && stays(role)));
+    ours.roles.retain(stays);
+    if source_system == target_system {
+        let reason = "it is this cluster itself, by its system identifier".to_owned();
+        return Err(MigrateError::failed("move from the source", reason));
+    }
+    let made = roles::wanted((&server, &ours), ("", &[]), target.version_num).made;
     let database = foreign.source().database.clone();
     Ok(Looked { source, target, database, theirs: server, ours, verifiers, made })
 }
 
-async fn of_the_source(foreign: &Foreign<'_>) -> Result<(Found, Server, Vec<(String, Secret)>), MigrateError> {
+type Theirs = (Found, Server, Vec<(String, Secret)>);
+
+async fn of_the_source(foreign: &Foreign<'_>) -> Result<(Theirs, i64), MigrateError> {
     let database = &foreign.source().database;
     let session = foreign.connect(database).await?;
     let failed = |reason: String| MigrateError::failed("look at the source", reason);
@@ -64,17 +70,20 @@ async fn of_the_source(foreign: &Foreign<'_>) -> Result<(Found, Server, Vec<(Str
         let version: i32 = session.query_one(VERSION, &[]).await?.try_get(0)?;
         let text = found::look(version.unsigned_abs());
         let document: String = session.query_one(&text, &[]).await?.try_get(0)?;
-        let rows = session.query(roles::VERIFIERS, &[]).await?;
-        let verifiers = rows.iter().map(|row| Ok((row.try_get(0)?, Secret::new(row.try_get::<_, String>(1)?))));
-        Ok::<_, tokio_postgres::Error>((document, verifiers.collect::<Result<Vec<_>, tokio_postgres::Error>>()?))
+        Ok::<_, tokio_postgres::Error>((document, verifiers(&session).await?))
     };
     let (document, verifiers) = reading.await.map_err(|error| failed(one_line(&error)))?;
     let found = Found::parse(&document).map_err(|error| failed(error.to_string()))?;
     let server = who(&session, database).await.map_err(failed)?;
-    Ok((found, server, verifiers))
+    let server = server.ok_or_else(|| failed(format!("there is no database {database}")))?;
+    Ok(((found, server, verifiers), system(&session).await.map_err(failed)?))
 }
 
-async fn of_the_target(gather: &Gather<'_>, leader: &Host, fleet: &Fleet) -> Result<(Target, Server), MigrateError> {
+async fn of_the_target(
+    gather: &Gather<'_>,
+    leader: &Host,
+    fleet: &Fleet,
+) -> Result<((Target, Server), i64), MigrateError> {
     let inventory = gather.inventory;
     let failed = |reason: String| MigrateError::failed("look at the leader", reason);
     let transport = gather.transport(&leader.name).map_err(failed)?;
@@ -88,14 +97,16 @@ async fn of_the_target(gather: &Gather<'_>, leader: &Host, fleet: &Fleet) -> Res
     };
     let (version_num, document) = reading.await.map_err(|error| failed(one_line(&error)))?;
     let found = Found::parse(&document).map_err(|error| failed(error.to_string()))?;
-    let ours = who(&session, &inventory.database.name).await.map_err(failed)?;
+    let ours = match who(&session, &inventory.database.name).await.map_err(failed)? {
+        Some(ours) => ours,
+        // the roles are there all the same
+        None => who(&session, SUPERUSER).await.map_err(failed)?.unwrap_or_default(),
+    };
+    let system = system(&session).await.map_err(failed)?;
     drop(session);
     let database = &inventory.database;
     let has_tables = match connect(transport, &Login { database: &database.name, ..login }).await {
-        Ok(session) => {
-            let asked = session.query_one(TABLES, &[]).await.and_then(|row| row.try_get(0));
-            asked.map_err(|error| failed(one_line(&error)))?
-        }
+        Ok(session) => has_content(&session).await?,
         Err(error) if error.is_no_database() => false,
         Err(error) => return Err(error.into()),
     };
@@ -110,19 +121,28 @@ async fn of_the_target(gather: &Gather<'_>, leader: &Host, fleet: &Fleet) -> Res
         max_connections: found.server.max_connections,
         database_has_tables: has_tables,
     };
-    Ok((target, ours))
+    Ok(((target, ours), system))
 }
 
-/// Roles, and what is said of a database; a server without that database has the roles all the same.
-pub(super) async fn who(session: &Client, database: &str) -> Result<Server, String> {
+/// Which database system it is, whatever it is called.
+async fn system(session: &Client) -> Result<i64, String> {
+    let asked = session.query_one("SELECT system_identifier FROM pg_control_system()", &[]).await;
+    asked.and_then(|row| row.try_get(0)).map_err(|error| one_line(&error))
+}
+
+/// What a server keeps instead of passwords.
+pub(super) async fn verifiers(session: &Client) -> Result<Vec<(String, Secret)>, tokio_postgres::Error> {
+    let rows = session.query(roles::VERIFIERS, &[]).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, Secret::new(row.try_get::<_, String>(1)?)))).collect()
+}
+
+/// Roles, and what is said of a database; nothing when there is no such database.
+pub(super) async fn who(session: &Client, database: &str) -> Result<Option<Server>, String> {
     session.batch_execute(SETTINGS).await.map_err(|error| one_line(&error))?;
     let row = session.query_opt(roles::LOOK, &[&database]).await.map_err(|error| one_line(&error))?;
-    let row = match row {
-        Some(row) => row,
-        None => session.query_one(roles::LOOK, &[&"postgres"]).await.map_err(|error| one_line(&error))?,
-    };
+    let Some(row) = row else { return Ok(None) };
     let document: String = row.try_get(0).map_err(|error| one_line(&error))?;
-    serde_json::from_str(&document).map_err(|error| error.to_string())
+    serde_json::from_str(&document).map(Some).map_err(|error| error.to_string())
 }
 
 /// Bytes where the leader has its data.

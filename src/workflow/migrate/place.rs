@@ -7,20 +7,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_postgres::Client;
 
-use super::look::who;
+use super::look::{verifiers, who};
 use super::{MigrateError, Moving};
 use crate::approval::Approved;
 use crate::cluster::Gather;
-use crate::cluster::postgres::objects::{Database, DatabaseChange};
+use crate::cluster::postgres::objects::{DISCREET, Database, DatabaseChange};
 use crate::cluster::postgres::{Login, administrator, connect, server};
-use crate::engine::dump::DumpError;
-use crate::engine::{Fleet, HostError};
+use crate::engine::dump::{DumpError, Workshop};
+use crate::engine::{Fleet, HostError, for_each_host};
 use crate::error::one_line;
-use crate::inventory::Host;
+use crate::inventory::{Component, Host};
 use crate::migrate::roles::{self, MARK, Server};
 use crate::names::HostName;
 use crate::quote::{identifier, literal};
 use crate::report::Kind;
+use crate::secret::Secret;
 
 /// Where the copy is made.
 pub const INCOMING: &str = "xnat_provision_incoming";
@@ -31,9 +32,12 @@ pub const SCRATCH: &str = "xnat_provision_schema";
 const PAUSE: Duration = Duration::from_secs(2);
 const TRIES: u32 = 30;
 
-/// Keeps passwords out of the server's log, and waits for no replica: there may be none yet.
-const DISCREET: &str = "SET log_statement TO 'none'; SET log_min_duration_statement TO -1;
-SET log_min_error_statement TO 'panic'; SET synchronous_commit TO 'local'";
+/// What would be missed: tables, but those of extensions, and large objects.
+const CONTENT: &str = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+      AND NOT EXISTS (SELECT FROM pg_depend d
+                       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
+   OR EXISTS (SELECT FROM pg_largeobject_metadata)";
 
 const MARKED: &str = "SELECT rolname::text FROM pg_authid WHERE shobj_description(oid, 'pg_authid') = $1 ORDER BY 1";
 
@@ -75,10 +79,16 @@ pub async fn clean(
     leader: &Host,
     (fleet, approved): (&Fleet, &Approved),
 ) -> Result<(), MigrateError> {
-    let major = 0;
+    // who led when it was cut off may follow now
+    let members: Vec<HostName> = gather.inventory.with(Component::Postgres).map(|host| host.name.clone()).collect();
+    let reached: Vec<HostName> = members.into_iter().filter(|host| fleet.connections.contains_key(host)).collect();
+    let parallel = reached.len();
     let port = gather.inventory.postgresql.port;
-    let workshop = crate::engine::dump::Workshop { fleet, approved, leader: &leader.name, major, port, jobs: 1 };
-    workshop.clean().await?;
+    let clean =
+        async |host: HostName| Workshop { fleet, approved, leader: &host, major: 0, port, jobs: 1 }.clean().await;
+    for cleaned in for_each_host(reached, parallel, clean).await.into_values() {
+        cleaned?;
+    }
     let left = left(gather, leader).await?;
     let session = session(gather, leader, "postgres").await?;
     for database in &left.databases {
@@ -127,7 +137,7 @@ impl Place<'_> {
 
     fn wanted(&self) -> roles::Wanted {
         let looked = self.moving.looked;
-        roles::wanted(&looked.theirs, &looked.ours, (INCOMING, &looked.verifiers))
+        roles::wanted((&looked.theirs, &looked.ours), (INCOMING, &looked.verifiers), looked.target.version_num)
     }
 
     /// Those of the source that the cluster does not have.
@@ -190,25 +200,41 @@ impl Place<'_> {
         Ok(done?)
     }
 
-    /// Roles and settings of the source, and of the copy.
-    pub async fn both(&self) -> Result<(Server, Server), MigrateError> {
-        self.both_of(INCOMING).await
-    }
-
-    pub async fn both_in_place(&self) -> Result<(Server, Server), MigrateError> {
-        self.both_of(&self.moving.gather().inventory.database.name).await
-    }
-
-    async fn both_of(&self, name: &str) -> Result<(Server, Server), MigrateError> {
+    /// Roles and settings of the source, and of this database of the cluster.
+    pub async fn both(&self, name: &str) -> Result<(Server, Server), MigrateError> {
         let failed = |reason| MigrateError::failed("compare the roles", reason);
         let database = &self.moving.looked.database;
         let source = self.moving.foreign.connect(database).await?;
         let target = self.session("postgres").await?;
-        Ok((who(&source, database).await.map_err(failed)?, who(&target, name).await.map_err(failed)?))
+        let theirs = who(&source, database).await.map_err(failed)?;
+        let ours = who(&target, name).await.map_err(failed)?;
+        let missing =
+            || MigrateError::failed("compare the roles", format!("there is no database {name} on the leader"));
+        Ok((theirs.ok_or_else(missing)?, ours.ok_or_else(missing)?))
     }
 
-    /// The copy is the application's database from now on. What was there before is dropped when it was empty; otherwise it
-    /// is kept, and this is its name now.
+    /// Which of these roles do not have the password that they have in the source.
+    pub async fn passwords(&self, of: &[String]) -> Result<Vec<String>, MigrateError> {
+        let failed = |error: tokio_postgres::Error| MigrateError::failed("compare the passwords", one_line(&error));
+        let source = self.moving.foreign.connect(&self.moving.looked.database).await?;
+        let target = self.session("postgres").await?;
+        let (theirs, ours) = futures::try_join!(verifiers(&source), verifiers(&target)).map_err(failed)?;
+        let kept = |all: &[(String, Secret)], role: &str| {
+            all.iter().find(|(name, _)| name == role).map(|(_, verifier)| verifier.expose().to_owned())
+        };
+        // before version 10 a password could be kept as it is, and is not any more
+        let comparable = |verifier: &Option<String>| {
+            verifier.as_ref().is_none_or(|text| text.starts_with("md5") || text.starts_with("SCRAM-SHA-256$"))
+        };
+        let other = |role: &&String| {
+            let source = kept(&theirs, role);
+            comparable(&source) && source != kept(&ours, role)
+        };
+        Ok(of.iter().filter(other).cloned().collect())
+    }
+
+    /// The copy is the application's database from now on, and its roles are for good. What was there before has another
+    /// name, which is given back.
     pub async fn swap(&self) -> Result<Option<String>, MigrateError> {
         let session = self.session("postgres").await?;
         let name = &self.moving.gather().inventory.database.name;
@@ -216,15 +242,14 @@ impl Place<'_> {
             MigrateError::failed("look for the application's database", one_line(&error))
         };
         let there = session.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name]).await.map_err(failed)?;
-        let keep = self.moving.looked.target.database_has_tables;
         let former = format!("{}_before_{}", short(name), Timestamp::now().strftime("%Y%m%d%H%M%S"));
-        let mut statements = Vec::new();
+        let mut statements = self.wanted().finally;
         if there.is_some() {
             statements.push(format!("ALTER DATABASE {} RENAME TO {}", identifier(name), identifier(&former)));
         }
         statements.push(format!("ALTER DATABASE {INCOMING} RENAME TO {}", identifier(name)));
-        // one string is one transaction: either both have their new names, or none has
-        let renames = statements.join("; ");
+        // one string is one transaction: all of it comes about, or nothing
+        let statements = statements.join("; ");
         let ended = format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({}, '{INCOMING}')",
             literal(name)
@@ -232,26 +257,54 @@ impl Place<'_> {
         let mut tries = 0;
         loop {
             execute(&session, self.approved(), &ended).await?;
-            match execute(&session, self.approved(), &renames).await {
-                Ok(()) => break,
+            match execute(&session, self.approved(), &statements).await {
+                Ok(()) => return Ok(there.map(|_| former)),
                 Err(error) if tries >= TRIES => return Err(error),
                 Err(_) => tries += 1,
             }
             tokio::time::sleep(PAUSE / 10).await;
         }
-        for statement in self.wanted().finally {
-            execute(&session, self.approved(), &statement).await?;
+    }
+
+    /// What was there before goes when it is empty; otherwise it is kept, and this is its name.
+    pub async fn drop_former(&self, former: Option<String>) -> Result<Option<String>, MigrateError> {
+        let Some(former) = former else { return Ok(None) };
+        // it was looked at before, and somebody may have been in it since
+        if has_content(&self.session(&former).await?).await? {
+            return Ok(Some(former));
         }
-        if there.is_some() && !keep {
-            execute(&session, self.approved(), &format!("DROP DATABASE {} WITH (FORCE)", identifier(&former))).await?;
-        }
-        Ok((there.is_some() && keep).then_some(former))
+        let session = self.session("postgres").await?;
+        execute(&session, self.approved(), &format!("DROP DATABASE {} WITH (FORCE)", identifier(&former))).await?;
+        Ok(None)
+    }
+
+    /// How far the leader has written.
+    pub async fn position(&self) -> Result<i64, MigrateError> {
+        let asked = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint";
+        let row = self.session("postgres").await?.query_one(asked, &[]).await;
+        row.and_then(|row| row.try_get(0)).map_err(|error| MigrateError::failed("ask the leader", one_line(&error)))
+    }
+
+    /// Replicas that have not replayed as far as that.
+    pub async fn behind(&self, position: i64) -> Result<Vec<String>, String> {
+        let asked = "SELECT application_name || ', ' || pg_size_pretty($1 - pg_wal_lsn_diff(replay_lsn, '0/0')) || ' behind'
+                       FROM pg_stat_replication WHERE coalesce(pg_wal_lsn_diff(replay_lsn, '0/0') < $1, true) ORDER BY 1";
+        let session = self.session("postgres").await.map_err(|error| one_line(&error))?;
+        let rows =
+            session.query(&asked.replace("$1", &position.to_string()), &[]).await.map_err(|error| one_line(&error))?;
+        Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
     }
 }
 
 /// A name may have 63 characters, and something is added.
 fn short(name: &str) -> &str {
     &name[..name.len().min(40)]
+}
+
+/// Tables, or large objects.
+pub(super) async fn has_content(session: &Client) -> Result<bool, MigrateError> {
+    let asked = session.query_one(CONTENT, &[]).await.and_then(|row| row.try_get(0));
+    asked.map_err(|error| MigrateError::failed("look into the application's database", one_line(&error)))
 }
 
 async fn session(gather: &Gather<'_>, leader: &Host, database: &str) -> Result<Client, MigrateError> {

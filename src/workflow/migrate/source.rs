@@ -23,12 +23,14 @@ const SNAPSHOT: &str =
     "SET statement_timeout TO 0; SET lock_timeout TO 0; SET idle_in_transaction_session_timeout TO 0;
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// Sessions of others in the database, none of which may write any more.
+/// Sessions of others in the database that began before it was made read-only: those that came later can only read. Who has
+/// no port is no client but the server itself. `$1` is when it was made so.
 const OTHERS: &str =
-    "SELECT pid, coalesce(usename, '')::text || ' from ' || coalesce(host(client_addr), 'the machine itself')
-       || CASE WHEN application_name <> '' THEN ' (' || application_name || ')' ELSE '' END
-  FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-   AND application_name <> 'xnat-provision'";
+    "SELECT coalesce(usename, '')::text || ' from ' || coalesce(host(client_addr), 'the machine itself')
+       || CASE WHEN application_name <> '' THEN ' (' || application_name || ')' ELSE '' END,
+       pg_terminate_backend(pid)
+  FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND client_port IS NOT NULL
+   AND application_name <> 'xnat-provision' AND backend_start < $1::text::timestamptz";
 
 const FROZEN: &str = "SELECT EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
                 WHERE d.datname = current_database() AND s.setrole = 0
@@ -72,32 +74,26 @@ pub async fn freeze(
         interval: Duration::from_millis(500),
         help: String::new(),
     };
+    let now = session.query_one("SELECT clock_timestamp()::text", &[]).await.map_err(failed)?;
+    let now: String = now.try_get(0).map_err(failed)?;
     let alone = || async {
-        let others = session.query(OTHERS, &[]).await.map_err(|error| one_line(&error))?;
-        // who comes after the setting only reads: it is those from before that have to go
-        let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
-                      AND pid <> pg_backend_pid() AND application_name <> 'xnat-provision'";
-        session.query(ended, &[]).await.map_err(|error| one_line(&error))?;
-        let who: Vec<String> = others.iter().filter_map(|row| row.try_get(1).ok()).collect();
+        let others = session.query(OTHERS, &[&now]).await.map_err(|error| one_line(&error))?;
+        let who: Vec<String> = others.iter().filter_map(|row| row.try_get(0).ok()).collect();
         if who.is_empty() { Ok(()) } else { Err(who.join(", ")) }
     };
     match wait.until(reporter, cancel, alone).await {
         Ok(()) => Ok(()),
         Err(WaitError::Deadline { reason, .. }) => {
-            thaw(foreign, approved).await?;
             let sessions = reason.split(", ").count();
             Err(MigrateError::NotQuiet { database: database.clone(), sessions, who: reason })
         }
-        Err(error) => {
-            thaw(foreign, approved).await?;
-            Err(error.into())
-        }
+        Err(error) => Err(error.into()),
     }
 }
 
-/// It can be written to again.
-pub async fn thaw(foreign: &Foreign<'_>, approved: &Approved) -> Result<(), MigrateError> {
-    approved.still_holds().map_err(HostError::from)?;
+/// It can be written to again. That is nothing to the cluster, so its locks do not matter: a run that has lost one of them
+/// has to be able to do this all the more.
+pub async fn thaw(foreign: &Foreign<'_>, _approved: &Approved) -> Result<(), MigrateError> {
     let database = &foreign.source().database;
     let session = foreign.connect(database).await?;
     let failed = |error: tokio_postgres::Error| MigrateError::failed("open the source again", one_line(&error));

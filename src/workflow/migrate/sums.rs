@@ -1,12 +1,11 @@
 //! Both sides are summed up, table by table, with several sessions on each and the largest tables first.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use futures::future::try_join_all;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-use super::place::INCOMING;
 use super::{MigrateError, Moving};
 use crate::cluster::Gather;
 use crate::cluster::postgres::{Login, connect, server};
@@ -32,6 +31,11 @@ impl Sums<'_> {
         looked.target.version_num.min(looked.source.server.version_num)
     }
 
+    /// Some floats cannot be compared to their last bit.
+    pub fn are_rounded(&self) -> bool {
+        fingerprint::rounds(self.older())
+    }
+
     pub async fn of_the_source(&self, snapshot: Option<&str>) -> Result<Fingerprint, MigrateError> {
         let (foreign, database) = (self.moving.foreign, &self.moving.looked.database);
         let sessions = try_join_all((0..self.moving.jobs).map(|_| foreign.connect(database))).await?;
@@ -44,7 +48,7 @@ impl Sums<'_> {
         let (gather, leader) = (self.moving.gather(), self.moving.leader);
         let versions = (self.moving.looked.target.version_num, self.older());
         let reporter = &self.moving.operation.reporter;
-        of_a_database((gather, leader), INCOMING, (versions, reporter)).await
+        of_a_database((gather, leader), self.moving.copied(), (versions, reporter)).await
     }
 }
 
@@ -85,54 +89,68 @@ async fn sum_up(
 ) -> Result<Fingerprint, MigrateError> {
     let failed = |what: String| move |error: tokio_postgres::Error| MigrateError::failed(what, one_line(&error));
     let reading = format!("read {whose}");
-    try_join_all(sessions.iter().map(|session| prepare(session, snapshot, older)))
-        .await
-        .map_err(failed(reading.clone()))?;
+    try_join_all(sessions.iter().map(|session| prepare(session, older))).await.map_err(failed(reading.clone()))?;
     let first = sessions.first().expect("there is a session");
-    let document: String = first
-        .query_one(&fingerprint::tables(version), &[])
-        .await
-        .and_then(|row| row.try_get(0))
-        .map_err(failed(reading.clone()))?;
-    let tables: Vec<Table> =
-        serde_json::from_str(&document).map_err(|error| MigrateError::failed(&reading, error.to_string()))?;
-    let (sequences, large_objects) = beside(first, version).await.map_err(failed(reading.clone()))?;
+    let row = asked(first, snapshot, &fingerprint::tables(version)).await.map_err(failed(reading.clone()))?;
+    let tables: Vec<Table> = serde_json::from_str(row.get(0).unwrap_or_default())
+        .map_err(|error| MigrateError::failed(&reading, error.to_string()))?;
+    first.batch_execute(&begin(snapshot)).await.map_err(failed(reading.clone()))?;
+    let beside = beside(first, version).await.map_err(failed(reading.clone()))?;
+    first.batch_execute("COMMIT").await.map_err(failed(reading.clone()))?;
     let queue = Queue::new(tables);
-    let work = try_join_all(sessions.iter().map(|session| queue.work(session, older, whose)));
+    let work = try_join_all(sessions.iter().map(|session| queue.work((session, snapshot), older, whose)));
     let tables = tokio::select! {
         biased;
         done = work => done?,
         never = queue.tell(whose, reporter) => match never {},
     };
-    Ok(Fingerprint { tables: tables.into_iter().flatten().collect(), sequences, large_objects })
+    Ok(Fingerprint { tables: tables.into_iter().flatten().collect(), ..beside })
 }
 
-async fn prepare(session: &Client, snapshot: Option<&str>, older: u32) -> Result<(), tokio_postgres::Error> {
+async fn prepare(session: &Client, older: u32) -> Result<(), tokio_postgres::Error> {
     session.batch_execute(SETTINGS).await?;
-    session.batch_execute(fingerprint::floats(older)).await?;
-    session.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    match snapshot {
-        Some(name) => session.batch_execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(name))).await,
-        None => Ok(()),
-    }
+    session.batch_execute(fingerprint::floats(older)).await
+}
+
+/// A transaction of the snapshot. Each question has its own, so that no session holds the locks of thousands of tables.
+fn begin(snapshot: Option<&str>) -> String {
+    let seen_as = snapshot.map(|name| format!("SET TRANSACTION SNAPSHOT {};", literal(name))).unwrap_or_default();
+    format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;{seen_as}")
+}
+
+/// One row in one round trip, with its transaction.
+async fn asked(
+    session: &Client,
+    snapshot: Option<&str>,
+    question: &str,
+) -> Result<SimpleQueryRow, tokio_postgres::Error> {
+    let answers = session.simple_query(&format!("{} {question}; COMMIT", begin(snapshot))).await?;
+    let row = answers.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    // a sum over no rows is a row, too
+    Ok(row.expect("a question without GROUP BY has one row"))
 }
 
 /// What is beside the tables.
-async fn beside(
-    session: &Client,
-    version: u32,
-) -> Result<(BTreeMap<String, String>, LargeObjects), tokio_postgres::Error> {
-    let document: String = session.query_one(fingerprint::SEQUENCES, &[]).await?.try_get(0)?;
-    let names: Vec<(String, String)> = serde_json::from_str(&document).unwrap_or_default();
-    let mut sequences = BTreeMap::new();
+async fn beside(session: &Client, version: u32) -> Result<Fingerprint, tokio_postgres::Error> {
+    let mut beside = Fingerprint::default();
+    let names = session.query(fingerprint::SEQUENCES, &[]).await?;
+    let names = names.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    let names: Vec<(String, String)> = names.collect::<Result<_, tokio_postgres::Error>>()?;
     for some in names.chunks(AT_ONCE) {
         for row in session.query(&fingerprint::sequences(some), &[]).await? {
-            sequences.insert(row.try_get(0)?, row.try_get(1)?);
+            beside.sequences.insert(row.try_get(0)?, row.try_get(1)?);
         }
     }
+    for row in session.query(fingerprint::VIEWS, &[]).await? {
+        let name = fingerprint::title(row.try_get(0)?, row.try_get(1)?);
+        beside.views.insert(name, row.try_get(2)?);
+    }
     let row = session.query_one(&fingerprint::large_objects(version), &[]).await?;
-    let large_objects = LargeObjects { count: row.try_get(0)?, sum: row.try_get(1)?, owners: row.try_get(2)? };
-    Ok((sequences, large_objects))
+    beside.large_objects = LargeObjects { count: row.try_get(0)?, sum: row.try_get(1)?, owners: row.try_get(2)? };
+    Ok(beside)
 }
 
 /// Tables that are still to be summed up.
@@ -151,14 +169,20 @@ impl Queue {
         self.left.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_front()
     }
 
-    async fn work(&self, session: &Client, older: u32, whose: &str) -> Result<Vec<(String, Rows)>, MigrateError> {
+    async fn work(
+        &self,
+        (session, snapshot): (&Client, Option<&str>),
+        older: u32,
+        whose: &str,
+    ) -> Result<Vec<(String, Rows)>, MigrateError> {
         let mut done = Vec::new();
         while let Some(table) = self.next() {
-            let row = session.query_one(&table.sum(older), &[]).await;
-            let rows = row.and_then(|row| Ok(Rows { rows: row.try_get(0)?, sum: row.try_get(1)? }));
-            let rows = rows.map_err(|error| {
-                MigrateError::failed(format!("read the table {} of {whose}", table.title()), one_line(&error))
-            })?;
+            let failed =
+                |reason: String| MigrateError::failed(format!("read the table {} of {whose}", table.title()), reason);
+            let row = asked(session, snapshot, &table.sum(older)).await.map_err(|error| failed(one_line(&error)))?;
+            let rows = row.get(0).and_then(|rows| rows.parse().ok());
+            let rows = rows.zip(row.get(1)).map(|(rows, sum)| Rows { rows, sum: sum.to_owned() });
+            let rows = rows.ok_or_else(|| failed("it does not say how many rows there are".to_owned()))?;
             done.push((table.title(), rows));
         }
         Ok(done)

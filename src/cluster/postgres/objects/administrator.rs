@@ -28,7 +28,7 @@ const CHANGE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Keeps what is sent out of the server's log and pg_stat_statements (as Patroni does for the same statements), and
 /// does not wait for a synchronous standby that may not be there yet.
-const DISCREET: &str = "SET log_statement TO 'none'; SET log_min_duration_statement TO -1;
+pub const DISCREET: &str = "SET log_statement TO 'none'; SET log_min_duration_statement TO -1;
 SET log_min_error_statement TO 'panic'; SET pg_stat_statements.track_utility TO 'off'; SET pgaudit.log TO 'none';
 SET synchronous_commit TO 'local'";
 
