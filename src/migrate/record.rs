@@ -165,6 +165,19 @@ pub(super) mod tests {
 
     #[test]
     fn the_verdict_comes_first_and_what_differs_is_named() {
-        insta::assert_snapshot!(record().text(), @"");
+        insta::assert_snapshot!(record().text(), @r#"
+        Rehearsal FAILED: 1 difference between the copy and the source
+          compared: 2 tables with 7 rows, no sequences, no large objects, 12 objects of the schema, 3 roles
+          not compared: sequences: the source is in use
+          differs: table "public"."xdat_user"
+            source: 3 rows
+            copy:   2 rows
+
+          Dump the source     1.2 s
+          Compare          1 min 1 s
+          in all           1 min 2 s
+
+        A run will keep the application waiting for about 1 min 2 s, and some seconds for the replicas.
+        "#);
     }
 }

@@ -33,7 +33,7 @@ use sums::Sums;
 
 pub use look::{Looked, look};
 pub use place::{INCOMING, Left, clean, left};
-pub use source::{frozen, thaw};
+pub use source::{frozen, thaw, undo};
 pub use sums::of_the_target;
 
 /// How long replicas may take to have all of it.
@@ -134,6 +134,9 @@ pub struct Moved {
     pub kept: Option<String>,
 }
 
+/// Writes down what the copy is that takes its place.
+pub type AboutToSwitch<'a> = dyn Fn(&Fingerprint) -> Result<(), String> + Sync + 'a;
+
 /// One migration, or the rehearsal of one.
 pub struct Moving<'a> {
     pub operation: Operation<'a>,
@@ -146,7 +149,7 @@ pub struct Moving<'a> {
     pub jobs: usize,
     pub mode: Mode,
     /// Write down that the copy, which is this, takes its place: before it does.
-    pub about_to_switch: &'a (dyn Fn(&Fingerprint) -> Result<(), String> + Sync),
+    pub about_to_switch: &'a AboutToSwitch<'a>,
 }
 
 /// What takes how long.

@@ -20,6 +20,7 @@ mod lab;
 mod liveness;
 mod lock;
 mod major;
+mod migrate;
 mod newer;
 mod passwords;
 mod poison;

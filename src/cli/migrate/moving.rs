@@ -25,7 +25,7 @@ use crate::report::text::{count, duration, mebibytes};
 use crate::report::{Kind, Show};
 use crate::workflow::Operation;
 use crate::workflow::lock::RunLock;
-use crate::workflow::migrate::{self, Looked, MigrateError, Mode, Moved, Moving};
+use crate::workflow::migrate::{self, AboutToSwitch, Looked, MigrateError, Mode, Moved, Moving};
 
 /// What only stands in the way of a run: a rehearsal changes nothing on the source.
 const OF_A_RUN_ONLY: [&str; 3] = ["recovery", "read-only", "prepared"];
@@ -295,16 +295,16 @@ impl Course<'_> {
         };
         if !stays {
             state.step = Step::ReadOnly;
-            self.opened_again((kept, &state), approved, session).await;
+            self.opened_again((kept, &state), session).await;
         }
         Ok(self.record(started, (looked, moved?), session))
     }
 
     /// The run came to nothing, and the source goes on.
-    async fn opened_again(&self, (kept, state): (&Kept, &State), approved: &Approved, session: &Session) {
+    async fn opened_again(&self, (kept, state): (&Kept, &State), session: &Session) {
         let thawed: Result<(), Failure> = async {
             kept.set(state)?;
-            migrate::thaw(&self.ends.foreign, approved).await?;
+            migrate::undo(&self.ends.foreign).await?;
             Ok(kept.over()?)
         }
         .await;
@@ -321,7 +321,7 @@ impl Course<'_> {
 
     async fn moved(
         &self,
-        (looked, about_to_switch): (&Looked, &(dyn Fn(&Fingerprint) -> Result<(), String> + Sync)),
+        (looked, about_to_switch): (&Looked, &AboutToSwitch<'_>),
         approved: &Approved,
         session: &Session,
     ) -> Result<Moved, MigrateError> {

@@ -53,10 +53,12 @@ impl Farewell {
 
 /// Who takes the streams that others open to a socket of the host's.
 #[derive(Clone, Default)]
-pub(super) struct Listeners(Arc<Mutex<HashMap<String, mpsc::Sender<Box<dyn Stream>>>>>);
+pub(super) struct Listeners(Arc<Mutex<HashMap<String, Taker>>>);
+
+type Taker = mpsc::Sender<Box<dyn Stream>>;
 
 impl Listeners {
-    pub(super) fn add(&self, socket: &str, taker: mpsc::Sender<Box<dyn Stream>>) {
+    pub(super) fn add(&self, socket: &str, taker: Taker) {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(socket.to_owned(), taker);
     }
 
@@ -65,7 +67,7 @@ impl Listeners {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clear();
     }
 
-    fn taker(&self, socket: &str) -> Option<mpsc::Sender<Box<dyn Stream>>> {
+    fn taker(&self, socket: &str) -> Option<Taker> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(socket).cloned()
     }
 }

@@ -91,9 +91,15 @@ pub async fn freeze(
     }
 }
 
-/// It can be written to again. That is nothing to the cluster, so its locks do not matter: a run that has lost one of them
-/// has to be able to do this all the more.
-pub async fn thaw(foreign: &Foreign<'_>, _approved: &Approved) -> Result<(), MigrateError> {
+/// It can be written to again.
+pub async fn thaw(foreign: &Foreign<'_>, approved: &Approved) -> Result<(), MigrateError> {
+    approved.still_holds().map_err(HostError::from)?;
+    undo(foreign).await
+}
+
+/// The same for who has just made it read-only, and comes to nothing. That is no change of the cluster, so its locks do not
+/// matter: a run that has lost one has to be able to do this all the more.
+pub async fn undo(foreign: &Foreign<'_>) -> Result<(), MigrateError> {
     let database = &foreign.source().database;
     let session = foreign.connect(database).await?;
     let failed = |error: tokio_postgres::Error| MigrateError::failed("open the source again", one_line(&error));

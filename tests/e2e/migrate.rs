@@ -1,0 +1,315 @@
+//! The database of a PostgreSQL that is not the cluster's is moved in: looked at, rehearsed under a writer, cut off in every
+//! way, moved, proven the same, and given back. It is one of everything that a dump can get wrong
+//! (`tests/fixtures/migrate/xnat-like.sql`), of a release older than the cluster's.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{Lab, Ran};
+use crate::site::Site;
+
+/// Differences that are planted in the copy, all of them to be found; the others are tried one at a time by hand.
+const PLANTED: [(&str, &str); 12] = [
+    ("bytea-one-byte", "table \"public\".\"types_bytea\""),
+    ("float8-17th-digit", "table \"public\".\"types_float\""),
+    ("row-multiplicity-moved", "table \"public\".\"no_key\""),
+    ("text-trailing-space", "table \"public\".\"types_text\""),
+    ("lo-one-byte", "large objects"),
+    ("sequence-off-by-one", "sequence \"public\".\"hibernate_sequence\""),
+    ("grant-table", "object TABLE xnat_projectdata; Type: ACL"),
+    ("trigger-disabled", "object triggered audit_enabled; Type: TRIGGER"),
+    ("function-body", "object label_of(integer); Type: FUNCTION"),
+    ("comment-table", "object TABLE xdat_user; Type: COMMENT"),
+    ("database-setting", "settings of the database"),
+    ("cluster-role-membership", "memberships of the role Odd Role"),
+];
+
+/// A PostgreSQL of its own, on one host of its own.
+struct Origin {
+    lab: Lab,
+    version: &'static str,
+}
+
+impl Origin {
+    fn up(test: &str, (suite, version): (&str, &'static str)) -> Self {
+        let package = format!("postgresql-{version}");
+        let lab = Lab::up(test, &["--hosts", "1", "--suite", suite, "--packages", &package]);
+        let origin = Self { lab, version };
+        origin.shell(&format!("pg_createcluster {version} main --start"));
+        origin.sql("postgres", "CREATE ROLE xnat LOGIN PASSWORD 'of the source'");
+        origin.sql(
+            "postgres",
+            "CREATE DATABASE xnat OWNER xnat TEMPLATE template0 ENCODING UTF8 LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'",
+        );
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/migrate/xnat-like.sql");
+        std::fs::copy(fixture, origin.lab.directory().join("hosts/db1/root/srv/xnat-like.sql")).expect("copied");
+        origin.shell("chmod 644 /srv/xnat-like.sql");
+        origin.shell("runuser -u postgres -- psql -qX -v tables=40 -v rows=300 -d xnat -f /srv/xnat-like.sql");
+        origin
+    }
+
+    fn shell(&self, command: &str) -> String {
+        self.lab.ssh("db1", &format!("cd / && {command}")).expect(0).stdout
+    }
+
+    fn sql(&self, database: &str, sql: &str) -> String {
+        sql_on(&self.lab, "db1", (database, sql)).expect(0).stdout
+    }
+
+    /// A line of the lab's inventory.
+    fn said(&self, key: &str) -> String {
+        let text = std::fs::read_to_string(self.lab.inventory()).expect("the lab wrote it");
+        let line = text.lines().find(|line| line.starts_with(&format!("{key} = "))).expect("it is in it");
+        line.split('"').nth(1).expect("a text").to_owned()
+    }
+
+    /// As an inventory has it; the login becomes root through sudo.
+    fn table(&self) -> String {
+        format!(
+            "[migrate.source]\naddress = \"{}\"\nfingerprint = \"{}\"\nssh = {{ user = \"admin\", become = \"sudo\", identity = \"{}\" }}\n",
+            self.said("address"),
+            self.said("fingerprint"),
+            self.lab.directory().join("id_ed25519").display()
+        )
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.sql("xnat", "SHOW default_transaction_read_only").trim() == "on"
+    }
+
+    /// Inserts rows as the application until it is told to end; the acknowledged ones are in a file.
+    fn write(&self) -> Writer<'_> {
+        let hba = format!("/etc/postgresql/{}/main/pg_hba.conf", self.version);
+        self.shell(&format!("sed -i 's/^local  *all  *all .*/local all all trust/' {hba}"));
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        let first: u64 = self
+            .sql("xnat", "SELECT coalesce(max(id), 0) + 1 FROM public.writer_ledger")
+            .trim()
+            .parse()
+            .expect("a number");
+        let one = "psql -qXAt -U xnat -d xnat -c \"insert into public.writer_ledger values ($i)\" 2>>/srv/refused";
+        self.shell(&format!(
+            "rm -f /srv/end /srv/refused; i={first}; (while ! test -e /srv/end; do if {one}; then echo $i >>/srv/acknowledged; fi; \
+             i=$((i + 1)); sleep 0.02; done) >/dev/null 2>&1 & sleep 1"
+        ));
+        Writer { origin: self }
+    }
+}
+
+struct Writer<'a> {
+    origin: &'a Origin,
+}
+
+impl Writer<'_> {
+    /// What was acknowledged, by it and those before it.
+    fn end(self) -> Vec<u64> {
+        self.origin.shell("touch /srv/end; sleep 1");
+        self.origin.shell("cat /srv/acknowledged").lines().map(|line| line.parse().expect("a number")).collect()
+    }
+}
+
+fn sql_on(lab: &Lab, host: &str, (database, sql): (&str, &str)) -> Ran {
+    let psql = format!("runuser -u postgres -- psql -qXAt -v ON_ERROR_STOP=1 -d {database}");
+    lab.ssh(host, &format!("cd / && {psql} <<'END_OF_SQL'\n{sql}\nEND_OF_SQL"))
+}
+
+fn on_the_leader(site: &Site, (database, sql): (&str, &str)) -> String {
+    sql_on(&site.lab, &site.leader(), (database, sql)).expect(0).stdout
+}
+
+/// Nothing of a copy that was not to stay.
+fn nothing_is_left(site: &Site) {
+    let databases =
+        on_the_leader(site, ("postgres", "SELECT datname FROM pg_database WHERE datname LIKE 'xnat\\_provision\\_%'"));
+    let marked = "SELECT rolname FROM pg_roles WHERE shobj_description(oid, 'pg_authid') LIKE 'xnat-provision%'";
+    let roles = on_the_leader(site, ("postgres", marked));
+    assert_eq!((databases.as_str(), roles.as_str()), ("", ""));
+    for host in site.hosts("postgres") {
+        site.lab.ssh(&host, "! test -e /var/lib/postgresql/.xnat-migrate").expect(0);
+    }
+}
+
+fn differences(ran: &Ran) -> Vec<String> {
+    let record: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let all = record["differences"].as_array().expect("a list");
+    all.iter().map(|it| it["what"].as_str().expect("a text").to_owned()).collect()
+}
+
+#[test]
+fn a_database_of_debian_11_is_moved_in_and_proven_the_same() {
+    let origin = Origin::up("migfrom11", ("bullseye", "13"));
+    let site = Site::new("migto13", (&["--hosts", "3", "--suite", "trixie"], "root"));
+    site.run(&["apply", "--yes"]).expect(0);
+    site.append(&origin.table());
+    it_is_looked_at(&site);
+    it_is_rehearsed_under_a_writer(&site, &origin);
+    a_killed_run_is_told_and_given_up(&site, &origin);
+    an_interrupted_run_opens_the_source_again(&site, &origin);
+    it_is_moved_under_a_writer(&site, &origin);
+    what_is_planted_is_found(&site);
+    it_is_given_back(&site, &origin);
+}
+
+fn it_is_looked_at(site: &Site) {
+    let checked = site.run(&["migrate", "check"]).expect(0).stdout;
+    for piece in ["can be moved in", "PostgreSQL 13.", "large objects come along", "event triggers come along"] {
+        assert!(checked.contains(piece), "{piece:?} is not in:\n{checked}");
+    }
+    let document: Value =
+        serde_json::from_str(&site.run(&["migrate", "check", "--json"]).expect(0).stdout).expect("JSON");
+    assert_eq!(document["methods"][0]["method"], "dump");
+    site.run(&["migrate", "verify", "--yes"]).expect(4);
+    site.run(&["migrate", "resume", "--confirm", site.lab.name()]).expect(4);
+    site.run(&["migrate", "abort", "--yes"]).expect(4);
+}
+
+fn it_is_rehearsed_under_a_writer(site: &Site, origin: &Origin) {
+    let writer = origin.write();
+    let rehearsed = site.run(&["migrate", "rehearse", "--yes", "--jobs", "2"]).expect(0).stdout;
+    assert!(rehearsed.starts_with("Rehearsal passed: the copy is the same as the source"), "{rehearsed}");
+    let refused = origin.shell("cat /srv/refused");
+    let acknowledged = writer.end();
+    assert!(acknowledged.len() > 20 && refused.is_empty(), "{} rows, {refused}", acknowledged.len());
+    nothing_is_left(site);
+}
+
+/// A run that is about to restore.
+fn under_way(site: &Site) -> Child {
+    let run = site.spawn(&["migrate", "run", "--confirm", site.lab.name()]);
+    let begun = Instant::now();
+    let leader = site.leader();
+    let there = ("postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname = 'xnat_provision_incoming'");
+    while sql_on(&site.lab, &leader, there).expect(0).stdout.trim() == "0" {
+        assert!(begun.elapsed() < Duration::from_secs(120), "nothing is restored");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    run
+}
+
+fn a_killed_run_is_told_and_given_up(site: &Site, origin: &Origin) {
+    let mut run = under_way(site);
+    run.kill().expect("killed");
+    run.wait().expect("ended");
+    assert!(origin.is_read_only());
+    let status = site.run(&["status"]);
+    assert!(status.stdout.contains("a migration was cut off"), "{}", status.stdout);
+    std::thread::sleep(Duration::from_secs(1));
+    // whoever had the locks of the killed one has to be forgotten first
+    let begun = Instant::now();
+    let given_up = loop {
+        let aborted = site.run(&["migrate", "abort", "--yes"]);
+        if aborted.status == 0 || begun.elapsed() > Duration::from_secs(60) {
+            break aborted;
+        }
+        std::thread::sleep(Duration::from_secs(2));
+    };
+    given_up.expect(0);
+    assert!(!origin.is_read_only());
+    nothing_is_left(site);
+    assert!(!site.run(&["status"]).expect(0).stdout.contains("cut off"));
+}
+
+fn an_interrupted_run_opens_the_source_again(site: &Site, origin: &Origin) {
+    let run = under_way(site);
+    let sent = Command::new("kill").args(["-INT", &run.id().to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+    let ended = Ran::of(run.wait_with_output().expect("it ends")).expect(130);
+    assert!(ended.stderr.contains("the source can be written to again"), "{}", ended.stderr);
+    assert!(!origin.is_read_only());
+    nothing_is_left(site);
+}
+
+fn it_is_moved_under_a_writer(site: &Site, origin: &Origin) {
+    let writer = origin.write();
+    let moved = site.run(&["migrate", "run", "--confirm", site.lab.name()]).expect(0).stdout;
+    for piece in [
+        "Migration passed: the copy is the same as the source",
+        "Your application may be switched now",
+        "datasource.url=jdbc:",
+    ] {
+        assert!(moved.contains(piece), "{piece:?} is not in:\n{moved}");
+    }
+    let acknowledged = writer.end();
+    assert!(origin.is_read_only());
+    let there = on_the_leader(site, ("xnat", "SELECT id FROM public.writer_ledger WHERE id > 0 ORDER BY 1"));
+    let there: Vec<u64> = there.lines().map(|line| line.parse().expect("a number")).collect();
+    let lost: Vec<&u64> = acknowledged.iter().filter(|id| !there.contains(id)).collect();
+    assert!(acknowledged.len() > 20 && lost.is_empty(), "{} acknowledged, lost: {lost:?}", acknowledged.len());
+    site.run(&["plan"]).expect(0);
+    site.run(&["migrate", "run", "--confirm", site.lab.name()]).expect(4);
+    site.run(&["migrate", "abort", "--yes"]).expect(4);
+    assert_eq!(differences(&site.run(&["migrate", "verify", "--yes", "--json"]).expect(0)), [] as [&str; 0]);
+}
+
+fn plants() -> BTreeMap<String, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/migrate/plants.sql");
+    let text = std::fs::read_to_string(path).expect("it is there");
+    let mut lines = text.lines();
+    let mut all = BTreeMap::new();
+    while let Some(line) = lines.next() {
+        if let Some(plant) = line.strip_prefix("-- plant: ") {
+            let name = plant.split(' ').next().expect("a name").to_owned();
+            all.insert(name, lines.next().expect("a statement").to_owned());
+        }
+    }
+    all
+}
+
+fn what_is_planted_is_found(site: &Site) {
+    let plants = plants();
+    for (name, _) in PLANTED {
+        on_the_leader(site, ("xnat", &plants[name]));
+    }
+    let found = differences(&site.run(&["migrate", "verify", "--yes", "--json"]).expect(4));
+    for (name, what) in PLANTED {
+        assert!(found.iter().any(|it| it.starts_with(what)), "{name}: {what} is not in {found:#?}");
+    }
+    assert_eq!(found.len(), PLANTED.len(), "{found:#?}");
+}
+
+fn it_is_given_back(site: &Site, origin: &Origin) {
+    let refused = site.run(&["migrate", "rollback", "--yes"]).expect(4);
+    assert!(refused.stderr.contains("the cluster has rows that the source does not have"), "{}", refused.stderr);
+    assert!(origin.is_read_only());
+    site.run(&["migrate", "rollback", "--yes", "--lose-newer-writes"]).expect(0);
+    assert!(!origin.is_read_only());
+    site.run(&["migrate", "rollback", "--yes"]).expect(4);
+    // and once more: what is there now has tables, and is kept
+    let moved = site.run(&["migrate", "run", "--confirm", site.lab.name()]).expect(0).stdout;
+    assert!(moved.contains("HAS TABLES: it is kept under another name"), "{moved}");
+    let kept =
+        on_the_leader(site, ("postgres", "SELECT count(*) FROM pg_database WHERE datname LIKE 'xnat\\_before\\_%'"));
+    assert_eq!(kept.trim(), "1");
+    site.run(&["plan"]).expect(0);
+}
+
+/// Over the network, with a password, from one major version to the same one.
+#[test]
+fn a_database_is_moved_in_over_the_network_on_debian_12() {
+    let origin = Origin::up("migfrom12", ("bookworm", "15"));
+    let site = Site::new("migto12", (&["--hosts", "1", "--suite", "bookworm"], "root"));
+    site.run(&["apply", "--yes"]).expect(0);
+    origin.sql("postgres", "ALTER ROLE postgres PASSWORD 'of: the\\source'; ALTER SYSTEM SET listen_addresses TO '*'");
+    origin.shell("echo 'host all all 0.0.0.0/0 scram-sha-256' >>/etc/postgresql/15/main/pg_hba.conf; pg_ctlcluster 15 main restart");
+    let address = origin.said("address");
+    let table = format!(
+        "[migrate.source]\naddress = \"{address}\"\nreach = \"tcp\"\npassword = {{ env = \"SOURCE_PASSWORD\" }}\n"
+    );
+    site.append(&table);
+    let variable = ("SOURCE_PASSWORD", "of: the\\source");
+    let wrong = site.run_with(("SOURCE_PASSWORD", "another"), &["migrate", "check"]).expect(1);
+    assert!(wrong.stderr.contains("did not let postgres in"), "{}", wrong.stderr);
+    site.run_with(variable, &["migrate", "check"]).expect(0);
+    site.run_with(variable, &["migrate", "rehearse", "--yes"]).expect(0);
+    nothing_is_left(&site);
+    let moved = site.run_with(variable, &["migrate", "run", "--confirm", site.lab.name()]).expect(0).stdout;
+    assert!(moved.contains("Migration passed") && !moved.contains("the\\source"), "{moved}");
+    assert!(origin.is_read_only());
+    site.run_with(variable, &["migrate", "verify", "--yes"]).expect(0);
+    site.run_with(variable, &["migrate", "rollback", "--yes"]).expect(0);
+    assert!(!origin.is_read_only());
+}
