@@ -85,7 +85,7 @@ impl Vault {
 
     /// A password of somebody else's that the site keeps itself; known to the redactor like ours.
     pub fn elsewhere(&self, name: &str, reference: &Reference) -> Result<Secret, VaultError> {
-        let secret = reference::resolve(name, reference, self.means.as_ref())?;
+        let secret = reference::read(name, reference, self.means.as_ref())?;
         mask(&self.redactor, &secret);
         Ok(secret)
     }

@@ -12,10 +12,19 @@ use crate::secret::Secret;
 /// What a command we run must not find in its environment.
 pub const OUR_VARIABLES: [&str; 3] = [means::PASSPHRASE, means::NEW_PASSPHRASE, "XNAT_SUDO_PASSWORD"];
 
-/// The password `name`, from where the inventory says it is.
+/// The password `name`, from where the inventory says it is; one that is good enough for the cluster.
 pub fn resolve(name: &str, reference: &Reference, means: &dyn Means) -> Result<Secret, VaultError> {
+    let secret = read(name, reference, means)?;
+    match unusable(name, secret.expose()) {
+        Some(reason) => Err(VaultError::Reference { name: name.to_owned(), place: place(reference), reason }),
+        None => Ok(secret),
+    }
+}
+
+/// The same of somebody else's, however good it is.
+pub fn read(name: &str, reference: &Reference, means: &dyn Means) -> Result<Secret, VaultError> {
     let failed = |reason: String| VaultError::Reference { name: name.to_owned(), place: place(reference), reason };
-    let secret = match reference {
+    Ok(match reference {
         Reference::Env(variable) => means
             .variable(variable)
             .map(|value| without_line_break(&value))
@@ -29,11 +38,7 @@ pub fn resolve(name: &str, reference: &Reference, means: &dyn Means) -> Result<S
             Err(error) => return Err(failed(crate::error::one_line(&error))),
         },
         Reference::Command(command) => output(command).map_err(failed)?,
-    };
-    match unusable(name, secret.expose()) {
-        Some(what) => Err(failed(what)),
-        None => Ok(secret),
-    }
+    })
 }
 
 /// Where it is, in words.

@@ -293,6 +293,7 @@ fn a_database_is_moved_in_over_the_network_on_debian_12() {
     let origin = Origin::up("migfrom12", ("bookworm", "15"));
     let site = Site::new("migto12", (&["--hosts", "1", "--suite", "bookworm"], "root"));
     site.run(&["apply", "--yes"]).expect(0);
+    it_is_seen_in_a_container(&site, &origin);
     origin.sql("postgres", "ALTER ROLE postgres PASSWORD 'of: the\\source'; ALTER SYSTEM SET listen_addresses TO '*'");
     origin.shell("echo 'host all all 0.0.0.0/0 scram-sha-256' >>/etc/postgresql/15/main/pg_hba.conf; pg_ctlcluster 15 main restart");
     let address = origin.said("address");
@@ -312,4 +313,18 @@ fn a_database_is_moved_in_over_the_network_on_debian_12() {
     site.run_with(variable, &["migrate", "verify", "--yes"]).expect(0);
     site.run_with(variable, &["migrate", "rollback", "--yes"]).expect(0);
     assert!(!origin.is_read_only());
+}
+
+/// The way there, that is: through `/proc` of the process an engine names. There is none on lab hosts, so one is played.
+fn it_is_seen_in_a_container(site: &Site, origin: &Origin) {
+    let before = site.read();
+    let docker = "#!/bin/sh\n[ \"$*\" = \"inspect --type container --format {{.State.Pid}} xnat-db\" ] || exit 1\nhead -n 1 /var/lib/postgresql/15/main/postmaster.pid\n";
+    origin.shell(&format!("printf '{docker}' >/usr/local/bin/docker && chmod 755 /usr/local/bin/docker"));
+    site.append(&origin.table().replace("fingerprint", "container = \"xnat-db\"\nfingerprint"));
+    let checked = site.run(&["migrate", "check"]).expect(0).stdout;
+    assert!(checked.contains("in docker xnat-db: can be moved in"), "{checked}");
+    site.write(&site.read().replace("xnat-db", "another"));
+    let absent = site.run(&["migrate", "check"]).expect(1);
+    assert!(absent.stderr.contains("nothing listens on port 5432"), "{}", absent.stderr);
+    site.write(&before);
 }
