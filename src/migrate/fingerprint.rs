@@ -93,10 +93,8 @@ pub const LARGE_OBJECTS: &str = "WITH o AS MATERIALIZED_ (
                           md5(lo_get(o.oid, piece, 4194304)), 'UTF8')) AS h
       FROM o, generate_series(0::bigint, o.size, 4194304::bigint) piece)
 SELECT (SELECT count(*) FROM o)::bigint,
-       (SELECT coalesce(sum(('x' || left(h, 16))::bit(64)::bigint), 0)::text || '/' ||
-               coalesce(sum(('x' || right(h, 16))::bit(64)::bigint), 0)::text FROM h),
-       (SELECT coalesce(sum(('x' || left(h, 16))::bit(64)::bigint), 0)::text || '/' ||
-               coalesce(sum(('x' || right(h, 16))::bit(64)::bigint), 0)::text
+       (SELECT coalesce(sum(('x' || left(h, 16))::bit(64)::bigint), 0)::text FROM h),
+       (SELECT coalesce(sum(('x' || left(h, 16))::bit(64)::bigint), 0)::text
           FROM (SELECT md5(convert_to(concat_ws(':', oid, owner, coalesce(acl, '-'), comment), 'UTF8')) AS h FROM o) s)";
 
 /// For a server of this version; before 12 every such part was made once without a word.
@@ -151,10 +149,10 @@ impl Table {
             }
         }
         let only = if self.whole { "" } else { "ONLY " };
+        // half of it: 64 bits do not come out the same by accident, and twice that takes noticeably longer
         format!(
-            "SELECT count(*)::bigint, coalesce(sum(('x' || left(h, 16))::bit(64)::bigint), 0)::text || '/' ||
-                    coalesce(sum(('x' || right(h, 16))::bit(64)::bigint), 0)::text
-               FROM (SELECT md5({row}) AS h FROM {only}{} AS {alias} OFFSET 0) AS rows",
+            "SELECT count(*)::bigint, coalesce(sum(('x' || left(md5({row}), 16))::bit(64)::bigint), 0)::text
+               FROM {only}{} AS {alias}",
             self.title()
         )
     }
@@ -309,7 +307,7 @@ mod tests {
     #[test]
     fn columns_come_by_their_names_and_none_is_taken_for_the_table() {
         let sum = table(&["b", "a"]).sum(170_000);
-        assert!(sum.contains("FROM ONLY \"odd \"\"schema\"\"\".\"t\" AS \"whole row\" "), "{sum}");
+        assert!(sum.ends_with("FROM ONLY \"odd \"\"schema\"\"\".\"t\" AS \"whole row\""), "{sum}");
         assert!(sum.contains("ROW(\"whole row\".\"a\", \"whole row\".\"b\")::text"), "{sum}");
         assert!(table(&["whole row"]).sum(170_000).contains("ROW(\"whole row_\".\"whole row\")::text"));
     }
@@ -329,7 +327,7 @@ mod tests {
         let source = Fingerprint {
             tables: [("a".to_owned(), rows(1, "x")), ("b".to_owned(), rows(2, "y"))].into(),
             sequences: [("s".to_owned(), "4".to_owned())].into(),
-            large_objects: LargeObjects { count: 1, sum: "1/2".into(), owners: "o".into() },
+            large_objects: LargeObjects { count: 1, sum: "12".into(), owners: "o".into() },
             views: [("v".to_owned(), true)].into(),
         };
         assert_eq!(source.differences(&source.clone()), []);

@@ -22,7 +22,7 @@ pub fn page(record: &Record) -> Result<String, minijinja::Error> {
                 name,
                 source => source.rows,
                 target => target.map_or_else(|| "–".to_owned(), |target| target.rows.to_string()),
-                sum => source.sum.replace('/', " / "),
+                sum => source.sum.clone(),
                 same => target == Some(source),
             }
         })

@@ -134,10 +134,10 @@ pub(super) mod tests {
 
     pub fn record() -> Record {
         let mut source = Fingerprint::default();
-        source.tables.insert("\"public\".\"xdat_user\"".into(), Rows { rows: 3, sum: "1/2".into() });
-        source.tables.insert("\"a <b>\".\"</script>\"".into(), Rows { rows: 4, sum: "3/4".into() });
+        source.tables.insert("\"public\".\"xdat_user\"".into(), Rows { rows: 3, sum: "12".into() });
+        source.tables.insert("\"a <b>\".\"</script>\"".into(), Rows { rows: 4, sum: "34".into() });
         let mut target = source.clone();
-        target.tables.insert("\"public\".\"xdat_user\"".into(), Rows { rows: 2, sum: "1/1".into() });
+        target.tables.insert("\"public\".\"xdat_user\"".into(), Rows { rows: 2, sum: "11".into() });
         Record {
             passed: false,
             what: "rehearse".into(),

@@ -105,16 +105,20 @@ chown -R postgres:postgres {DIRECTORY}/dump
 }
 
 /// Into a database that is there and empty. Nobody else waits for it, so it waits for no replica; both settings are those
-/// of its sessions only.
+/// of its sessions only. One section after the other: all at once, `pg_restore` makes a trigger of a partitioned table while
+/// the data of its parts still comes in, and the trigger fires.
 pub fn restore(database: &str, port: u16, (major, jobs): (u32, usize)) -> String {
     format!(
-        "{}exec setpriv --reuid=postgres --regid=postgres --init-groups env \
-         PGOPTIONS='-c synchronous_commit=local -c maintenance_work_mem=256MB -c statement_timeout=0 -c lock_timeout=0' \
-         {}/pg_restore --host=/var/run/postgresql --port={port} --dbname={} --jobs={jobs} --exit-on-error --no-tablespaces \
-         {DIRECTORY}/dump\n",
-        locked(),
-        programs(major),
-        sh(database),
+        "{locked}as() {{ setpriv --reuid=postgres --regid=postgres --init-groups env \\
+  PGOPTIONS='-c synchronous_commit=local -c maintenance_work_mem=256MB -c statement_timeout=0 -c lock_timeout=0' \"$@\"; }}
+for section in pre-data data post-data; do
+  as {programs}/pg_restore --host=/var/run/postgresql --port={port} --dbname={database} --section=$section --jobs={jobs} \\
+    --exit-on-error --no-tablespaces {DIRECTORY}/dump
+done
+",
+        locked = locked(),
+        programs = programs(major),
+        database = sh(database),
     )
 }
 
