@@ -31,7 +31,7 @@ use bridge::Bridge;
 use place::Place;
 use sums::Sums;
 
-pub use look::{Looked, look};
+pub use look::{Looked, cluster_system, look};
 pub use place::{INCOMING, Left, clean, left};
 pub use source::{frozen, thaw, undo};
 pub use sums::of_the_target;

@@ -87,11 +87,13 @@ impl<'a> Ends<'a> {
     }
 
     /// That it takes its place is written down before it does: when the copy is still beside the application's database, it
-    /// did not come to that.
+    /// did not come to that. Nor has it with a cluster that was made since.
     pub async fn is_not_done(&self, state: Option<&State>, session: &Session) -> Result<(), Failure> {
-        let Some(State { step: Step::Switched, source, since, .. }) = state else { return Ok(()) };
-        let left = migrate::left(&self.ground.gather(session), &self.leader).await?;
-        if left.databases.iter().any(|name| name == INCOMING) {
+        let Some(State { step: Step::Switched, source, since, system, .. }) = state else { return Ok(()) };
+        let gather = self.ground.gather(session);
+        let left = migrate::left(&gather, &self.leader).await?;
+        let beside = left.databases.iter().any(|name| name == INCOMING);
+        if beside || migrate::cluster_system(&gather, &self.leader).await? != *system {
             return Ok(());
         }
         Err(NotNow::Done { source_name: source.clone(), since: *since }.into())

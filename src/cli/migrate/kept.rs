@@ -36,6 +36,8 @@ pub(super) struct State {
     /// For people: which database where.
     pub source: String,
     pub source_version: u32,
+    /// Which cluster it was moved into: another one may have its name by now.
+    pub system: i64,
     /// Of the copy when it took its place.
     #[serde(default)]
     pub copy: Fingerprint,

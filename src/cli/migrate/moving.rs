@@ -279,6 +279,7 @@ impl Course<'_> {
             since: started,
             source: name(self.source),
             source_version,
+            system: looked.system,
             copy: Fingerprint::default(),
             made: looked.made.clone(),
         };

@@ -29,6 +29,8 @@ pub struct Looked {
     pub verifiers: Vec<(String, Secret)>,
     /// Roles that will be made, or were.
     pub made: Vec<String>,
+    /// The cluster, by its system identifier.
+    pub system: i64,
 }
 
 /// A look is no reason to wait for somebody's lock for long.
@@ -55,7 +57,7 @@ pub async fn look(
     }
     let made = roles::wanted((&server, &ours), ("", &[]), target.version_num).made;
     let database = foreign.source().database.clone();
-    Ok(Looked { source, target, database, theirs: server, ours, verifiers, made })
+    Ok(Looked { source, target, database, theirs: server, ours, verifiers, made, system: target_system })
 }
 
 type Theirs = (Found, Server, Vec<(String, Secret)>);
@@ -122,6 +124,13 @@ async fn of_the_target(
         database_has_tables: has_tables,
     };
     Ok(((target, ours), system))
+}
+
+/// Which one the cluster is.
+pub async fn cluster_system(gather: &Gather<'_>, leader: &Host) -> Result<i64, MigrateError> {
+    let failed = |reason: String| MigrateError::failed("look at the leader", reason);
+    let transport = gather.transport(&leader.name).map_err(failed)?;
+    system(&connect(transport, &server::superuser(gather, leader)).await?).await.map_err(failed)
 }
 
 /// Which database system it is, whatever it is called.
