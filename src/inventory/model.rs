@@ -34,6 +34,19 @@ pub struct Inventory {
     pub assets: Option<PathBuf>,
     /// Whose database `migrate` moves in.
     pub source: Option<Source>,
+    /// Who uses it; without hosts that is nobody's business here.
+    pub xnat: Xnat,
+}
+
+/// XNAT, which runs on machines of its own.
+#[derive(Clone, Debug, Serialize)]
+pub struct Xnat {
+    pub hosts: Vec<Host>,
+    pub unit: String,
+    /// The file of its settings.
+    pub properties: String,
+    pub port: u16,
+    pub page: String,
 }
 
 /// A PostgreSQL that is none of the cluster's, and has the data until it is moved.

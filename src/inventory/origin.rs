@@ -1,4 +1,4 @@
-//! Where a database comes from that is to be moved in, as it is written; part of `raw`.
+//! Where a database comes from that is to be moved in, and who uses it there, as it is written; part of `raw`.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -62,4 +62,46 @@ impl Default for Source {
             ssh: HostSsh::default(),
         }
     }
+}
+
+/// Where XNAT runs. `migrate` stops it, points it at the cluster and starts it again; without hosts it only says what to do.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Xnat {
+    /// The machines, one [[xnat.host]] each.
+    pub host: Vec<XnatHost>,
+    /// The systemd unit of its Tomcat.
+    pub unit: String,
+    /// Where it reads how to reach its database.
+    pub properties: String,
+    /// Where its Tomcat listens, on the machine itself.
+    #[schemars(range(min = 1))]
+    pub port: u16,
+    /// The page that is there once it runs.
+    pub page: String,
+}
+
+impl Default for Xnat {
+    fn default() -> Self {
+        Self {
+            host: Vec::new(),
+            unit: "tomcat9".to_owned(),
+            properties: "/data/xnat/home/config/xnat-conf.properties".to_owned(),
+            port: 8080,
+            page: "/".to_owned(),
+        }
+    }
+}
+
+/// A machine that XNAT runs on.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["address"]))]
+pub struct XnatHost {
+    /// Its IPv4 address or name.
+    pub address: String,
+    /// Fingerprint of its SSH host key (`SHA256:…`), or a list of them; then no other key is accepted.
+    pub fingerprint: Strings,
+    /// Differs from [ssh] for this machine only.
+    pub ssh: HostSsh,
 }

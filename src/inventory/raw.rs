@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::model::{Escalate, Scalar, Synchronous};
-pub use super::origin::{Migrate, Source};
+pub use super::origin::{Migrate, Source, Xnat, XnatHost};
 pub use super::secrecy::{Reference, Secrets, Vault};
 use super::values::{Period, Size, Strings};
 
@@ -34,6 +34,7 @@ pub struct Inventory {
     pub vault: Vault,
     pub secrets: Secrets,
     pub migrate: Migrate,
+    pub xnat: Xnat,
 }
 
 /// The cluster as a whole.

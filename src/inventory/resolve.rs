@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::model::{
     BundleSource, Check, Component, Database, Escalate, Etcd, Firewall, Haproxy, Host, Inventory, PackageSource,
-    Packages, Patroni, Postgresql, Reference, Repository, Signing, Source, Ssh, Tls, Vault,
+    Packages, Patroni, Postgresql, Reference, Repository, Signing, Source, Ssh, Tls, Vault, Xnat,
 };
 use super::raw;
 use super::surroundings::Surroundings;
@@ -51,6 +51,7 @@ pub(super) fn inventory(raw: &raw::Inventory, path: &Path, around: &Surroundings
             .collect(),
         assets: around.assets.clone(),
         source: raw.migrate.source.as_ref().map(|one| source(one, raw, around)),
+        xnat: xnat(raw, around),
         cluster,
     }
 }
@@ -75,8 +76,25 @@ fn host(raw: &raw::Host, common: &raw::Ssh, around: &Surroundings) -> Host {
     }
 }
 
-/// The name the machine of the source has in what is printed.
+/// The name the machine of the source has in what is printed, and those of XNAT begin with.
 const SOURCE: &str = "source";
+const XNAT: &str = "xnat";
+
+fn xnat(whole: &raw::Inventory, around: &Surroundings) -> Xnat {
+    let raw::Xnat { host: hosts, unit, properties, port, page } = &whole.xnat;
+    let machine = |(index, one): (usize, &raw::XnatHost)| {
+        let name = if hosts.len() == 1 { XNAT.to_owned() } else { format!("{XNAT}{}", index + 1) };
+        let (address, fingerprint, ssh) = (one.address.clone(), one.fingerprint.clone(), one.ssh.clone());
+        host(&raw::Host { name, address, fingerprint, ssh, ..raw::Host::default() }, &whole.ssh, around)
+    };
+    Xnat {
+        hosts: hosts.iter().enumerate().map(machine).collect(),
+        unit: unit.clone(),
+        properties: properties.clone(),
+        port: *port,
+        page: page.clone(),
+    }
+}
 
 fn source(raw: &raw::Source, whole: &raw::Inventory, around: &Surroundings) -> Source {
     let machine = raw::Host {

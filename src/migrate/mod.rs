@@ -6,5 +6,6 @@ pub mod check;
 pub mod fingerprint;
 pub mod found;
 pub mod html;
+pub mod properties;
 pub mod record;
 pub mod roles;

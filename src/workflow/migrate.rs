@@ -7,6 +7,7 @@ mod look;
 mod place;
 mod source;
 mod sums;
+mod xnat;
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,7 @@ pub use look::{Looked, cluster_system, look};
 pub use place::{INCOMING, Left, clean, left};
 pub use source::{frozen, thaw, undo};
 pub use sums::of_the_target;
+pub use xnat::{Address, Application};
 
 /// How long replicas may take to have all of it.
 const CATCHING_UP: Duration = Duration::from_secs(6 * 3600);

@@ -28,6 +28,10 @@ const PLANTED: [(&str, &str); 12] = [
     ("cluster-role-membership", "memberships of the role Odd Role"),
 ];
 
+/// XNAT's, before it is told of the cluster.
+const SETTINGS: &[u8] =
+    b"# the caf\xe9's\r\ndatasource.url = jdbc:postgresql://localhost/xnat\ndatasource.username=xnat\nsite.name=ours\n";
+
 /// A PostgreSQL of its own, on one host of its own.
 struct Origin {
     lab: Lab,
@@ -75,6 +79,30 @@ impl Origin {
             self.said("fingerprint"),
             self.lab.directory().join("id_ed25519").display()
         )
+    }
+
+    /// Something that listens as XNAT's Tomcat does, and its settings, in Latin-1 and with a line of somebody else's.
+    fn run_xnat(&self) -> String {
+        let root = self.lab.directory().join("hosts/db1/root");
+        let tomcat = "use Socket;\nsocket(my $s, PF_INET, SOCK_STREAM, 0); setsockopt($s, SOL_SOCKET, SO_REUSEADDR, 1);\n\
+                      bind($s, sockaddr_in(8080, INADDR_LOOPBACK)) or die; listen($s, 5);\n\
+                      while (accept(my $c, $s)) { my $line = <$c>; print $c \"HTTP/1.0 200 OK\\r\\n\\r\\n\"; close $c }\n";
+        std::fs::write(root.join("srv/tomcat.pl"), tomcat).expect("written");
+        let unit = "[Service]\nExecStart=/usr/bin/perl /srv/tomcat.pl\n";
+        std::fs::write(root.join("etc/systemd/system/tomcat9.service"), unit).expect("written");
+        std::fs::create_dir_all(root.join("data/xnat")).expect("made");
+        std::fs::write(root.join("data/xnat/xnat-conf.properties"), SETTINGS).expect("written");
+        self.shell("chown 999:999 /data/xnat/xnat-conf.properties && chmod 640 /data/xnat/xnat-conf.properties");
+        self.shell("systemctl daemon-reload && systemctl start tomcat9");
+        let host = self.table().replace("[migrate.source]", "[[xnat.host]]");
+        format!("[xnat]\nproperties = \"/data/xnat/xnat-conf.properties\"\n{host}")
+    }
+
+    fn settings_of_xnat(&self) -> String {
+        assert_eq!(self.shell("systemctl is-active tomcat9").trim(), "active");
+        let file = "/data/xnat/xnat-conf.properties";
+        assert_eq!(self.shell(&format!("stat -c '%u %g %a' {file}")).trim(), "999 999 640");
+        self.shell(&format!("cat -v {file}"))
     }
 
     fn is_read_only(&self) -> bool {
@@ -147,6 +175,7 @@ fn a_database_of_debian_11_is_moved_in_and_proven_the_same() {
     site.append(&origin.table());
     it_is_looked_at(&site);
     it_is_rehearsed_under_a_writer(&site, &origin);
+    site.append(&origin.run_xnat());
     a_killed_run_is_told_and_given_up(&site, &origin);
     an_interrupted_run_opens_the_source_again(&site, &origin);
     it_is_moved_under_a_writer(&site, &origin);
@@ -209,6 +238,8 @@ fn a_killed_run_is_told_and_given_up(site: &Site, origin: &Origin) {
     };
     given_up.expect(0);
     assert!(!origin.is_read_only());
+    let as_before = origin.settings_of_xnat();
+    assert!(as_before.contains("datasource.url = jdbc:postgresql://localhost/xnat"), "{as_before}");
     nothing_is_left(site);
     assert!(!site.run(&["status"]).expect(0).stdout.contains("cut off"));
 }
@@ -220,6 +251,7 @@ fn an_interrupted_run_opens_the_source_again(site: &Site, origin: &Origin) {
     let ended = Ran::of(run.wait_with_output().expect("it ends")).expect(130);
     assert!(ended.stderr.contains("the source can be written to again"), "{}", ended.stderr);
     assert!(!origin.is_read_only());
+    origin.settings_of_xnat();
     nothing_is_left(site);
 }
 
@@ -228,13 +260,24 @@ fn it_is_moved_under_a_writer(site: &Site, origin: &Origin) {
     let moved = site.run(&["migrate", "run", "--confirm", site.lab.name()]).expect(0).stdout;
     for piece in [
         "Migration passed: the copy is the same as the source",
-        "Your application may be switched now",
+        "Other applications may be switched now",
         "datasource.url=jdbc:",
     ] {
         assert!(moved.contains(piece), "{piece:?} is not in:\n{moved}");
     }
     let acknowledged = writer.end();
     assert!(origin.is_read_only());
+    let settings = origin.settings_of_xnat();
+    let port = site.number("/haproxy/primary_port");
+    for piece in [
+        "# the cafM-i's^M",
+        &format!(":{port}/xnat?targetServerType=primary"),
+        "datasource.password=",
+        "site.name=ours",
+    ] {
+        assert!(settings.contains(piece), "{piece:?} is not in:\n{settings}");
+    }
+    assert!(!moved.contains(&site.application_password()));
     let there = on_the_leader(site, ("xnat", "SELECT id FROM public.writer_ledger WHERE id > 0 ORDER BY 1"));
     let there: Vec<u64> = there.lines().map(|line| line.parse().expect("a number")).collect();
     let lost: Vec<&u64> = acknowledged.iter().filter(|id| !there.contains(id)).collect();
@@ -277,6 +320,7 @@ fn it_is_given_back(site: &Site, origin: &Origin) {
     assert!(origin.is_read_only());
     site.run(&["migrate", "rollback", "--yes", "--lose-newer-writes"]).expect(0);
     assert!(!origin.is_read_only());
+    assert!(origin.settings_of_xnat().contains("datasource.url = jdbc:postgresql://localhost/xnat"));
     site.run(&["migrate", "rollback", "--yes"]).expect(4);
     // and once more: what is there now has tables, and is kept
     let moved = site.run(&["migrate", "run", "--confirm", site.lab.name()]).expect(0).stdout;

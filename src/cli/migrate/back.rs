@@ -67,6 +67,10 @@ async fn give_up(
     // first what people wait for
     migrate::thaw(&ends.foreign, &approved).await?;
     let gather = ends.ground.gather(session);
+    if state.is_some() {
+        // it was stopped when the run was cut off, and goes on where it was
+        ends.application(session).start((&approved, &session.reporter)).await?;
+    }
     migrate::clean(&gather, &ends.leader, (&ends.ground.fleet, &approved)).await?;
     kept.over()?;
     let summary = format!("{} can be written to; nothing of the copy is left", name(source));
@@ -144,19 +148,27 @@ async fn go_back(
     } else {
         "WHAT WAS WRITTEN TO THE CLUSTER SINCE IS MISSING THERE."
     };
-    let question =
-        format!("{} can be written to again. {lost} Do it? The application has to be stopped.", name(source));
+    let stop = if session.inventory.xnat.hosts.is_empty() { " The application has to be stopped." } else { "" };
+    let question = format!("{} can be written to again. {lost} Do it?{stop}", name(source));
     let standing = (&session.cancel, &ends.ground.fleet.standing);
     let Some(approved) = confirm::approve(ask(args.yes), &question, standing).await? else {
         return declined(session, "not confirmed; nothing was changed").await;
     };
+    let application = ends.application(session);
+    let told = (&approved, &session.reporter);
+    application.stop(told).await?;
     migrate::thaw(&ends.foreign, &approved).await?;
+    let next = if application.is_there() {
+        application.back(&state.kept_as, told).await?;
+        application.start(told).await?;
+        application.answers((&session.reporter, &session.cancel)).await?;
+        ", and XNAT uses it again"
+    } else {
+        "; put its address back into xnat-conf.properties"
+    };
     kept.over()?;
-    let summary = format!(
-        "{} can be written to; put its address back into xnat-conf.properties. The cluster keeps its copy as {}",
-        name(source),
-        session.inventory.database.name
-    );
+    let (name, database) = (name(source), &session.inventory.database.name);
+    let summary = format!("{name} can be written to{next}. The cluster keeps its copy as {database}");
     closed(&summary, globals, session).await
 }
 

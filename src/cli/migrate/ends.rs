@@ -1,5 +1,6 @@
 //! Both ends of a migration: the cluster's hosts, and the machine of the source.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,9 +14,10 @@ use crate::cluster::{self, ClusterView};
 use crate::engine::Connection;
 use crate::error::one_line;
 use crate::inventory::{Host, Reach, Source};
+use crate::names::HostName;
 use crate::report::{Kind, millis_since};
 use crate::transport::Transport;
-use crate::workflow::migrate::{self, INCOMING};
+use crate::workflow::migrate::{self, Application, INCOMING};
 
 pub(super) struct Ends<'a> {
     pub ground: Ground,
@@ -23,6 +25,8 @@ pub(super) struct Ends<'a> {
     pub leader: Host,
     pub view: ClusterView,
     machine: Option<Arc<dyn Transport>>,
+    /// Those of XNAT.
+    xnats: Machines,
 }
 
 /// Where the data is now.
@@ -41,7 +45,7 @@ impl<'a> Ends<'a> {
     pub async fn reach(session: &Session, source: &'a Source, ground: Ground) -> Result<Self, Failure> {
         let mut ground = ground;
         match Self::of(session, source, &ground).await {
-            Ok((foreign, leader, view, machine)) => Ok(Self { ground, foreign, leader, view, machine }),
+            Ok((foreign, leader, view, machine, xnats)) => Ok(Self { ground, foreign, leader, view, machine, xnats }),
             Err(failure) => {
                 ground.fleet.close(&session.reporter).await;
                 Err(failure)
@@ -64,15 +68,19 @@ impl<'a> Ends<'a> {
                 (Foreign::over_network(source, from, password), None)
             }
             Reach::Ssh => {
-                let begun = Instant::now();
-                let Connection { transport, endpoint } = session.connector.connect(&source.machine).await?;
-                let (address, user) = (endpoint.address, endpoint.user);
-                let event = Kind::Connected { address, user, millis: millis_since(begun) };
-                session.reporter.for_host(&source.machine.name).emit(event).await;
+                let transport = dialled(session, &source.machine).await?;
                 (Foreign::over_ssh(source, transport.clone()), Some(transport))
             }
         };
-        Ok((foreign, host, view, machine))
+        let mut xnats = BTreeMap::new();
+        for host in &session.inventory.xnat.hosts {
+            xnats.insert(host.name.clone(), dialled(session, host).await?);
+        }
+        Ok((foreign, host, view, machine, xnats))
+    }
+
+    pub fn application<'s>(&'s self, session: &'s Session) -> Application<'s> {
+        Application { xnat: &session.inventory.xnat, machines: &self.xnats }
     }
 
     /// A cluster that is not well has to become well first.
@@ -101,14 +109,25 @@ impl<'a> Ends<'a> {
 
     pub async fn close(mut self, session: &Session) {
         self.foreign.close().await;
-        if let Some(machine) = &self.machine {
+        for machine in self.machine.iter().chain(self.xnats.values()) {
             machine.close().await;
         }
         self.ground.fleet.close(&session.reporter).await;
     }
 }
 
-type Parts<'a> = (Foreign<'a>, Host, ClusterView, Option<Arc<dyn Transport>>);
+type Machines = BTreeMap<HostName, Arc<dyn Transport>>;
+type Parts<'a> = (Foreign<'a>, Host, ClusterView, Option<Arc<dyn Transport>>, Machines);
+
+/// A connection to a machine that is none of the cluster's.
+async fn dialled(session: &Session, host: &Host) -> Result<Arc<dyn Transport>, Failure> {
+    let begun = Instant::now();
+    let Connection { transport, endpoint } = session.connector.connect(host).await?;
+    let (address, user) = (endpoint.address, endpoint.user);
+    let event = Kind::Connected { address, user, millis: millis_since(begun) };
+    session.reporter.for_host(&host.name).emit(event).await;
+    Ok(transport)
+}
 
 /// An error that comes after another one, and must not take its place.
 pub(super) async fn also(session: &Session, what: &str, failure: &Failure) {

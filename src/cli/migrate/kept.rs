@@ -44,6 +44,9 @@ pub(super) struct State {
     /// Roles that came with it.
     #[serde(default)]
     pub made: Vec<String>,
+    /// What XNAT's former settings are called: a suffix.
+    #[serde(default)]
+    pub kept_as: String,
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]

@@ -19,13 +19,14 @@ use crate::inventory::Source;
 use crate::migrate::check::{self, Finding, Severity};
 use crate::migrate::fingerprint::Fingerprint;
 use crate::migrate::record::{Record, Sums};
+use crate::names::HostName;
 use crate::quote;
 use crate::report::journal::Store;
 use crate::report::text::{count, duration, mebibytes};
 use crate::report::{Kind, Show};
 use crate::workflow::Operation;
 use crate::workflow::lock::RunLock;
-use crate::workflow::migrate::{self, AboutToSwitch, Looked, MigrateError, Mode, Moved, Moving};
+use crate::workflow::migrate::{self, AboutToSwitch, Address, Looked, MigrateError, Mode, Moved, Moving};
 
 /// What only stands in the way of a run: a rehearsal changes nothing on the source.
 const OF_A_RUN_ONLY: [&str; 3] = ["recovery", "read-only", "prepared"];
@@ -235,14 +236,18 @@ impl Course<'_> {
         session: &mut Session,
     ) -> Result<Done, Failure> {
         let looked = self.prepared(session).await?;
+        let xnats = self.ends.application(session).look().await?;
         session.settle().await;
-        let text = self.announced(&looked, session, kept)?;
+        let text = self.announced((&looked, &xnats), session, kept)?;
         if globals.json {
             session.reporter.emit(Kind::OutputLine { line: text.lines().next().unwrap_or_default().to_owned() }).await;
         } else {
             session.print(&text)?;
         }
-        let warning = "The application has to be stopped by now.";
+        let warning = match xnats.is_empty() {
+            true => "The application has to be stopped by now.",
+            false => "XNAT is stopped by this; whatever else writes has to be stopped by now.",
+        };
         let standing = (&session.cancel, &self.ends.ground.fleet.standing);
         let Some(approved) = naming.approve(warning, standing).await? else {
             return declined(session, "the name was not typed; nothing was changed").await;
@@ -282,6 +287,7 @@ impl Course<'_> {
             system: looked.system,
             copy: Fingerprint::default(),
             made: looked.made.clone(),
+            kept_as: started.strftime(".before-%Y%m%dT%H%M%SZ").to_string(),
         };
         kept.set(&state)?;
         let switched = State { step: Step::Switched, ..state.clone() };
@@ -289,23 +295,61 @@ impl Course<'_> {
             let state = State { copy: copy.clone(), ..switched.clone() };
             kept.set(&state).map_err(|error| one_line(&error))
         };
-        let moved = self.moved((looked, &about_to_switch), approved, session).await;
+        let application = self.ends.application(session);
+        let moved = match application.stop((approved, &session.reporter)).await {
+            Ok(()) => self.moved((looked, &about_to_switch), approved, session).await,
+            Err(error) => Err(error),
+        };
         let stays = match &moved {
             Ok(moved) => moved.in_place,
             Err(error) => matches!(error, MigrateError::InPlace { .. }),
         };
         if !stays {
             state.step = Step::ReadOnly;
-            self.opened_again((kept, &state), session).await;
+            self.opened_again((kept, &state), approved, session).await;
+        } else if application.is_there() {
+            self.switched(&state.kept_as, approved, session).await;
         }
         Ok(self.record(started, (looked, moved?), session))
     }
 
+    /// XNAT goes on with the cluster. The database is there whatever comes of it, so it is told and no failure.
+    async fn switched(&self, kept_as: &str, approved: &Approved, session: &Session) {
+        let inventory = &session.inventory;
+        let files = Files { inventory: &inventory.path, authorities: &handout::path(&inventory.path) };
+        let lines = endpoints(inventory, files, Notation::of(&session.secrets.application));
+        let settings = [
+            ("datasource.driver", "org.postgresql.Driver".to_owned()),
+            ("datasource.url", lines.jdbc),
+            ("datasource.username", inventory.database.owner.clone()),
+            ("datasource.password", session.secrets.application.expose().to_owned()),
+        ];
+        let trusted = session.secrets.pki.trusted();
+        let authorities = lines.authorities.as_deref().map(|path| (trusted.as_str(), path));
+        let application = self.ends.application(session);
+        let told = (approved, &session.reporter);
+        let address = Address { settings: &settings, authorities, kept_as };
+        let done: Result<(), Failure> = async {
+            application.point(&address, told).await?;
+            application.start(told).await?;
+            Ok(application.answers((&session.reporter, &session.cancel)).await?)
+        }
+        .await;
+        match done {
+            Ok(()) => {
+                let (resource, summary) = ("XNAT".to_owned(), "shows its page, with the cluster's database".to_owned());
+                session.reporter.emit(Kind::ChangeApplied { resource, summary, millis: 0 }).await;
+            }
+            Err(failure) => also(session, "the database is moved, but XNAT does not go on by itself", &failure).await,
+        }
+    }
+
     /// The run came to nothing, and the source goes on.
-    async fn opened_again(&self, (kept, state): (&Kept, &State), session: &Session) {
+    async fn opened_again(&self, (kept, state): (&Kept, &State), approved: &Approved, session: &Session) {
         let thawed: Result<(), Failure> = async {
             kept.set(state)?;
             migrate::undo(&self.ends.foreign).await?;
+            self.ends.application(session).start((approved, &session.reporter)).await?;
             Ok(kept.over()?)
         }
         .await;
@@ -383,7 +427,12 @@ impl Course<'_> {
     }
 
     /// What will happen, for a person.
-    fn announced(&self, looked: &Looked, session: &Session, kept: &Kept) -> Result<String, Failure> {
+    fn announced(
+        &self,
+        (looked, xnats): (&Looked, &[(HostName, String)]),
+        session: &Session,
+        kept: &Kept,
+    ) -> Result<String, Failure> {
         let (source, database) = (name(self.source), &session.inventory.database.name);
         let leader = &self.ends.leader.name;
         let cut_off = match kept.state()? {
@@ -399,14 +448,23 @@ impl Course<'_> {
         };
         let (low, high) = check::seconds(&looked.source);
         let (low, high) = (duration(low * 1000), duration(high * 1000));
+        let xnat = &session.inventory.xnat;
+        let stops: String =
+            xnats.iter().map(|(host, url)| format!("\x20 0. {host}: {} stops; it uses {url}\n", xnat.unit)).collect();
+        let starts: String = xnats
+            .iter()
+            .map(|(host, _)| {
+                format!("\x20 6. {host}: {} leads to the cluster; {} starts\n", xnat.properties, xnat.unit)
+            })
+            .collect();
         Ok(format!(
-            "{cut_off}{source} ({size}) becomes {database} of the cluster {cluster}:\n\
+            "{cut_off}{source} ({size}) becomes {database} of the cluster {cluster}:\n{stops}\
              \x20 1. {source}: read-only for everybody, and all sessions end. NOBODY CAN WRITE from here on\n\
              \x20 2. {leader}: {roles}, then dump, restore and analyze beside {database}\n\
              \x20 3. both: every row, sequence, large object, grant and role compared. Until here every failure, also a\n\
              \x20    difference, opens the source again, and nothing else has changed\n\
              \x20 4. {leader}: {former}; the copy takes its name\n\
-             \x20 5. replicas: wait until they have all of it\n\
+             \x20 5. replicas: wait until they have all of it\n{starts}\
              The source stays read-only and as it is; `migrate rollback` opens it again.\n\
              Expect {low} to {high}; `migrate rehearse` measures it.\n\n",
             size = mebibytes(looked.source.database.bytes),
@@ -421,7 +479,12 @@ impl Course<'_> {
         let files = Files { inventory: &inventory.path, authorities: &handout::path(&inventory.path) };
         let lines = endpoints(inventory, files, Notation::of(&session.secrets.application)).lines(files);
         format!(
-            "\nYour application may be switched now; {} is read-only.\n{}\nTo go back: xnat-provision migrate rollback {}\n",
+            "\n{} {} is read-only.\n{}\nTo go back: xnat-provision migrate rollback {}\n",
+            if inventory.xnat.hosts.is_empty() {
+                "Your application may be switched now;"
+            } else {
+                "Other applications may be switched now;"
+            },
             name(self.source),
             lines.join("\n"),
             quote::path(&inventory.path)

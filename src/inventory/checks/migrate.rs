@@ -1,4 +1,4 @@
-//! The PostgreSQL whose database is to be moved in.
+//! The PostgreSQL whose database is to be moved in, and XNAT, which uses it.
 
 use super::super::model::{Component, Reach};
 use super::super::problem::Problem;
@@ -17,14 +17,52 @@ pub(super) fn source(context: &Context<'_>) -> Vec<Problem> {
 }
 
 fn fingerprints(context: &Context<'_>, source: &raw::Source) -> Vec<Problem> {
-    let bad = source.fingerprint.0.iter().enumerate().filter(|(_, text)| !ssh::is_fingerprint(text));
+    bad_fingerprints(context, "migrate.source", (&source.fingerprint.0, &source.address))
+}
+
+fn bad_fingerprints(context: &Context<'_>, table: &str, (all, address): (&[String], &str)) -> Vec<Problem> {
+    let bad = all.iter().enumerate().filter(|(_, text)| !ssh::is_fingerprint(text));
     let problem = |(nth, text): (usize, &String)| {
-        let place = context.places.value(&format!("migrate.source.fingerprint[{nth}]"));
+        let place = context.places.value(&format!("{table}.fingerprint[{nth}]"));
         Problem::error("xnat::inventory::bad_fingerprint", format!("\"{text}\" is not an SSH fingerprint"))
             .at(place, "")
-            .help(ssh::fingerprint_help(text, &source.address))
+            .help(ssh::fingerprint_help(text, address))
     };
     bad.map(problem).collect()
+}
+
+/// Whatever is wrong with XNAT's machines.
+pub(super) fn xnat(context: &Context<'_>) -> Vec<Problem> {
+    let raw::Xnat { host, unit, properties, page, .. } = &context.raw.xnat;
+    let mut problems = Vec::new();
+    for (index, one) in host.iter().enumerate() {
+        problems.extend(bad_fingerprints(context, &format!("xnat.host[{index}]"), (&one.fingerprint.0, &one.address)));
+    }
+    let bad = |key: &str, message: String, help: &str| {
+        let place = context.places.value(&format!("xnat.{key}"));
+        Problem::error("xnat::inventory::bad_xnat", message).at(place, "").help(help)
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '@' | ':');
+    if unit.is_empty() || unit.starts_with('-') || !unit.chars().all(plain) {
+        problems.push(bad(
+            "unit",
+            format!("\"{unit}\" is no name of a unit"),
+            "see `systemctl list-units` there: \"tomcat9\"",
+        ));
+    }
+    if !properties.starts_with('/') {
+        let help = "such as \"/data/xnat/home/config/xnat-conf.properties\"";
+        problems.push(bad("properties", format!("\"{properties}\" is no absolute path"), help));
+    }
+    let printable = |c: char| c.is_ascii_graphic();
+    if !page.starts_with('/') || !page.chars().all(printable) {
+        problems.push(bad(
+            "page",
+            format!("\"{page}\" is no path of a page"),
+            "it begins with `/`, such as \"/xnat/\"",
+        ));
+    }
+    problems
 }
 
 /// It cannot be what it is to be moved into.

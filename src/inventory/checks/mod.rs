@@ -71,6 +71,7 @@ const RULES: &[Rule] = &[
     packages::repositories,
     packages::assets,
     migrate::source,
+    migrate::xnat,
     vault::recipients,
     vault::passphrase,
     vault::references,

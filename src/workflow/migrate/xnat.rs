@@ -1,0 +1,203 @@
+//! XNAT itself: stopped before its database moves, pointed at the cluster, started again, and waited for. What its
+//! settings were is kept beside them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::MigrateError;
+use crate::approval::Approved;
+use crate::engine::wait::Wait;
+use crate::engine::{Cancel, HostError};
+use crate::error::one_line;
+use crate::inventory::Xnat;
+use crate::migrate::properties;
+use crate::names::HostName;
+use crate::quote::{heredoc_base64, sh};
+use crate::report::{Kind, Reporter};
+use crate::transport::{Output, Script, Transport};
+
+/// Tomcat takes its time to stop, and XNAT minutes to start.
+const STOPPING: Duration = Duration::from_secs(180);
+const STARTING: Duration = Duration::from_secs(600);
+/// A status line and some of what follows.
+const ANSWER: usize = 4096;
+
+/// Its machines, as far as there are any.
+pub struct Application<'a> {
+    pub xnat: &'a Xnat,
+    pub machines: &'a BTreeMap<HostName, Arc<dyn Transport>>,
+}
+
+/// What XNAT is told of its database.
+pub struct Address<'a> {
+    pub settings: &'a [(&'a str, String)],
+    /// Whose certificates to believe, and where that is to lie; none without TLS.
+    pub authorities: Option<(&'a str, &'a str)>,
+    /// What the former settings are called: a suffix.
+    pub kept_as: &'a str,
+}
+
+impl Application<'_> {
+    pub fn is_there(&self) -> bool {
+        !self.machines.is_empty()
+    }
+
+    /// That it can be done at all; where each reaches its database now.
+    pub async fn look(&self) -> Result<Vec<(HostName, String)>, MigrateError> {
+        let unit = sh(&self.xnat.unit);
+        let known =
+            format!("systemctl cat {unit} >/dev/null 2>&1 || {{ echo 'there is no unit of this name' >&2; exit 1; }}");
+        let mut found = Vec::new();
+        for (host, machine) in self.machines {
+            let what = format!("look for {} on {host}", self.xnat.unit);
+            run(machine.as_ref(), (what, known.clone()), Duration::from_secs(30)).await?;
+            let text = self.read(host, machine.as_ref()).await?;
+            let url = properties::value(&text, "datasource.url").unwrap_or("nowhere, as it seems");
+            found.push((host.clone(), url.to_owned()));
+        }
+        Ok(found)
+    }
+
+    async fn read(&self, host: &HostName, machine: &dyn Transport) -> Result<String, MigrateError> {
+        let what = format!("read {} on {host}", self.xnat.properties);
+        let script = format!("base64 -w0 -- {}", sh(&self.xnat.properties));
+        let output = run(machine, (what.clone(), script), Duration::from_secs(30)).await?;
+        let bytes =
+            STANDARD.decode(output.stdout.trim()).map_err(|error| MigrateError::failed(&what, error.to_string()))?;
+        // Java reads it as Latin-1, in which every byte is a character; so it comes back as it was
+        Ok(bytes.iter().map(|byte| char::from(*byte)).collect())
+    }
+
+    /// None of them is at work any more.
+    pub async fn stop(&self, (approved, reporter): (&Approved, &Reporter)) -> Result<(), MigrateError> {
+        let unit = sh(&self.xnat.unit);
+        let script = format!(
+            "systemctl stop {unit} && ! systemctl is-active --quiet {unit} || {{ systemctl status --no-pager {unit} >&2; exit 1; }}"
+        );
+        self.on_each("stop", &script, (approved, reporter)).await
+    }
+
+    pub async fn start(&self, (approved, reporter): (&Approved, &Reporter)) -> Result<(), MigrateError> {
+        let script = format!("systemctl start {}", sh(&self.xnat.unit));
+        self.on_each("start", &script, (approved, reporter)).await
+    }
+
+    async fn on_each(
+        &self,
+        verb: &str,
+        script: &str,
+        (approved, reporter): (&Approved, &Reporter),
+    ) -> Result<(), MigrateError> {
+        for (host, machine) in self.machines {
+            // the locks are the cluster's; whoever comes to nothing has to be able to start XNAT all the same
+            if verb == "stop" {
+                approved.still_holds().map_err(HostError::from)?;
+            }
+            let what = format!("{verb} {} on {host}", self.xnat.unit);
+            run(machine.as_ref(), (what, script.to_owned()), STOPPING).await?;
+            let (resource, summary) = (format!("unit {}", self.xnat.unit), verb.to_owned());
+            reporter.for_host(host).emit(Kind::ChangeApplied { resource, summary, millis: 0 }).await;
+        }
+        Ok(())
+    }
+
+    /// Its settings lead to the cluster; the file is whole at every moment, and keeps owner and mode.
+    pub async fn point(
+        &self,
+        address: &Address<'_>,
+        (approved, reporter): (&Approved, &Reporter),
+    ) -> Result<(), MigrateError> {
+        let file = sh(&self.xnat.properties);
+        let kept = sh(&format!("{}{}", self.xnat.properties, address.kept_as));
+        for (host, machine) in self.machines {
+            approved.still_holds().map_err(HostError::from)?;
+            let text = properties::rewrite(&self.read(host, machine.as_ref()).await?, address.settings);
+            // what is added is ASCII, the rest is as it was read
+            let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect();
+            let authorities = address.authorities.map_or_else(String::new, |(text, path)| {
+                let path = sh(path);
+                let body = heredoc_base64(text.as_bytes());
+                format!("umask 022\nbase64 -d >{path}.new {body}mv -- {path}.new {path}\n")
+            });
+            let script = format!(
+                "set -e\n{authorities}umask 077\n[ -e {kept} ] || cp -p -- {file} {kept}\ncp -p -- {file} {file}.new\n\
+                 base64 -d >{file}.new {body}sync {file}.new\nmv -- {file}.new {file}\n",
+                body = heredoc_base64(&bytes)
+            );
+            let what = format!("write {} on {host}", self.xnat.properties);
+            run(machine.as_ref(), (what, script), Duration::from_secs(60)).await?;
+            let summary = format!("leads to the cluster; what it was is {}{}", self.xnat.properties, address.kept_as);
+            let resource = format!("file {}", self.xnat.properties);
+            reporter.for_host(host).emit(Kind::ChangeApplied { resource, summary, millis: 0 }).await;
+        }
+        Ok(())
+    }
+
+    /// Its settings are what they were.
+    pub async fn back(&self, kept_as: &str, (approved, reporter): (&Approved, &Reporter)) -> Result<(), MigrateError> {
+        let file = sh(&self.xnat.properties);
+        let kept = sh(&format!("{}{kept_as}", self.xnat.properties));
+        let script = format!("set -e\ncp -p -- {kept} {file}.new\nsync {file}.new\nmv -- {file}.new {file}\n");
+        for (host, machine) in self.machines {
+            approved.still_holds().map_err(HostError::from)?;
+            let what = format!("put back {} on {host}", self.xnat.properties);
+            run(machine.as_ref(), (what, script.clone()), Duration::from_secs(60)).await?;
+            let resource = format!("file {}", self.xnat.properties);
+            let summary = "as it was before the move".to_owned();
+            reporter.for_host(host).emit(Kind::ChangeApplied { resource, summary, millis: 0 }).await;
+        }
+        Ok(())
+    }
+
+    /// Until each shows its page.
+    pub async fn answers(&self, (reporter, cancel): (&Reporter, &Cancel)) -> Result<(), MigrateError> {
+        let wait = Wait {
+            what: "XNAT to show its page".to_owned(),
+            deadline: STARTING,
+            interval: Duration::from_secs(2),
+            help: format!("see its log there: `journalctl -u {} -n 50`", self.xnat.unit),
+        };
+        let all = || async {
+            for (host, machine) in self.machines {
+                let line = self.page(machine.as_ref()).await.map_err(|reason| format!("{host}: {reason}"))?;
+                let status = line.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
+                if status.is_none_or(|status| status >= 400) {
+                    return Err(format!("{host} says {line:?}"));
+                }
+            }
+            Ok(())
+        };
+        Ok(wait.until(reporter, cancel, all).await?)
+    }
+
+    /// The status line.
+    async fn page(&self, machine: &dyn Transport) -> Result<String, String> {
+        let asked = async {
+            let mut stream = machine.open("127.0.0.1", self.xnat.port).await.map_err(|error| one_line(&error))?;
+            let question = format!("GET {} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n", self.xnat.page);
+            let io = |error: std::io::Error| error.to_string();
+            stream.write_all(question.as_bytes()).await.map_err(io)?;
+            let mut answer = vec![0; ANSWER];
+            let length = stream.read(&mut answer).await.map_err(io)?;
+            Ok(String::from_utf8_lossy(&answer[..length]).lines().next().unwrap_or_default().to_owned())
+        };
+        match tokio::time::timeout(Duration::from_secs(30), asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err("no answer within 30 s".to_owned()),
+        }
+    }
+}
+
+async fn run(
+    machine: &dyn Transport,
+    (what, text): (String, String),
+    deadline: Duration,
+) -> Result<Output, MigrateError> {
+    let output = machine.run(Script::as_root(what.clone(), text).timeout(deadline)).await?;
+    if output.ok() { Ok(output) } else { Err(MigrateError::failed(what, output.stderr.trim())) }
+}
