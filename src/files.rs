@@ -1,8 +1,9 @@
 //! Files of this machine. They are read within bounds: what is named by mistake may be a device or a disk image. (A pipe is
 //! good: the shell's `<(…)` is one.) And they are written whole or not at all.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -63,6 +64,13 @@ pub fn beside(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
     file.write_all(content)?;
     file.as_file().sync_all()?;
     Ok(file)
+}
+
+/// A file for its owner alone, in a directory that is made where it is missing: at every moment it is the old or the new one.
+pub fn keep(path: &Path, content: &[u8]) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory(path))?;
+    beside(path, content)?.persist(path)?;
+    Ok(())
 }
 
 /// A text that whoever the user lets may read: at every moment the file is the old or the new one.

@@ -268,7 +268,7 @@ fn it_is_moved_under_a_writer(site: &Site, origin: &Origin) {
     let acknowledged = writer.end();
     assert!(origin.is_read_only());
     let settings = origin.settings_of_xnat();
-    let port = site.number("/haproxy/primary_port");
+    let port = site.number("/inventory/haproxy/primary_port");
     for piece in [
         "# the cafM-i's^M",
         &format!(":{port}/xnat?targetServerType=primary"),

@@ -1,10 +1,9 @@
 //! Reports of drills, beside the journals of the cluster: JSON for this program, HTML for people. One that came to nothing
 //! leaves a line in their place.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -59,16 +58,11 @@ fn write_json(cluster: &str, name: &str, value: &impl Serialize) -> Result<(), K
 }
 
 fn write(cluster: &str, name: &str, content: &[u8]) -> Result<PathBuf, KeptError> {
-    let directory = directory(cluster)?;
-    let path = directory.join(name);
-    let failed = |what, path: &Path| {
-        let path = path.to_owned();
-        move |source| KeptError::File { what, path, source }
-    };
-    DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed("make", &directory))?;
-    let file = files::beside(&path, content).map_err(failed("write", &path))?;
-    file.persist(&path).map_err(|error| failed("write", &path)(error.error))?;
-    Ok(path)
+    let path = directory(cluster)?.join(name);
+    match files::keep(&path, content) {
+        Ok(()) => Ok(path),
+        Err(source) => Err(KeptError::File { what: "write", path, source }),
+    }
 }
 
 /// All of them, oldest first. One that an older or newer version has written otherwise is left out.

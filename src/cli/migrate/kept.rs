@@ -1,10 +1,9 @@
 //! What is kept of migrations on this machine, beside the journals of the cluster: how far one has come, for as long as it
 //! is not over, and the reports.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -132,15 +131,10 @@ impl Kept {
 
     fn put(&self, name: &str, content: &[u8]) -> Result<PathBuf, KeptError> {
         let path = self.directory.join(name);
-        let failed = |what, path: &Path| {
-            let path = path.to_owned();
-            move |source| KeptError::File { what, path, source }
-        };
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
-        made.map_err(failed("make", &self.directory))?;
-        let file = files::beside(&path, content).map_err(failed("write", &path))?;
-        file.persist(&path).map_err(|error| failed("write", &path)(error.error))?;
-        Ok(path)
+        match files::keep(&path, content) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(KeptError::File { what: "write", path, source }),
+        }
     }
 }
 
