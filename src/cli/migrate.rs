@@ -4,6 +4,7 @@ mod back;
 mod ends;
 mod kept;
 mod moving;
+mod told;
 
 use super::session::Target;
 use super::{Failure, Globals};

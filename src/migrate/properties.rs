@@ -9,6 +9,15 @@ pub fn rewrite(text: &str, settings: &[(&str, String)]) -> String {
     while let Some(line) = lines.next() {
         let Some(index) = key(line).and_then(|key| settings.iter().position(|(name, _)| *name == key)) else {
             written.push_str(line);
+            // what goes on is part of it, whatever it looks like
+            let mut last = line;
+            while key(line).is_some() && goes_on(last) {
+                match lines.next() {
+                    Some(next) => last = next,
+                    None => break,
+                }
+                written.push_str(last);
+            }
             continue;
         };
         found[index] = true;
@@ -108,6 +117,7 @@ mod tests {
             )
         );
         assert_eq!(rewrite("", &[("a", "b".to_owned())]), "a=b\n");
+        assert_eq!(rewrite("x=1\\\na=2\na=3\n", &[("a", "b".to_owned())]), "x=1\\\na=2\na=b\n");
     }
 
     #[test]

@@ -284,6 +284,9 @@ fn it_is_moved_under_a_writer(site: &Site, origin: &Origin) {
     assert!(acknowledged.len() > 20 && lost.is_empty(), "{} acknowledged, lost: {lost:?}", acknowledged.len());
     site.run(&["plan"]).expect(0);
     site.run(&["migrate", "run", "--confirm", site.lab.name()]).expect(4);
+    // only XNAT's part can have been cut off
+    site.run(&["migrate", "resume", "--confirm", site.lab.name()]).expect(0);
+    assert_eq!(origin.settings_of_xnat(), settings);
     site.run(&["migrate", "abort", "--yes"]).expect(4);
     assert_eq!(differences(&site.run(&["migrate", "verify", "--yes", "--json"]).expect(0)), [] as [&str; 0]);
 }

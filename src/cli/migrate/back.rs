@@ -4,10 +4,11 @@ use super::super::confirm::{self, Ask};
 use super::super::ground::Ground;
 use super::super::session::{Done, Session};
 use super::super::{Failure, Globals, out};
-use super::ends::{Ends, name, source};
+use super::ends::{Ends, also, name, source};
 use super::kept::{Kept, State, Step};
 use super::moving::{declined, open};
 use super::{Abort, NotNow, Rollback};
+use crate::approval::Approved;
 use crate::error::Exit;
 use crate::inventory::Source;
 use crate::report::Kind;
@@ -45,7 +46,9 @@ async fn give_up(
     session: &mut Session,
 ) -> Result<Done, Failure> {
     let state = kept.state()?;
-    ends.is_not_done(state.as_ref(), session).await?;
+    if let (true, Some(State { source, since, .. })) = (ends.is_done(state.as_ref(), session).await?, &state) {
+        return Err(NotNow::Done { source_name: source.clone(), since: *since }.into());
+    }
     let gather = ends.ground.gather(session);
     let left = migrate::left(&gather, &ends.leader).await?;
     let frozen = migrate::frozen(&ends.foreign).await?;
@@ -131,19 +134,15 @@ async fn go_back(
     globals: &Globals,
     session: &mut Session,
 ) -> Result<Done, Failure> {
-    if ends.is_not_done(Some(state), session).await.is_ok() {
+    if !ends.is_done(Some(state), session).await? {
         let help = "the copy did not take its place: `xnat-provision migrate abort` opens the source";
         return Err(NotNow::Nothing { go_on: "take back", help }.into());
     }
-    let newer = if args.lose_newer_writes { None } else { Some(newer_writes(ends, state, session).await?) };
-    if let Some(newer) = newer.as_ref().filter(|newer| !newer.is_empty()) {
-        let named: Vec<&str> = newer.iter().take(NAMED).map(String::as_str).collect();
-        let more = newer.len().saturating_sub(NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        return Err(NotNow::NewerWrites { tables: named.join(", ") + &more }.into());
+    if !args.lose_newer_writes {
+        refuse_newer_writes(ends, state, session).await?;
     }
     session.settle().await;
-    let lost = if newer.is_some() {
+    let lost = if !args.lose_newer_writes {
         "The cluster has nothing that it does not have."
     } else {
         "WHAT WAS WRITTEN TO THE CLUSTER SINCE IS MISSING THERE."
@@ -154,26 +153,65 @@ async fn go_back(
     let Some(approved) = confirm::approve(ask(args.yes), &question, standing).await? else {
         return declined(session, "not confirmed; nothing was changed").await;
     };
-    let application = ends.application(session);
-    let told = (&approved, &session.reporter);
-    application.stop(told).await?;
-    migrate::thaw(&ends.foreign, &approved).await?;
-    let next = if application.is_there() {
-        application.back(&state.kept_as, told).await?;
-        application.start(told).await?;
-        application.answers((&session.reporter, &session.cancel)).await?;
+    let done = opened(ends, (args, kept, state), &approved, session).await;
+    if let Err(failure) = &done
+        && ends.application(session).is_there()
+    {
+        also(session, "XNAT may be stopped now; the same command goes on", failure).await;
+    }
+    done?;
+    let next = if ends.application(session).is_there() {
         ", and XNAT uses it again"
     } else {
         "; put its address back into xnat-conf.properties"
     };
-    kept.over()?;
     let (name, database) = (name(source), &session.inventory.database.name);
     let summary = format!("{name} can be written to{next}. The cluster keeps its copy as {database}");
     closed(&summary, globals, session).await
 }
 
+/// XNAT, if it is ours to move, goes back with the source.
+async fn opened(
+    ends: &Ends<'_>,
+    (args, kept, state): (&Rollback, &Kept, &State),
+    approved: &Approved,
+    session: &Session,
+) -> Result<(), Failure> {
+    let application = ends.application(session);
+    let told = (approved, &session.reporter);
+    application.stop(told).await?;
+    if application.is_there() && !args.lose_newer_writes {
+        // it has been at work until now
+        if let Err(failure) = refuse_newer_writes(ends, state, session).await {
+            application.start(told).await?;
+            return Err(failure);
+        }
+    }
+    migrate::thaw(&ends.foreign, approved).await?;
+    if !state.kept_as.is_empty() {
+        application.back(&state.kept_as, told).await?;
+    }
+    application.start(told).await?;
+    kept.over()?;
+    if let Err(error) = application.answers((&session.reporter, &session.cancel)).await {
+        also(session, "XNAT was started with its former settings", &error.into()).await;
+    }
+    Ok(())
+}
+
+async fn refuse_newer_writes(ends: &Ends<'_>, state: &State, session: &Session) -> Result<(), Failure> {
+    let newer = newer_writes(ends, state, session).await?;
+    if newer.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<&str> = newer.iter().take(NAMED).map(String::as_str).collect();
+    let more = newer.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Err(NotNow::NewerWrites { tables: named.join(", ") + &more }.into())
+}
+
 /// What is not as it was when the copy took its place.
-async fn newer_writes(ends: &Ends<'_>, state: &State, session: &Session) -> Result<Vec<String>, Failure> {
+pub(super) async fn newer_writes(ends: &Ends<'_>, state: &State, session: &Session) -> Result<Vec<String>, Failure> {
     let gather = ends.ground.gather(session);
     let version = ends.view.leader().and_then(|leader| {
         let version = leader.server.known()?.version.split('.').next()?.parse::<u32>().ok()?;

@@ -96,15 +96,12 @@ impl<'a> Ends<'a> {
 
     /// That it takes its place is written down before it does: when the copy is still beside the application's database, it
     /// did not come to that. Nor has it with a cluster that was made since.
-    pub async fn is_not_done(&self, state: Option<&State>, session: &Session) -> Result<(), Failure> {
-        let Some(State { step: Step::Switched, source, since, system, .. }) = state else { return Ok(()) };
+    pub async fn is_done(&self, state: Option<&State>, session: &Session) -> Result<bool, Failure> {
+        let Some(State { step: Step::Switched, system, .. }) = state else { return Ok(false) };
         let gather = self.ground.gather(session);
         let left = migrate::left(&gather, &self.leader).await?;
         let beside = left.databases.iter().any(|name| name == INCOMING);
-        if beside || migrate::cluster_system(&gather, &self.leader).await? != *system {
-            return Ok(());
-        }
-        Err(NotNow::Done { source_name: source.clone(), since: *since }.into())
+        Ok(!beside && migrate::cluster_system(&gather, &self.leader).await? == *system)
     }
 
     pub async fn close(mut self, session: &Session) {

@@ -8,9 +8,10 @@ use super::super::ground::Ground;
 use super::super::handout;
 use super::super::session::{Done, Ending, Need, Opening, Session, Target};
 use super::super::{Failure, Globals, out};
+use super::back::newer_writes;
 use super::ends::{Ends, also, name, source};
 use super::kept::{Kept, State, Step};
-use super::{Check, NotNow, Rehearse, Run, in_the_way};
+use super::{Check, NotNow, Rehearse, Run, in_the_way, told};
 use crate::approval::Approved;
 use crate::cluster::endpoints::{Files, Notation, endpoints};
 use crate::engine::Scrutiny;
@@ -19,10 +20,8 @@ use crate::inventory::Source;
 use crate::migrate::check::{self, Finding, Severity};
 use crate::migrate::fingerprint::Fingerprint;
 use crate::migrate::record::{Record, Sums};
-use crate::names::HostName;
-use crate::quote;
 use crate::report::journal::Store;
-use crate::report::text::{count, duration, mebibytes};
+use crate::report::text::{count, mebibytes};
 use crate::report::{Kind, Show};
 use crate::workflow::Operation;
 use crate::workflow::lock::RunLock;
@@ -62,7 +61,7 @@ async fn checked(session: &mut Session, globals: &Globals) -> Result<Done, Failu
             &json!({ "source": name(&source), "findings": findings, "window": window, "methods": methods, "found": looked.source }),
         )?;
     } else {
-        session.print(&told(&source, &looked, &findings))?;
+        session.print(&told::checked(&source, &looked, &findings))?;
     }
     let exit = if in_the_way(findings.iter()).is_empty() { Exit::Ok } else { Exit::Unhealthy };
     Ok(Done { exit, changed: 0 })
@@ -71,37 +70,6 @@ async fn checked(session: &mut Session, globals: &Globals) -> Result<Done, Failu
 async fn look(ends: &Ends<'_>, session: &Session) -> Result<Looked, Failure> {
     let gather = ends.ground.gather(session);
     Ok(migrate::look(&gather, (&ends.foreign, &ends.leader), &ends.ground.fleet).await?)
-}
-
-/// The verdict, all that was found, and how long it would take.
-fn told(source: &Source, looked: &Looked, findings: &[Finding]) -> String {
-    let number = |severity| findings.iter().filter(|it| it.severity == severity).count();
-    let (stops, looks) = (number(Severity::Stops), number(Severity::Look));
-    let verdict = match (stops, looks) {
-        (0, 0) => "can be moved in".to_owned(),
-        (0, _) => format!("can be moved in; {} to look at", count(looks, "thing")),
-        (_, _) => format!("cannot be moved in as it is: {} in the way", count(stops, "thing")),
-    };
-    let found = &looked.source;
-    let (low, high) = check::seconds(found);
-    let mut text = format!(
-        "{}: {verdict}\n{}, {} in {}\n\n{}\n",
-        name(source),
-        found.server.version.split(" on ").next().unwrap_or_default(),
-        mebibytes(found.database.bytes),
-        count(usize::try_from(found.tables.count).unwrap_or_default(), "table"),
-        check::text(findings)
-    );
-    text.push_str(&format!(
-        "Nobody could write for about {} to {}; `xnat-provision migrate rehearse` measures it.\n",
-        duration(low * 1000),
-        duration(high * 1000)
-    ));
-    for (method, recommended, why) in check::methods(found, &looked.target) {
-        let word = if recommended { "recommended" } else { "not" };
-        text.push_str(&format!("  {method:<8} {word}: {why}\n"));
-    }
-    text
 }
 
 pub(super) async fn rehearse(args: &Rehearse, (globals, mode): (&Globals, Mode)) -> Result<Exit, Failure> {
@@ -123,11 +91,30 @@ async fn rehearsed(args: &Rehearse, (globals, mode): (&Globals, Mode), session: 
         _ => Vec::new(),
     };
     let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
+    if let Err(failure) = not_half_done(&ends, mode, session).await {
+        ends.close(session).await;
+        return Err(failure);
+    }
     let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
     let course = Course { ends: &ends, source: &source, jobs: usize::from(args.jobs.jobs), mode };
     let result = course.rehearse((ask, made), globals, session).await;
     ends.close(session).await;
     result
+}
+
+/// A rehearsal removes what a run that was cut off has left, by which one can tell how far that has come.
+async fn not_half_done(ends: &Ends<'_>, mode: Mode, session: &Session) -> Result<(), Failure> {
+    let state = Kept::of(&session.inventory.cluster)?.state()?;
+    let half = match &state {
+        Some(State { step: Step::ReadOnly, .. }) => true,
+        Some(_) => !ends.is_done(state.as_ref(), session).await?,
+        None => false,
+    };
+    if mode == Mode::Rehearse && half {
+        let reason = "a run was cut off, which `migrate resume` goes on with and `migrate abort` gives up".to_owned();
+        return Err(NotNow::NotFit { reason }.into());
+    }
+    Ok(())
 }
 
 pub(super) async fn run(args: &Run, (globals, resume): (&Globals, bool)) -> Result<Exit, Failure> {
@@ -150,20 +137,24 @@ async fn ran(args: &Run, (globals, resume): (&Globals, bool), session: &mut Sess
         return Err(NotNow::Nothing { go_on: "go on with", help }.into());
     }
     let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
-    if let Err(failure) = ends.is_not_done(state.as_ref(), session).await {
-        ends.close(session).await;
-        return Err(failure);
-    }
     let course = Course { ends: &ends, source: &source, jobs: usize::from(args.jobs.jobs), mode: Mode::Run };
-    let result = course.run(&naming, (globals, &kept), session).await;
+    let result = match (ends.is_done(state.as_ref(), session).await, state) {
+        (Err(failure), _) => Err(failure),
+        // what may be left of it is XNAT's part
+        (Ok(true), Some(state)) if resume && ends.application(session).is_there() => {
+            course.go_on(&naming, &state, session).await
+        }
+        (Ok(true), Some(State { source, since, .. })) => Err(NotNow::Done { source_name: source, since }.into()),
+        (Ok(_), _) => course.run(&naming, (globals, &kept), session).await,
+    };
     ends.close(session).await;
     result
 }
 
 /// From the look to the report.
-struct Course<'a> {
-    ends: &'a Ends<'a>,
-    source: &'a Source,
+pub(super) struct Course<'a> {
+    pub ends: &'a Ends<'a>,
+    pub source: &'a Source,
     jobs: usize,
     mode: Mode,
 }
@@ -257,7 +248,7 @@ impl Course<'_> {
         let result = self.under_lock((&looked, &approved), kept, session).await;
         let end = Ending::of(result.as_ref().map(|_| 1));
         session.remember((fleet, &approved), 1, Some(end)).await;
-        let record = result?;
+        let (record, goes_on) = result?;
         let in_place = kept.state()?.is_some();
         let report = kept.report(&record)?;
         session.settle().await;
@@ -267,18 +258,23 @@ impl Course<'_> {
             let next = if in_place { self.next(session) } else { String::new() };
             session.print(&format!("{}\nReport: {}\n{next}", record.text(), report.display()))?;
         }
-        Ok(Done { exit: if record.passed { Exit::Ok } else { Exit::Unhealthy }, changed: usize::from(in_place) })
+        let well = record.passed && goes_on;
+        Ok(Done { exit: if well { Exit::Ok } else { Exit::Unhealthy }, changed: usize::from(in_place) })
     }
 
-    /// The source is read-only from here on, until the copy is in its place; if it does not get there, no longer.
+    /// The source is read-only from here on, until the copy is in its place; if it does not get there, no longer. With it,
+    /// whether XNAT goes on, as far as that is our business.
     async fn under_lock(
         &self,
         (looked, approved): (&Looked, &Approved),
         kept: &Kept,
         session: &Session,
-    ) -> Result<Record, Failure> {
+    ) -> Result<(Record, bool), Failure> {
         let started = Timestamp::now();
         let source_version = looked.source.server.version_num;
+        // after a move into a cluster that is gone XNAT's own settings are still those that were kept then
+        let former = kept.state()?.filter(|former| former.step == Step::Switched);
+        let kept_as = former.map(|former| former.kept_as).filter(|kept_as| !kept_as.is_empty());
         let mut state = State {
             step: Step::ReadOnly,
             since: started,
@@ -287,7 +283,7 @@ impl Course<'_> {
             system: looked.system,
             copy: Fingerprint::default(),
             made: looked.made.clone(),
-            kept_as: started.strftime(".before-%Y%m%dT%H%M%SZ").to_string(),
+            kept_as: kept_as.unwrap_or_else(|| started.strftime(".before-%Y%m%dT%H%M%SZ").to_string()),
         };
         kept.set(&state)?;
         let switched = State { step: Step::Switched, ..state.clone() };
@@ -304,17 +300,46 @@ impl Course<'_> {
             Ok(moved) => moved.in_place,
             Err(error) => matches!(error, MigrateError::InPlace { .. }),
         };
+        let mut goes_on = true;
         if !stays {
             state.step = Step::ReadOnly;
             self.opened_again((kept, &state), approved, session).await;
+        } else if application.is_there() && moved.is_ok() {
+            goes_on = self.switched(&state.kept_as, approved, session).await;
         } else if application.is_there() {
-            self.switched(&state.kept_as, approved, session).await;
+            let message = "XNAT is stopped: whether the cluster has it all is not certain".to_owned();
+            let help = Some("see `xnat-provision status`; when it is well, `xnat-provision migrate resume`".to_owned());
+            session.reporter.emit(Kind::Warned { message, help }).await;
         }
-        Ok(self.record(started, (looked, moved?), session))
+        Ok((self.record(started, (looked, moved?), session), goes_on))
     }
 
-    /// XNAT goes on with the cluster. The database is there whatever comes of it, so it is told and no failure.
-    async fn switched(&self, kept_as: &str, approved: &Approved, session: &Session) {
+    /// A run that was cut off when the copy had taken its place.
+    async fn go_on(&self, naming: &Naming, state: &State, session: &mut Session) -> Result<Done, Failure> {
+        if !migrate::frozen(&self.ends.foreign).await? {
+            let help =
+                "the source can be written to: a `migrate rollback` was begun, which goes on when it is typed again";
+            return Err(NotNow::Nothing { go_on: "go on with", help }.into());
+        }
+        let newer = newer_writes(self.ends, state, session).await?;
+        if !newer.is_empty() {
+            return Err(NotNow::NewerWrites { tables: newer.join(", ") }.into());
+        }
+        session.settle().await;
+        let warning = "The database is moved already. XNAT is pointed at the cluster now, and started.";
+        let standing = (&session.cancel, &self.ends.ground.fleet.standing);
+        let Some(approved) = naming.approve(warning, standing).await? else {
+            return declined(session, "the name was not typed; nothing was changed").await;
+        };
+        self.ends.application(session).stop((&approved, &session.reporter)).await?;
+        let goes_on = self.switched(&state.kept_as, &approved, session).await;
+        session.settle().await;
+        session.print(&self.next(session))?;
+        Ok(Done { exit: if goes_on { Exit::Ok } else { Exit::Unhealthy }, changed: 1 })
+    }
+
+    /// XNAT goes on with the cluster, or not: the database is there whatever comes of it, so that is told and no failure.
+    async fn switched(&self, kept_as: &str, approved: &Approved, session: &Session) -> bool {
         let inventory = &session.inventory;
         let files = Files { inventory: &inventory.path, authorities: &handout::path(&inventory.path) };
         let lines = endpoints(inventory, files, Notation::of(&session.secrets.application));
@@ -339,17 +364,23 @@ impl Course<'_> {
             Ok(()) => {
                 let (resource, summary) = ("XNAT".to_owned(), "shows its page, with the cluster's database".to_owned());
                 session.reporter.emit(Kind::ChangeApplied { resource, summary, millis: 0 }).await;
+                true
             }
-            Err(failure) => also(session, "the database is moved, but XNAT does not go on by itself", &failure).await,
+            Err(failure) => {
+                let what = "the database is moved, but XNAT does not go on by itself (`migrate resume` tries again)";
+                also(session, what, &failure).await;
+                false
+            }
         }
     }
 
     /// The run came to nothing, and the source goes on.
     async fn opened_again(&self, (kept, state): (&Kept, &State), approved: &Approved, session: &Session) {
         let thawed: Result<(), Failure> = async {
-            kept.set(state)?;
+            let kept_so = kept.set(state);
             migrate::undo(&self.ends.foreign).await?;
             self.ends.application(session).start((approved, &session.reporter)).await?;
+            kept_so?;
             Ok(kept.over()?)
         }
         .await;
@@ -359,7 +390,9 @@ impl Course<'_> {
                 session.reporter.emit(Kind::Warned { message: text.to_owned(), help: None }).await;
             }
             Err(failure) => {
-                also(session, "THE SOURCE IS STILL READ-ONLY, `xnat-provision migrate abort` opens it", &failure).await;
+                let what =
+                    "THE SOURCE MAY STILL BE READ-ONLY, and XNAT stopped: `xnat-provision migrate abort` ends that";
+                also(session, what, &failure).await;
             }
         }
     }
@@ -424,71 +457,6 @@ impl Course<'_> {
             kept,
             sums: Sums { source: compared.source, target: compared.target },
         }
-    }
-
-    /// What will happen, for a person.
-    fn announced(
-        &self,
-        (looked, xnats): (&Looked, &[(HostName, String)]),
-        session: &Session,
-        kept: &Kept,
-    ) -> Result<String, Failure> {
-        let (source, database) = (name(self.source), &session.inventory.database.name);
-        let leader = &self.ends.leader.name;
-        let cut_off = match kept.state()? {
-            Some(state) => {
-                format!("A run was cut off {}; the source may be read-only since. It begins anew.\n", state.since)
-            }
-            None => String::new(),
-        };
-        let former = if looked.target.database_has_tables {
-            format!("{database} of the cluster HAS TABLES: it is kept under another name")
-        } else {
-            format!("{database} of the cluster is empty: it is dropped")
-        };
-        let (low, high) = check::seconds(&looked.source);
-        let (low, high) = (duration(low * 1000), duration(high * 1000));
-        let xnat = &session.inventory.xnat;
-        let stops: String =
-            xnats.iter().map(|(host, url)| format!("\x20 0. {host}: {} stops; it uses {url}\n", xnat.unit)).collect();
-        let starts: String = xnats
-            .iter()
-            .map(|(host, _)| {
-                format!("\x20 6. {host}: {} leads to the cluster; {} starts\n", xnat.properties, xnat.unit)
-            })
-            .collect();
-        Ok(format!(
-            "{cut_off}{source} ({size}) becomes {database} of the cluster {cluster}:\n{stops}\
-             \x20 1. {source}: read-only for everybody, and all sessions end. NOBODY CAN WRITE from here on\n\
-             \x20 2. {leader}: {roles}, then dump, restore and analyze beside {database}\n\
-             \x20 3. both: every row, sequence, large object, grant and role compared. Until here every failure, also a\n\
-             \x20    difference, opens the source again, and nothing else has changed\n\
-             \x20 4. {leader}: {former}; the copy takes its name\n\
-             \x20 5. replicas: wait until they have all of it\n{starts}\
-             The source stays read-only and as it is; `migrate rollback` opens it again.\n\
-             Expect {low} to {high}; `migrate rehearse` measures it.\n\n",
-            size = mebibytes(looked.source.database.bytes),
-            cluster = session.inventory.cluster,
-            roles = count(looked.made.len(), "new role"),
-        ))
-    }
-
-    /// What to do now.
-    fn next(&self, session: &Session) -> String {
-        let inventory = &session.inventory;
-        let files = Files { inventory: &inventory.path, authorities: &handout::path(&inventory.path) };
-        let lines = endpoints(inventory, files, Notation::of(&session.secrets.application)).lines(files);
-        format!(
-            "\n{} {} is read-only.\n{}\nTo go back: xnat-provision migrate rollback {}\n",
-            if inventory.xnat.hosts.is_empty() {
-                "Your application may be switched now;"
-            } else {
-                "Other applications may be switched now;"
-            },
-            name(self.source),
-            lines.join("\n"),
-            quote::path(&inventory.path)
-        )
     }
 }
 

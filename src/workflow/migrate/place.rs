@@ -34,7 +34,7 @@ const TRIES: u32 = 30;
 
 /// What would be missed: tables, but those of extensions, and large objects.
 const CONTENT: &str = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    WHERE c.relkind IN ('r', 'p', 'm', 'v', 'S', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
       AND NOT EXISTS (SELECT FROM pg_depend d
                        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
    OR EXISTS (SELECT FROM pg_largeobject_metadata)";
@@ -256,14 +256,24 @@ impl Place<'_> {
         );
         let mut tries = 0;
         loop {
-            execute(&session, self.approved(), &ended).await?;
-            match execute(&session, self.approved(), &statements).await {
-                Ok(()) => return Ok(there.map(|_| former)),
-                Err(error) if tries >= TRIES => return Err(error),
-                Err(_) => tries += 1,
+            let changed = async {
+                let session = self.session("postgres").await?;
+                execute(&session, self.approved(), &ended).await?;
+                execute(&session, self.approved(), &statements).await
+            };
+            let Err(error) = changed.await else { break };
+            // an answer may be lost of what was done all the same
+            let left = left(self.moving.gather(), self.moving.leader).await?;
+            if !left.databases.iter().any(|name| name == INCOMING) {
+                break;
             }
+            if tries >= TRIES {
+                return Err(error);
+            }
+            tries += 1;
             tokio::time::sleep(PAUSE / 10).await;
         }
+        Ok(there.map(|_| former))
     }
 
     /// What was there before goes when it is empty; otherwise it is kept, and this is its name.

@@ -24,6 +24,18 @@ use crate::transport::{Output, Script, Transport};
 /// Tomcat takes its time to stop, and XNAT minutes to start.
 const STOPPING: Duration = Duration::from_secs(180);
 const STARTING: Duration = Duration::from_secs(600);
+/// `replace LIKE FILE` writes a whole new file, with owner and mode of another. The directory may be XNAT's own, so the name
+/// it has meanwhile is one that nobody can have laid there before.
+const REPLACE: &str = "replace() {
+  new=$(mktemp -- \"$2.XXXXXX\")
+  cat >\"$new\"
+  chown --reference=\"$1\" -- \"$new\"
+  chmod --reference=\"$1\" -- \"$new\"
+  sync \"$new\"
+  mv -T -- \"$new\" \"$2\"
+}
+";
+
 /// A status line and some of what follows.
 const ANSWER: usize = 4096;
 
@@ -58,6 +70,8 @@ impl Application<'_> {
             run(machine.as_ref(), (what, known.clone()), Duration::from_secs(30)).await?;
             let text = self.read(host, machine.as_ref()).await?;
             let url = properties::value(&text, "datasource.url").unwrap_or("nowhere, as it seems");
+            // what comes after may have a password in it
+            let url = url.split('?').next().unwrap_or_default();
             found.push((host.clone(), url.to_owned()));
         }
         Ok(found)
@@ -87,23 +101,29 @@ impl Application<'_> {
         self.on_each("start", &script, (approved, reporter)).await
     }
 
+    /// All of them, also when one fails: it must not keep the others from starting.
     async fn on_each(
         &self,
         verb: &str,
         script: &str,
         (approved, reporter): (&Approved, &Reporter),
     ) -> Result<(), MigrateError> {
-        for (host, machine) in self.machines {
-            // the locks are the cluster's; whoever comes to nothing has to be able to start XNAT all the same
-            if verb == "stop" {
-                approved.still_holds().map_err(HostError::from)?;
-            }
-            let what = format!("{verb} {} on {host}", self.xnat.unit);
-            run(machine.as_ref(), (what, script.to_owned()), STOPPING).await?;
-            let (resource, summary) = (format!("unit {}", self.xnat.unit), verb.to_owned());
-            reporter.for_host(host).emit(Kind::ChangeApplied { resource, summary, millis: 0 }).await;
+        // the locks are the cluster's; whoever comes to nothing has to be able to start XNAT all the same
+        if verb == "stop" && self.is_there() {
+            approved.still_holds().map_err(HostError::from)?;
         }
-        Ok(())
+        let mut failed = Ok(());
+        for (host, machine) in self.machines {
+            let what = format!("{verb} {} on {host}", self.xnat.unit);
+            match run(machine.as_ref(), (what, script.to_owned()), STOPPING).await {
+                Ok(_) => {
+                    let (resource, summary) = (format!("unit {}", self.xnat.unit), verb.to_owned());
+                    reporter.for_host(host).emit(Kind::ChangeApplied { resource, summary, millis: 0 }).await;
+                }
+                Err(error) => failed = Err(error),
+            }
+        }
+        failed
     }
 
     /// Its settings lead to the cluster; the file is whole at every moment, and keeps owner and mode.
@@ -112,8 +132,7 @@ impl Application<'_> {
         address: &Address<'_>,
         (approved, reporter): (&Approved, &Reporter),
     ) -> Result<(), MigrateError> {
-        let file = sh(&self.xnat.properties);
-        let kept = sh(&format!("{}{}", self.xnat.properties, address.kept_as));
+        let suffix = sh(address.kept_as);
         for (host, machine) in self.machines {
             approved.still_holds().map_err(HostError::from)?;
             let text = properties::rewrite(&self.read(host, machine.as_ref()).await?, address.settings);
@@ -125,9 +144,10 @@ impl Application<'_> {
                 format!("umask 022\nbase64 -d >{path}.new {body}mv -- {path}.new {path}\n")
             });
             let script = format!(
-                "set -e\n{authorities}umask 077\n[ -e {kept} ] || cp -p -- {file} {kept}\ncp -p -- {file} {file}.new\n\
-                 base64 -d >{file}.new {body}sync {file}.new\nmv -- {file}.new {file}\n",
-                body = heredoc_base64(&bytes)
+                "set -e\n{authorities}{REPLACE}file=$(readlink -f -- {file})\n[ -e \"$file\"{suffix} ] || replace \"$file\" \"$file\"{suffix} <\"$file\"\n\
+                 base64 -d {body}",
+                file = sh(&self.xnat.properties),
+                body = heredoc_base64(&bytes).replacen("\n", " | replace \"$file\" \"$file\"\n", 1)
             );
             let what = format!("write {} on {host}", self.xnat.properties);
             run(machine.as_ref(), (what, script), Duration::from_secs(60)).await?;
@@ -138,11 +158,13 @@ impl Application<'_> {
         Ok(())
     }
 
-    /// Its settings are what they were.
+    /// Its settings are what they were, where they were changed.
     pub async fn back(&self, kept_as: &str, (approved, reporter): (&Approved, &Reporter)) -> Result<(), MigrateError> {
-        let file = sh(&self.xnat.properties);
-        let kept = sh(&format!("{}{kept_as}", self.xnat.properties));
-        let script = format!("set -e\ncp -p -- {kept} {file}.new\nsync {file}.new\nmv -- {file}.new {file}\n");
+        let script = format!(
+            "set -e\n{REPLACE}file=$(readlink -f -- {file})\n[ -e \"$file\"{suffix} ] || exit 0\nreplace \"$file\"{suffix} \"$file\" <\"$file\"{suffix}\n",
+            file = sh(&self.xnat.properties),
+            suffix = sh(kept_as)
+        );
         for (host, machine) in self.machines {
             approved.still_holds().map_err(HostError::from)?;
             let what = format!("put back {} on {host}", self.xnat.properties);
