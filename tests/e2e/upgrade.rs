@@ -56,7 +56,8 @@ fn all_started(site: &Site) -> Vec<String> {
 
 /// All that a host has of packages, the lists it knows them from, and what is left lying about.
 fn packages(site: &Site) -> Vec<String> {
-    let look = "dpkg -l; ls -l --full-time /var/lib/apt/lists /var/cache/apt /var/lib/apt/periodic 2>/dev/null; ls /var/tmp | grep xnat";
+    // not how many names a file has, nor how many blocks: labs share them
+    let look = "dpkg -l; cd /var && find lib/apt/lists cache/apt lib/apt/periodic -printf '%p %M %u %g %s %T+\\n' | sort; ls tmp | grep xnat";
     ["db1", "db2", "db3", "lb1"].map(|host| site.lab.ssh(host, look).stdout).to_vec()
 }
 

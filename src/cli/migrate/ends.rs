@@ -98,10 +98,13 @@ impl<'a> Ends<'a> {
     /// did not come to that. Nor has it with a cluster that was made since.
     pub async fn is_done(&self, state: Option<&State>, session: &Session) -> Result<bool, Failure> {
         let Some(State { step: Step::Switched, system, .. }) = state else { return Ok(false) };
-        let gather = self.ground.gather(session);
-        let left = migrate::left(&gather, &self.leader).await?;
-        let beside = left.databases.iter().any(|name| name == INCOMING);
-        Ok(!beside && migrate::cluster_system(&gather, &self.leader).await? == *system)
+        let same = migrate::cluster_system(&self.ground.gather(session), &self.leader).await? == *system;
+        Ok(same && !self.is_copy_beside(session).await?)
+    }
+
+    pub async fn is_copy_beside(&self, session: &Session) -> Result<bool, Failure> {
+        let left = migrate::left(&self.ground.gather(session), &self.leader).await?;
+        Ok(left.databases.iter().any(|name| name == INCOMING))
     }
 
     pub async fn close(mut self, session: &Session) {

@@ -91,7 +91,7 @@ async fn rehearsed(args: &Rehearse, (globals, mode): (&Globals, Mode), session: 
         _ => Vec::new(),
     };
     let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
-    if let Err(failure) = not_half_done(&ends, mode, session).await {
+    if let Err(failure) = not_half_done(&ends, session).await {
         ends.close(session).await;
         return Err(failure);
     }
@@ -102,15 +102,14 @@ async fn rehearsed(args: &Rehearse, (globals, mode): (&Globals, Mode), session: 
     result
 }
 
-/// A rehearsal removes what a run that was cut off has left, by which one can tell how far that has come.
-async fn not_half_done(ends: &Ends<'_>, mode: Mode, session: &Session) -> Result<(), Failure> {
-    let state = Kept::of(&session.inventory.cluster)?.state()?;
-    let half = match &state {
+/// What a run that was cut off has left is removed by this, and one can tell by it how far that has come.
+async fn not_half_done(ends: &Ends<'_>, session: &Session) -> Result<(), Failure> {
+    let half = match Kept::of(&session.inventory.cluster)?.state()? {
         Some(State { step: Step::ReadOnly, .. }) => true,
-        Some(_) => !ends.is_done(state.as_ref(), session).await?,
+        Some(State { step: Step::Switched, .. }) => ends.is_copy_beside(session).await?,
         None => false,
     };
-    if mode == Mode::Rehearse && half {
+    if half {
         let reason = "a run was cut off, which `migrate resume` goes on with and `migrate abort` gives up".to_owned();
         return Err(NotNow::NotFit { reason }.into());
     }
