@@ -16,7 +16,7 @@ use crate::cluster::postgres::objects::{desired, diff};
 use crate::cluster::postgres::{SqlError, administrator};
 use crate::cluster::{self, Gather};
 use crate::engine::HostError;
-use crate::engine::dump::{DumpError, Schemas, Server, Workshop, socket};
+use crate::engine::dump::{DumpError, SOCKETS, Schemas, Server, Workshop};
 use crate::engine::wait::{Wait, WaitError};
 use crate::error::{Exit, Fails, one_line};
 use crate::inventory::{Host, Reach};
@@ -360,7 +360,7 @@ impl Moving<'_> {
     fn server(&self) -> Server<'_> {
         let source = self.foreign.source();
         let host = match self.foreign.reach() {
-            Reach::Ssh => SOCKET_DIRECTORY.as_str(),
+            Reach::Ssh => SOCKETS,
             Reach::Tcp => source.machine.address.as_str(),
         };
         Server {
@@ -410,8 +410,6 @@ impl Moving<'_> {
         Ok(done)
     }
 }
-
-static SOCKET_DIRECTORY: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| socket(0).0);
 
 /// Differences of schemas, as the others are told.
 fn told(schemas: &Schemas) -> impl Iterator<Item = Difference> + '_ {

@@ -57,7 +57,7 @@ pub(super) enum KeptError {
     #[diagnostic(
         code(xnat::migrate::state),
         help(
-            "it says how far a migration has come. If none is under way, remove it; `xnat-provision migrate abort` opens the source again in any case"
+            "it says how far a migration has come. Remove it: without it `xnat-provision migrate abort` looks at the source and the leader, and opens the source again"
         )
     )]
     State { path: PathBuf, reason: String },

@@ -5,7 +5,9 @@ use crate::quote::{heredoc_base64, sh};
 use crate::secret::Secret;
 
 /// Everything a migration has on the leader's disk.
-pub const DIRECTORY: &str = "/var/lib/postgresql/.xnat-migrate";
+const DIRECTORY: &str = "/var/lib/postgresql/.xnat-migrate";
+/// Where programs there find the socket that leads to the source.
+pub const SOCKETS: &str = "/var/lib/postgresql/.xnat-migrate/socket";
 
 /// Where a server listens, as programs there are told.
 pub struct Server<'a> {
@@ -36,26 +38,22 @@ rm -rf -- \"$directory\"
     )
 }
 
-/// An empty directory, and in it one in which the SSH server can make a socket for whoever logged in.
+/// A directory, of which nothing is there yet, and in it one in which the SSH server can make a socket for whoever logged in.
 pub fn begin() -> String {
     format!(
         "set -e
-{}umask 022
-mkdir {DIRECTORY} {DIRECTORY}/socket
-chown \"${{SUDO_UID:-0}}\" {DIRECTORY}/socket
-chmod 700 {DIRECTORY}/socket
+umask 022
+mkdir {DIRECTORY} {SOCKETS}
+chown \"${{SUDO_UID:-0}}\" {SOCKETS}
+chmod 700 {SOCKETS}
 : >{DIRECTORY}/lock
-df --output=avail -B1 {DIRECTORY} | tail -n 1
-",
-        clean()
+"
     )
 }
 
-/// Where that socket is, as programs are told, and as it is called.
-pub fn socket(port: u16) -> (String, String) {
-    let directory = format!("{DIRECTORY}/socket");
-    let file = format!("{directory}/.s.PGSQL.{port}");
-    (directory, file)
+/// How that socket is called.
+pub fn socket(port: u16) -> String {
+    format!("{SOCKETS}/.s.PGSQL.{port}")
 }
 
 fn locked() -> String {

@@ -32,7 +32,7 @@ impl<'a> Bridge<'a> {
             Reach::Ssh => {
                 // a connection of its own, so that closing it takes the socket away
                 let transport = moving.operation.fleet.connections[&moving.leader.name].again().await?;
-                let streams = transport.listen(&socket(moving.foreign.source().port).1).await?;
+                let streams = transport.listen(&socket(moving.foreign.source().port)).await?;
                 Some(Gate { transport, streams: tokio::sync::Mutex::new(streams) })
             }
         };

@@ -66,16 +66,8 @@ async fn of_the_source(foreign: &Foreign<'_>) -> Result<(Theirs, i64), MigrateEr
     let database = &foreign.source().database;
     let session = foreign.connect(database).await?;
     let failed = |reason: String| MigrateError::failed("look at the source", reason);
-    let reading = async {
-        session.batch_execute(SETTINGS).await?;
-        session.batch_execute(PATIENCE).await?;
-        let version: i32 = session.query_one(VERSION, &[]).await?.try_get(0)?;
-        let text = found::look(version.unsigned_abs());
-        let document: String = session.query_one(&text, &[]).await?.try_get(0)?;
-        Ok::<_, tokio_postgres::Error>((document, verifiers(&session).await?))
-    };
-    let (document, verifiers) = reading.await.map_err(|error| failed(one_line(&error)))?;
-    let found = Found::parse(&document).map_err(|error| failed(error.to_string()))?;
+    let found = found(&session).await.map_err(failed)?;
+    let verifiers = verifiers(&session).await.map_err(|error| failed(one_line(&error)))?;
     let server = who(&session, database).await.map_err(failed)?;
     let server = server.ok_or_else(|| failed(format!("there is no database {database}")))?;
     Ok(((found, server, verifiers), system(&session).await.map_err(failed)?))
@@ -91,14 +83,7 @@ async fn of_the_target(
     let transport = gather.transport(&leader.name).map_err(failed)?;
     let login = server::superuser(gather, leader);
     let session = connect(transport, &login).await?;
-    let reading = async {
-        let version: i32 = session.query_one(VERSION, &[]).await?.try_get(0)?;
-        let text = found::look(version.unsigned_abs());
-        let document: String = session.query_one(&text, &[]).await?.try_get(0)?;
-        Ok::<_, tokio_postgres::Error>((version.unsigned_abs(), document))
-    };
-    let (version_num, document) = reading.await.map_err(|error| failed(one_line(&error)))?;
-    let found = Found::parse(&document).map_err(|error| failed(error.to_string()))?;
+    let found = found(&session).await.map_err(failed)?;
     let ours = match who(&session, &inventory.database.name).await.map_err(failed)? {
         Some(ours) => ours,
         // the roles are there all the same
@@ -113,7 +98,7 @@ async fn of_the_target(
         Err(error) => return Err(error.into()),
     };
     let target = Target {
-        version_num,
+        version_num: found.server.version_num,
         encoding: database.encoding.clone(),
         locale: database.locale.clone(),
         available_extensions: found.server.available_extensions,
@@ -124,6 +109,18 @@ async fn of_the_target(
         database_has_tables: has_tables,
     };
     Ok(((target, ours), system))
+}
+
+/// All that a server says of itself and of the database the session is in.
+async fn found(session: &Client) -> Result<Found, String> {
+    let reading = async {
+        session.batch_execute(SETTINGS).await?;
+        session.batch_execute(PATIENCE).await?;
+        let version: i32 = session.query_one(VERSION, &[]).await?.try_get(0)?;
+        session.query_one(&found::look(version.unsigned_abs()), &[]).await?.try_get::<_, String>(0)
+    };
+    let document = reading.await.map_err(|error: tokio_postgres::Error| one_line(&error))?;
+    Found::parse(&document).map_err(|error| error.to_string())
 }
 
 /// Which one the cluster is.

@@ -320,7 +320,7 @@ pub(super) async fn has_content(session: &Client) -> Result<bool, MigrateError> 
 async fn session(gather: &Gather<'_>, leader: &Host, database: &str) -> Result<Client, MigrateError> {
     let transport = gather
         .transport(&leader.name)
-        .map_err(|reason| MigrateError::failed(format!("reach {}", HostName::as_str(&leader.name)), reason))?;
+        .map_err(|reason| MigrateError::failed(format!("reach {}", leader.name), reason))?;
     Ok(connect(transport, &Login { database, ..server::superuser(gather, leader) }).await?)
 }
 
