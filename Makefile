@@ -2,7 +2,7 @@
 # everything they do can be done by hand with the commands they print.
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos drills screenshots fuzz demo demo-down test test-all build compiler lab-tools jdbc lab-clean rust nextest cargo-fuzz
+.PHONY: help chaos drills screenshots fuzz demo demo-down test test-all build compiler lab-tools machine-tools jdbc browser lab-clean rust nextest cargo-fuzz
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 
@@ -46,14 +46,14 @@ demo-down: ## Remove what `make demo` made
 
 # One run of nextest, so that its summary is the last line. Tests run as root: they boot hosts.
 # It builds the program itself, with the features the tests' libraries ask for: `make build` first would build all twice.
-test: lab-tools jdbc compiler nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
+test: lab-tools jdbc browser compiler nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	$(AS_ROOT) cargo nextest run --profile full $(FILTER)
 
 test-all: FILTER := --ignore-default-filter
 test-all: export CHAOS_ALL = 1
-test-all: test ## The same, with every end-to-end test on both Debian releases: before a release
+test-all: machine-tools test ## The same, with every end-to-end test on both Debian releases: before a release
 
 # The seed of a point that failed, as it was printed, with N=1 and SUITE repeats exactly that point.
 chaos: SEED ?= $(shell date +%s)
@@ -62,14 +62,13 @@ chaos: lab-tools compiler nextest ## Cut runs at N points chosen by SEED (SUITE=
 	$(AS_ROOT) CHAOS_SEED=$(SEED) CHAOS_N=$(N) $(if $(SUITE),CHAOS_SUITE=$(SUITE)) \
 		cargo nextest run --profile chaos --no-capture -E 'binary(e2e) & test(/^chaos::cut_anywhere/)'
 
-drills: lab-tools compiler nextest ## Measure what every fault costs, for the README: most of an hour, on a machine that does nothing else
+drills: lab-tools machine-tools compiler nextest ## Measure what every fault costs, for the README: most of an hour, on a machine that does nothing else
 	$(AS_ROOT) cargo nextest run --profile drills
 
 # What a person would see of a report, to be looked at: the newest one, or PAGE=…
 screenshots: PAGE ?= $(shell ls -t $${XDG_STATE_HOME:-$$HOME/.local/state}/xnat-provision/*/drills/*.html 2>/dev/null | head -n 1)
-screenshots: ## Take pictures of a drill's report (PAGE=…html) in target/screenshots: light and dark, wide and narrow
+screenshots: browser ## Take pictures of a drill's report (PAGE=…html) in target/screenshots: light and dark, wide and narrow
 	@[ -n "$(PAGE)" ] || { echo "There is no report yet: do a drill, or say PAGE=…html" >&2; exit 1; }
-	$(call install,chromium)
 	mkdir -p target/screenshots
 	set -e; for scheme in light:1 dark:0; do for width in 1280 500; do \
 		chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=$$width,2400 \
@@ -109,6 +108,14 @@ cargo-fuzz: compiler
 		echo "Fuzzing needs a nightly Rust, and none was found. Install it with rustup (https://rustup.rs), then run make again:" >&2; \
 		echo "  rustup toolchain install nightly --profile minimal" >&2; exit 1; }
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+
+# For the tests that look at reports.
+browser:
+	$(call install,chromium)
+
+# For the hosts of tests that are machines and no containers.
+machine-tools:
+	$(call install,qemu-system-x86 e2fsprogs)
 
 # For the test that connects as XNAT does.
 jdbc:

@@ -50,6 +50,7 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "templates/patroni/check-config.py.j2",
     "templates/patroni/liveness.py.j2",
     "templates/patroni/major-upgrade.py.j2",
+    "templates/patroni/same-postmaster.sh.j2",
     "templates/patroni/set-aside-unfinished.sh.j2",
     "templates/patroni/xnat-liveness.service.j2",
     "templates/patroni/xnat.conf.j2",

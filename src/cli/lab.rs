@@ -77,6 +77,9 @@ struct Up {
     /// Hosts have these already, with no service of theirs enabled, instead of being bare
     #[arg(long, value_name = "PACKAGE", value_delimiter = ',', value_parser = package)]
     packages: Vec<String>,
+    /// Make these virtual machines instead of containers, with a kernel and a clock of their own; slow where the processor is emulated
+    #[arg(long = "machine", value_name = "HOST", value_delimiter = ',')]
+    machines: Vec<String>,
     /// Where packages come from, instead of where this machine's apt gets them
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
@@ -149,6 +152,7 @@ fn bring_up(up: Up, globals: &Globals) -> Result<Exit, Failure> {
         hosts,
         suite: up.suite,
         packages: up.packages,
+        machines: up.machines,
         mirror: up.mirror,
         write: up.write,
     };

@@ -18,6 +18,8 @@ const RACE: u64 = 2000;
 const CHANGE: u64 = 2000;
 /// systemd starts a service again, and it is ready.
 const AGAIN: u64 = 5000;
+/// The liveness unit looks once a second.
+const LOOK: u64 = 1000;
 /// etcd elects another leader.
 const ELECTION: u64 = 2000;
 
@@ -50,11 +52,13 @@ pub fn bound(fault: Fault, inventory: &Inventory) -> Option<Bound> {
         }
         Fault::StopPatroni if watched => sum(&[liveness, ("start again", AGAIN), haproxy]),
         Fault::StopPostgres if watched => sum(&[liveness, ("loop_wait", wait), ("start again", AGAIN), haproxy]),
+        Fault::ClockBack | Fault::ClockAhead if watched => sum(&[("liveness", LOOK), ("start again", AGAIN), haproxy]),
+        Fault::ClockAhead => sum(&[("loop_wait", wait), haproxy]),
         // its machine may be that of etcd's leader, and the next one begins all leases anew
         Fault::PowerOff | Fault::CutOff => {
             sum(&[("etcd's election", ELECTION), ("ttl", ttl), ("loop_wait", wait), race, haproxy])
         }
-        Fault::StopPatroni => sum(&[("ttl", ttl), ("loop_wait", wait), race, haproxy]),
+        Fault::StopPatroni | Fault::ClockBack => sum(&[("ttl", ttl), ("loop_wait", wait), race, haproxy]),
         Fault::CutFromEtcd | Fault::EtcdQuorum if patroni.failsafe_mode => {
             sum(&[("loop_wait", wait), ("retry_timeout", retry), haproxy])
         }

@@ -22,6 +22,8 @@ pub enum Fault {
     CutFromHaproxy,
     EtcdQuorum,
     DiskFull,
+    ClockBack,
+    ClockAhead,
 }
 
 /// Whether another member is to lead afterwards.
@@ -35,7 +37,7 @@ pub enum Moves {
 }
 
 impl Fault {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Switchover,
         Self::Replica,
         Self::Haproxy,
@@ -52,6 +54,8 @@ impl Fault {
         Self::CutFromHaproxy,
         Self::EtcdQuorum,
         Self::DiskFull,
+        Self::ClockBack,
+        Self::ClockAhead,
     ];
 
     /// As it is typed.
@@ -73,6 +77,8 @@ impl Fault {
             Self::CutFromHaproxy => "cut-from-haproxy",
             Self::EtcdQuorum => "etcd-quorum",
             Self::DiskFull => "disk-full",
+            Self::ClockBack => "clock-back",
+            Self::ClockAhead => "clock-ahead",
         }
     }
 
@@ -95,6 +101,8 @@ impl Fault {
             Self::CutFromHaproxy => "the network cuts the leader off from every HAProxy",
             Self::EtcdQuorum => "etcd is stopped on a majority of its hosts",
             Self::DiskFull => "the file system of the leader's data is filled to the last byte",
+            Self::ClockBack => "the clock of the leader's machine is set back by an hour",
+            Self::ClockAhead => "the clock of the leader's machine is set ahead by an hour",
         }
     }
 
@@ -127,6 +135,12 @@ impl Fault {
             Self::DiskFull => {
                 "what needs more space fails until there is some; when WAL does, PostgreSQL ends and a replica takes over"
             }
+            Self::ClockBack => {
+                "the liveness unit has Patroni begin anew, and writes go on; without that unit Patroni does not renew its lease, and another member leads"
+            }
+            Self::ClockAhead => {
+                "the liveness unit has Patroni begin anew, and writes go on; without that unit HAProxy finds no leader until Patroni's next round"
+            }
         }
     }
 
@@ -147,6 +161,9 @@ impl Fault {
             }
             Self::EtcdQuorum => "etcd is started again, by a timer on the hosts if need be",
             Self::DiskFull => "the file that fills it is removed, by a timer on the host if need be",
+            Self::ClockBack | Self::ClockAhead => {
+                "the clock is set as one says that nobody has set, by a timer on the host if need be"
+            }
         }
     }
 
@@ -179,6 +196,8 @@ impl Fault {
                 | Self::CutFromHaproxy
                 | Self::EtcdQuorum
                 | Self::DiskFull
+                | Self::ClockBack
+                | Self::ClockAhead
         )
     }
 }

@@ -204,7 +204,7 @@ pub struct Patroni {
     pub retry_timeout: Option<u32>,
     /// Seconds a crashed leader gets to start again before a replica takes over; 0 means fail over at once.
     pub primary_start_timeout: Option<u32>,
-    /// After so many failures in a row, a second apart, a PostgreSQL or Patroni that neither answers nor runs is killed, so that it comes back; 0 leaves it.
+    /// After so many failures in a row, a second apart, a PostgreSQL or Patroni that neither answers nor runs is killed, so that it comes back; 0 is no such unit, which also minds clocks that are set and who leads etcd.
     pub liveness_failures: u32,
     /// A replica that is further behind than this (bytes, or such as `1MB`) is not promoted.
     pub maximum_lag_on_failover: Size,

@@ -5,11 +5,16 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::error::{LabError, OnPath};
 use super::place::entries;
+use super::wait;
+
+/// How long the kernel may take to forget a process.
+const BUSY: Duration = Duration::from_secs(10);
 
 /// The same group in every hierarchy; the first is the one whose members are read.
 #[derive(Clone, Debug)]
@@ -22,7 +27,7 @@ pub(super) struct Cgroup {
 pub(super) enum Part {
     /// PID 1 of the host.
     Init,
-    /// systemd-nspawn itself.
+    /// systemd-nspawn or QEMU itself.
     Supervisor,
     Other,
 }
@@ -59,23 +64,35 @@ impl Cgroup {
     }
 
     /// Send a signal to every process that is a certain part of the host. The process is pinned first and looked at
-    /// again then, so that a number that has been given to somebody else in the meantime is left alone.
-    pub fn signal(&self, part: Part, signal: Signal) -> Result<(), LabError> {
+    /// again then, so that a number that has been given to somebody else in the meantime is left alone. How many got it.
+    pub fn signal(&self, part: Part, signal: Signal) -> Result<usize, LabError> {
+        let mut reached = 0;
         for pid in self.pids()? {
             let Ok(pinned) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { continue };
             if self.pids()?.contains(&pid) && part_of(pid) == Some(part) {
                 match rustix::process::pidfd_send_signal(&pinned, signal) {
-                    Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                    Ok(()) => reached += 1,
+                    Err(rustix::io::Errno::SRCH) => {}
                     Err(error) => return Err(error).on("signal", format!("/proc/{}", pid.as_raw_nonzero())),
                 }
             }
         }
-        Ok(())
+        Ok(reached)
     }
 
-    /// Remove the groups; they must be empty.
+    /// Remove the groups; they must be empty. The kernel counts a process for a moment after it is seen no more.
     pub fn remove(&self) -> Result<(), LabError> {
-        self.directories.iter().try_for_each(|directory| remove(directory))
+        let mut last = Ok(());
+        let removed = wait::until(BUSY, || {
+            last = self.directories.iter().try_for_each(|directory| remove(directory));
+            match &last {
+                Err(LabError::Io { source, .. }) if source.kind() == io::ErrorKind::ResourceBusy => {
+                    Ok(Err(source.to_string()))
+                }
+                _ => Ok(Ok(())),
+            }
+        });
+        removed.and(last)
     }
 
     fn pids(&self) -> Result<Vec<Pid>, LabError> {

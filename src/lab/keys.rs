@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::{LabError, OnPath};
 use super::place::write_whole;
 use super::state::State;
-use super::tool::{command, run};
+use super::tool::{command, feed, run};
 
 /// The private key that opens every host of a lab.
 pub(super) fn identity(directory: &Path) -> PathBuf {
@@ -30,13 +30,13 @@ pub(super) fn make_pair(path: &Path, comment: &str) -> Result<String, LabError> 
     fs::read_to_string(&public).on("read", &public)
 }
 
-/// `SHA256:…` of a public key file.
-pub(super) fn fingerprint(public: &Path) -> Result<String, LabError> {
-    let printed = run("read a fingerprint", command("ssh-keygen").args(["-l", "-E", "sha256", "-f"]).arg(public))?;
+/// `SHA256:…` of a public key's line.
+pub(super) fn fingerprint(key: &str) -> Result<String, LabError> {
+    let printed = feed("read a fingerprint", command("ssh-keygen").args(["-l", "-E", "sha256", "-f", "-"]), key)?;
     let found = printed.split_whitespace().find(|word| word.starts_with("SHA256:")).map(str::to_owned);
     found.ok_or_else(|| LabError::Tool {
         what: "read a fingerprint".to_owned(),
-        command: format!("ssh-keygen -l -f {}", public.display()),
+        command: "ssh-keygen -l -f -".to_owned(),
         status: "success, but without a SHA256 fingerprint".to_owned(),
         output: printed,
     })

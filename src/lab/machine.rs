@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use super::cgroup::{Cgroup, Part};
 use super::error::{LabError, OnPath};
 use super::pool::Pool;
-use super::state::{LabHost, State};
+use super::state::{Kind, LabHost, State};
 use super::tool::{command, feed};
 use super::{keys, wait};
 use crate::mirror::Mirror;
@@ -47,10 +47,10 @@ pub(super) struct Outfit<'a> {
 }
 
 impl Machine<'_> {
-    fn directory(&self) -> PathBuf {
+    pub(super) fn directory(&self) -> PathBuf {
         self.lab.join("hosts").join(&self.host.name)
     }
-    fn root(&self) -> PathBuf {
+    pub(super) fn root(&self) -> PathBuf {
         self.directory().join("root")
     }
     fn console(&self) -> PathBuf {
@@ -80,7 +80,12 @@ impl Machine<'_> {
         self.put("etc/apt/apt.conf.d/90lab", &settings, 0o644)?;
         self.copy_logins_for_the_mirror()?;
         self.users(outfit)?;
-        keys::make_pair(&self.root().join("etc/ssh/ssh_host_ed25519_key"), &format!("root@{}", self.host.name))
+        let key =
+            keys::make_pair(&self.root().join("etc/ssh/ssh_host_ed25519_key"), &format!("root@{}", self.host.name))?;
+        if self.host.kind == Kind::Machine {
+            self.make_disk()?;
+        }
+        Ok(key)
     }
 
     fn mount(&self, image: &Path) -> Result<(), LabError> {
@@ -117,7 +122,7 @@ impl Machine<'_> {
 
     fn network(&self) -> String {
         format!(
-            "[Match]\nName=host0\n\n[Network]\nAddress={}/24\nGateway={}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
+            "[Match]\nName=host0 en* eth*\n\n[Network]\nAddress={}/24\nGateway={}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
             self.host.address,
             self.state.gateway()
         )
@@ -151,30 +156,28 @@ impl Machine<'_> {
 
     /// Switch the power on. The process returned lives as long as the host runs.
     pub fn boot(&self) -> Result<Child, LabError> {
-        let root = self.root();
         let cgroup = self.cgroup()?;
         cgroup.create()?;
         raise_open_files()?;
         let console = self.console();
         let output = fs::File::options().create(true).append(true).open(&console).on("open", &console)?;
         let errors = output.try_clone().on("open", &console)?;
-        let mut nspawn = self.nspawn(&cgroup, &root);
-        nspawn.stdin(Stdio::null()).stdout(output).stderr(errors);
-        nspawn.spawn().on("boot", &root)
+        let machine = match self.host.kind {
+            Kind::Container => self.nspawn(),
+            Kind::Machine => self.qemu()?,
+        };
+        let mut boot = inside(&cgroup, &machine);
+        boot.stdin(Stdio::null()).stdout(output).stderr(errors);
+        boot.spawn().on("boot", self.directory())
     }
 
-    /// The session of its own keeps a Ctrl-C here from stopping hosts; the inner shell moves into the control group before
-    /// anything is started there. The outer one stays outside, and starts a host again that has restarted itself.
-    fn nspawn(&self, cgroup: &Cgroup, root: &Path) -> Command {
-        let mut nspawn = command("setsid");
-        let enter = "while [ \"$1\" != -- ]; do echo $$ >\"$1/cgroup.procs\" || exit; shift; done; shift; exec \"$@\"";
-        let again = format!("while :; do sh -c \"$0\" sh \"$@\"; [ $? = {REBOOTED} ] || exit; done");
-        nspawn.args(["sh", "-c", &again, enter]).args(cgroup.directories()).arg("--");
-        nspawn.arg(command("systemd-nspawn").get_program()).args(["--quiet", "--boot", "--register=no", "--keep-unit"]);
+    fn nspawn(&self) -> Command {
+        let mut nspawn = command("systemd-nspawn");
+        nspawn.args(["--quiet", "--boot", "--register=no", "--keep-unit"]);
         nspawn
             .args(["--console=pipe", "--resolv-conf=off", "--timezone=off", "--link-journal=no"])
             .arg("--directory")
-            .arg(root);
+            .arg(self.root());
         nspawn.arg(format!("--machine={}", self.state.id.machine(self.host.number)));
         nspawn.arg(format!("--hostname={}", self.host.name)).arg(format!("--uuid={}", self.host.machine_id));
         nspawn.arg(format!("--network-bridge={}", self.state.id.bridge()));
@@ -190,25 +193,48 @@ impl Machine<'_> {
         power_off(&self.cgroup()?, &self.host.name)
     }
 
-    /// Shut down as `systemctl halt` does: systemd-nspawn hands the wish on (--kill-signal in systemd-nspawn(1)).
+    /// Shut down as `systemctl poweroff` does: systemd-nspawn hands the wish on (--kill-signal in systemd-nspawn(1)).
     pub fn shut_down(&self) -> Result<(), LabError> {
         let cgroup = self.cgroup()?;
-        cgroup.signal(Part::Supervisor, Signal::TERM)?;
+        if cgroup.is_empty()? {
+            return cgroup.remove();
+        }
+        let asked = match self.host.kind {
+            Kind::Container => cgroup.signal(Part::Supervisor, Signal::TERM).map(drop),
+            // whose answer may be cut off by what it asks for
+            Kind::Machine => self.ask_to_shut_down(),
+        };
         let help =
             format!("pull the plug: `xnat-provision lab fault {} kill --name {}`", self.host.name, self.state.name);
-        wait_for_end(&cgroup, &self.host.name, Ending { what: "shut down", patience: SHUTDOWN, help })?;
+        let ended = wait_for_end(&cgroup, &self.host.name, Ending { what: "shut down", patience: SHUTDOWN, help });
+        if ended.is_err() {
+            asked?;
+        }
+        ended?;
         cgroup.remove()
     }
+}
+
+/// The session of its own keeps a Ctrl-C here from stopping hosts; the inner shell moves into the control group before
+/// anything is started there. The outer one stays outside, and starts a host again that has restarted itself.
+fn inside(cgroup: &Cgroup, machine: &Command) -> Command {
+    let mut boot = command("setsid");
+    let enter = "while [ \"$1\" != -- ]; do echo $$ >\"$1/cgroup.procs\" || exit; shift; done; shift; exec \"$@\"";
+    let again = format!("while :; do sh -c \"$0\" sh \"$@\"; [ $? = {REBOOTED} ] || exit; done");
+    boot.args(["sh", "-c", &again, enter]).args(cgroup.directories()).arg("--");
+    boot.arg(machine.get_program()).args(machine.get_args());
+    boot
 }
 
 /// Pull the plug of whatever host runs in a control group, and remove the group.
 pub(super) fn power_off(cgroup: &Cgroup, host: &str) -> Result<(), LabError> {
     // Init's death takes everything in the host with it, and then systemd-nspawn ends by itself. The other way round,
     // the host would go on running without it.
-    cgroup.signal(Part::Init, Signal::KILL)?;
+    // A virtual machine has no init that is seen here: it is its supervisor.
+    let init = cgroup.signal(Part::Init, Signal::KILL)?;
     let help = "try again: `xnat-provision lab down`".to_owned();
     let ending = |patience| Ending { what: "power off", patience, help: help.clone() };
-    if wait_for_end(cgroup, host, ending(Duration::from_secs(5))).is_err() {
+    if init == 0 || wait_for_end(cgroup, host, ending(Duration::from_secs(5))).is_err() {
         // It was killed before it had an init, or it did not notice.
         for part in [Part::Supervisor, Part::Init, Part::Other] {
             cgroup.signal(part, Signal::KILL)?;

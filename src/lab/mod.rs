@@ -1,5 +1,5 @@
 //! Throwaway hosts on this machine, to rehearse and to test on: Debian with its own systemd, sshd and IP address each,
-//! booted by systemd-nspawn over one shared image. Linux and root are needed.
+//! booted by systemd-nspawn over one shared image, or by QEMU where a container is not enough. Linux and root are needed.
 //!
 //! Everything a lab makes outside its directory carries a name derived from it, and the state is on disk before anything
 //! is made: [`down`] finds and removes it all, whatever happened in between. Nothing here knows what the hosts are for.
@@ -16,6 +16,7 @@ mod network;
 mod operate;
 mod place;
 mod pool;
+mod qemu;
 mod state;
 mod status;
 mod tool;

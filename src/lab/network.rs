@@ -90,6 +90,14 @@ pub(super) fn remove(id: &LabId) -> Result<(), LabError> {
     let rules =
         format!("table inet {table}\ndelete table inet {table}\ntable bridge {table}\ndelete table bridge {table}\n");
     feed("remove the lab's packet filter rules", command("nft").args(["-f", "-"]), &rules)?;
+    let cables = super::place::entries(Path::new(INTERFACES))?;
+    // containers' own go by themselves
+    let is_ours = |name: &&String| {
+        name.starts_with(&id.interface_prefix()) && Path::new(INTERFACES).join(name).join("tun_flags").exists()
+    };
+    for cable in cables.iter().filter(is_ours) {
+        run("remove a network cable", command("ip").args(["link", "delete", "dev", cable]))?;
+    }
     let bridge = id.bridge();
     if interface_exists(&bridge) {
         run("remove the bridge", command("ip").args(["link", "delete", "dev", &bridge]))?;
@@ -99,6 +107,14 @@ pub(super) fn remove(id: &LabId) -> Result<(), LabError> {
 }
 
 const INTERFACES: &str = "/sys/class/net";
+
+/// The outer end of a machine's network cable, in the bridge. (Containers bring theirs.)
+pub(super) fn plug(cable: &str, bridge: &str) -> Result<(), LabError> {
+    if !interface_exists(cable) {
+        run("make a network cable", command("ip").args(["tuntap", "add", "dev", cable, "mode", "tap"]))?;
+    }
+    run("plug a network cable in", command("ip").args(["link", "set", cable, "master", bridge, "up"])).map(drop)
+}
 
 pub(super) fn interface_exists(name: &str) -> bool {
     Path::new(INTERFACES).join(name).exists()
@@ -142,7 +158,7 @@ fn rules(state: &State) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::state::{LabHost, Phase, Suite};
+    use crate::lab::state::{Kind, LabHost, Phase, Suite};
 
     fn state(air_gap: AirGap, link: Link) -> State {
         State {
@@ -159,6 +175,7 @@ mod tests {
                 number: 1,
                 address: address(5, 11),
                 machine_id: String::new(),
+                kind: Kind::Container,
                 link,
             }],
         }

@@ -54,6 +54,17 @@ pub enum Link {
     Cut,
 }
 
+/// What a host is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// With this machine's kernel and its clock.
+    #[default]
+    Container,
+    /// With its own.
+    Machine,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
@@ -80,6 +91,8 @@ pub struct LabHost {
     pub address: Ipv4Addr,
     /// 32 hexadecimal digits.
     pub machine_id: String,
+    #[serde(default)]
+    pub kind: Kind,
     pub link: Link,
 }
 
@@ -109,7 +122,10 @@ impl LabId {
     }
     /// systemd-nspawn names the outer end of a host's network cable like this.
     pub(super) fn interface(&self, number: usize) -> String {
-        format!("vb-{}", self.machine(number))
+        format!("{}{number}", self.interface_prefix())
+    }
+    pub(super) fn interface_prefix(&self) -> String {
+        format!("vb-{}", self.machine_prefix())
     }
     pub(super) fn cgroup_prefix(&self) -> String {
         format!("xnat-lab-{}-", self.0)

@@ -22,7 +22,11 @@ const ALWAYS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 /// Every missing program at once, so that one `apt-get install` is enough.
 pub(super) fn require_all() -> Result<(), LabError> {
     require_root()?;
-    let missing = NEEDED.iter().filter(|(tool, _)| find(tool).is_none());
+    require(&NEEDED)
+}
+
+pub(super) fn require(needed: &[(&str, &str)]) -> Result<(), LabError> {
+    let missing = needed.iter().filter(|(tool, _)| find(tool).is_none());
     let (tools, mut packages): (Vec<String>, Vec<String>) =
         missing.map(|(tool, package)| ((*tool).to_owned(), (*package).to_owned())).unzip();
     packages.dedup();

@@ -12,9 +12,9 @@ use super::inventory::{Keys, Source, Written};
 use super::machine::{Machine, Outfit};
 use super::place::{Lock, Place, lock_directory, write_whole};
 use super::pool::{self, Pool};
-use super::state::{AirGap, LabHost, LabId, Link, Phase, State, Suite};
+use super::state::{AirGap, Kind, LabHost, LabId, Link, Phase, State, Suite};
 use super::status::LabStatus;
-use super::{MAX_HOSTS, Say, inventory, is_name, keys, network, tool, wait};
+use super::{MAX_HOSTS, Say, inventory, is_name, keys, network, qemu, tool, wait};
 use crate::mirror::Mirror;
 
 /// What is asked for.
@@ -25,6 +25,8 @@ pub struct Request {
     pub suite: Suite,
     /// What all hosts have from the beginning.
     pub packages: Vec<String>,
+    /// Those that are to be virtual machines.
+    pub machines: Vec<String>,
     /// Instead of the one this machine's apt uses.
     pub mirror: Option<String>,
     /// Where the inventory goes; into the lab's directory unless given.
@@ -49,6 +51,12 @@ pub fn up(request: &Request, say: Say) -> Result<LabStatus, LabError> {
         Hosts::Inventory(path) => Source::read(path)?,
     };
     let names = source.names()?;
+    if let Some(host) = request.machines.iter().find(|name| !names.contains(name)) {
+        return Err(LabError::NoSuchHost { lab: request.name.clone(), host: host.clone(), known: names });
+    }
+    if !request.machines.is_empty() {
+        tool::require(&qemu::NEEDED)?;
+    }
     let place = Place::from_environment()?;
     let directory = place.lab(&request.name);
     let inventory = match &request.write {
@@ -104,7 +112,11 @@ struct Plan<'a> {
 fn make(request: &Request, place: &Place, plan: &Plan, say: Say) -> Result<LabStatus, LabError> {
     let directory = plan.directory;
     let mirror = Mirror::find("debian", request.mirror.as_deref())?;
-    let recipe = Recipe { suite: request.suite, mirror: &mirror, packages: &request.packages };
+    let mut packages = request.packages.clone();
+    if !request.machines.is_empty() {
+        packages.extend(qemu::PACKAGES.map(str::to_owned));
+    }
+    let recipe = Recipe { suite: request.suite, mirror: &mirror, packages: &packages };
     let image = image::ensure(place, &recipe, say)?;
     gather_from_all(place)?;
     let mut state = take_network(request, plan, &mirror)?;
@@ -134,7 +146,7 @@ fn make(request: &Request, place: &Place, plan: &Plan, say: Say) -> Result<LabSt
         let machine = machine(&state, host, directory);
         wait::until_ready(&machine, machine.boot()?)
     })?;
-    let written = written(&state, directory)?;
+    let written = written(&state, &host_keys)?;
     let text = plan.source.render(&request.name, &Keys { ssh: &identity, vault: &vault_identity }, &written);
     write_whole(&state.inventory, &text, 0o644)?;
     state.phase = Phase::Ready;
@@ -179,6 +191,7 @@ fn take_network(request: &Request, plan: &Plan, mirror: &Mirror) -> Result<State
         // MAX_HOSTS keeps this below 255.
         address: network::address(subnet, u8::try_from(index + 11).unwrap_or(u8::MAX)),
         machine_id: format!("{:032x}", rand::random::<u128>()),
+        kind: if request.machines.contains(name) { Kind::Machine } else { Kind::Container },
         link: Link::Up,
     };
     let state = State {
@@ -197,12 +210,11 @@ fn take_network(request: &Request, plan: &Plan, mirror: &Mirror) -> Result<State
     Ok(state)
 }
 
-fn written(state: &State, directory: &Path) -> Result<Vec<Written>, LabError> {
-    let of = |host: &LabHost| {
-        let public = directory.join("hosts").join(&host.name).join("root/etc/ssh/ssh_host_ed25519_key.pub");
-        Ok(Written { name: host.name.clone(), address: host.address, fingerprint: keys::fingerprint(&public)? })
+fn written(state: &State, host_keys: &[String]) -> Result<Vec<Written>, LabError> {
+    let of = |(host, key): (&LabHost, &String)| {
+        Ok(Written { name: host.name.clone(), address: host.address, fingerprint: keys::fingerprint(key)? })
     };
-    state.hosts.iter().map(of).collect()
+    state.hosts.iter().zip(host_keys).map(of).collect()
 }
 
 /// This machine's name servers, as hosts can reach them: systemd-resolved's real ones and not its stub on loopback.

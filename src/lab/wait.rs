@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 use super::error::{LabError, OnPath};
 use super::keys;
 use super::machine::Machine;
+use super::state::Kind;
 use super::tool::command;
 
 const INTERVAL: Duration = Duration::from_millis(50);
-/// From power on to a running systemd; a busy machine with many hosts needs a good part of it.
+/// From power on to a running systemd; a busy machine with many hosts needs a good part of it. A virtual machine takes many
+/// times as long where its processor is emulated.
 const BOOT: Duration = Duration::from_secs(120);
+const EMULATED: Duration = Duration::from_secs(400);
 
 /// Ask until the answer is `Ok`, and again after a moment when it is a reason why not; the last reason at the deadline.
 pub(super) fn until<T>(
@@ -29,17 +32,21 @@ pub(super) fn until<T>(
 }
 
 /// Wait until a host that was switched on answers over SSH and its systemd has come to rest.
-pub(super) fn until_ready(machine: &Machine, mut nspawn: Child) -> Result<(), LabError> {
-    let answer = until(BOOT, || {
-        if let Some(status) = nspawn.try_wait().on("wait for", machine.lab)? {
+pub(super) fn until_ready(machine: &Machine, mut supervisor: Child) -> Result<(), LabError> {
+    let patience = match machine.host.kind {
+        Kind::Container => BOOT,
+        Kind::Machine => EMULATED,
+    };
+    let answer = until(patience, || {
+        if let Some(status) = supervisor.try_wait().on("wait for", machine.lab)? {
             // No use in asking on.
-            return Ok(Ok(Err(format!("systemd-nspawn ended with {status}"))));
+            return Ok(Ok(Err(format!("it ended with {status}"))));
         }
         Ok(ask(machine)?.map(Ok))
     })?;
     answer.and_then(std::convert::identity).map_err(|reason| LabError::NotReady {
         host: machine.host.name.clone(),
-        seconds: BOOT.as_secs(),
+        seconds: patience.as_secs(),
         reason,
         console: machine.console_text(),
     })

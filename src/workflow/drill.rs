@@ -256,6 +256,8 @@ impl Exercise<'_> {
             let gather = Gather { connections: &fleet.connections, unreachable: &unreachable, ..self.operation.gather };
             let view = cluster::gather(&gather).await;
             let health = cluster::assess(&view, inventory);
+            // a machine that has begun anew since has ended its connection without a word
+            fleet.connections.retain(|host, _| view.heard_from(host));
             let last = log.with(|seen| seen.writes.last().copied());
             let gap = last.map_or(0, |last| log.now() - last);
             let obstacle =

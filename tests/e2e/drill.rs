@@ -1,5 +1,6 @@
 //! Faults on purpose: what is measured, what it says, and what is left when a drill is interrupted or killed.
 
+mod clock;
 mod disk;
 mod every;
 mod schedule;
@@ -9,6 +10,7 @@ use std::process::Child;
 
 use serde_json::Value;
 
+use crate::browser;
 use crate::harness::Ran;
 use crate::site::Site;
 
@@ -28,6 +30,7 @@ fn drills_measure_what_clients_notice_and_leave_nothing_behind_on_debian_13() {
     site.run(&["apply", "--yes"]).expect(0);
     what_is_not_safe_wants_a_reason_and_the_name(&site);
     safe_drills_pass_and_are_kept(&site);
+    a_clock_of_a_container_is_left_alone(&site);
     a_lost_leader_is_replaced(&site);
     what_hangs_comes_back(&site);
     budgets_decide(&site);
@@ -68,7 +71,9 @@ fn safe_drills_pass_and_are_kept(site: &Site) {
     assert_eq!(history.lines().count(), 6, "{history}");
     let kept = site.state().join("xnat-provision").join(site.lab.name()).join("drills");
     let pages = std::fs::read_dir(kept).expect("reports").flatten().map(|entry| entry.path());
-    assert_eq!(pages.filter(|path| path.extension().is_some_and(|it| it == "html")).count(), 5);
+    let pages: Vec<_> = pages.filter(|path| path.extension().is_some_and(|it| it == "html")).collect();
+    assert_eq!(pages.len(), 5);
+    browser::look_at(&pages[0], "drill");
 }
 
 /// Where the lab is known, whose hosts have a switch.
@@ -79,6 +84,11 @@ fn with_switch(site: &Site, words: &[&str]) -> Ran {
     let own = state.join("xnat-provision").join(site.lab.name());
     std::fs::remove_dir_all(own).expect("what the drill has kept there");
     ran
+}
+
+fn a_clock_of_a_container_is_left_alone(site: &Site) {
+    let refused = site.run(&dangerous(site, "clock-back")).expect(4);
+    assert!(refused.stderr.contains("whose clock is that of the machine it runs on"), "{}", refused.stderr);
 }
 
 fn a_lost_leader_is_replaced(site: &Site) {

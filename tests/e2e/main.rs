@@ -1,11 +1,12 @@
 //! End-to-end tests: the real program against real hosts, which `lab` boots on this machine. They need root and what
-//! `make lab-tools jdbc` installs; where that is missing they fail and say so, because a skipped test proves nothing.
+//! `make lab-tools machine-tools jdbc browser` installs; where that is missing they fail and say so, because a skipped test proves nothing.
 //! Run with `make test`, or one of them with `cargo nextest run --profile full -E 'binary(e2e) & test(NAME)'`.
 
 #![expect(clippy::print_stdout, reason = "figures of a run, shown when a test fails or with --no-capture")]
 
 mod adopt;
 mod airgap;
+mod browser;
 mod certs;
 mod chaos;
 mod check;

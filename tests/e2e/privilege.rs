@@ -76,6 +76,7 @@ f root:root 644 /etc/xnat-provision/firewall.nft
 f root:root 755 /usr/local/lib/xnat-provision/check-patroni-config
 f root:root 755 /usr/local/lib/xnat-provision/firewall
 f root:root 755 /usr/local/lib/xnat-provision/liveness
+f root:root 755 /usr/local/lib/xnat-provision/same-postmaster
 f root:root 755 /usr/local/lib/xnat-provision/set-aside-unfinished
 ";
 

@@ -49,6 +49,13 @@ pub(super) async fn run(
     performed.failure.map_or(Ok(()), |failure| Err(failed(failure.output)))
 }
 
+const CLOCK: &str = "/run/xnat-drill-clock";
+/// Whatever has set the clock right meanwhile, it is right then too.
+const CLOCK_RIGHT: &str = "[ ! -e /run/xnat-drill-clock ] || { python3 -c 'import time
+with open(\"/run/xnat-drill-clock\") as note:
+    time.clock_settime(time.CLOCK_REALTIME, float(note.read()) + time.clock_gettime(time.CLOCK_BOOTTIME))' \\
+&& rm -f /run/xnat-drill-clock; } || exit 1";
+
 pub(super) struct Infliction<'a> {
     pub exercise: &'a Exercise<'a>,
     pub log: &'a Log<'a>,
@@ -157,6 +164,8 @@ impl Infliction<'_> {
             Fault::EtcdLeader => "systemctl kill --signal=KILL etcd.service".to_owned(),
             Fault::EtcdQuorum => "systemctl stop etcd.service".to_owned(),
             Fault::DiskFull => self.fill(),
+            Fault::ClockBack => set_clock("-"),
+            Fault::ClockAhead => set_clock("+"),
             _ => self.cut(host),
         };
         if self.exercise.fault.lasts() { format!("set -e\n{}\n{now}", self.timer()) } else { format!("set -e\n{now}") }
@@ -179,6 +188,7 @@ impl Infliction<'_> {
             }
             Fault::EtcdQuorum => "systemctl start etcd.service".to_owned(),
             Fault::DiskFull => "rm -f /var/lib/postgresql/*/xnat-drill-full.*".to_owned(),
+            Fault::ClockBack | Fault::ClockAhead => CLOCK_RIGHT.to_owned(),
             _ => "nft delete table inet xnat_drill 2>/dev/null || true".to_owned(),
         }
     }
@@ -237,6 +247,19 @@ done
             "command -v nft >/dev/null || {{ echo 'it needs nftables: apt-get install nftables'; exit 1; }}\nnft -f - <<'XP_RULES'\n{table}XP_RULES"
         )
     }
+}
+
+/// How far it is from a clock nobody sets is written down first.
+fn set_clock(sign: &str) -> String {
+    format!(
+        "python3 - <<'XP_CLOCK'
+import time
+now = time.clock_gettime(time.CLOCK_REALTIME)
+with open('{CLOCK}', 'w') as note:
+    note.write(repr(now - time.clock_gettime(time.CLOCK_BOOTTIME)))
+time.clock_settime(time.CLOCK_REALTIME, now {sign} 3600)
+XP_CLOCK"
+    )
 }
 
 fn between(addresses: &str, ports: &[u16]) -> Vec<String> {

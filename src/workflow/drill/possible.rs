@@ -21,6 +21,7 @@ pub async fn obstacle(
                 "only hosts of a lab on this machine have a switch (with --by-hand you are to switch it on)".to_owned(),
             ),
             Fault::DiskFull => shared(fleet, host, inventory).await?,
+            Fault::ClockBack | Fault::ClockAhead => contained(fleet, host).await?,
             _ => None,
         };
         if let Some(why) = why {
@@ -30,12 +31,23 @@ pub async fn obstacle(
     Ok(None)
 }
 
+async fn contained(fleet: &Fleet, host: &HostName) -> Result<Option<String>, DrillError> {
+    let said = ask(fleet, host, ("look at the machine", "systemd-detect-virt --container || true")).await?;
+    let kind = said.trim();
+    Ok((kind != "none").then(|| format!("it is a container ({kind}), whose clock is that of the machine it runs on")))
+}
+
+async fn ask(fleet: &Fleet, host: &HostName, (what, script): (&str, &str)) -> Result<String, DrillError> {
+    let failed = |reason: String| DrillError::Inflict { what: what.to_owned(), host: host.clone(), reason };
+    let transport = fleet.connections.get(host).ok_or_else(|| failed("it cannot be reached".to_owned()))?;
+    let said = transport.run(Script::as_root(what, script)).await;
+    let said = said.map_err(|error| failed(one_line(&error)))?;
+    if said.ok() { Ok(said.stdout) } else { Err(failed(said.stderr)) }
+}
+
 /// A full disk is to be this PostgreSQL's trouble alone: neither the system's, nor etcd's, nor another cluster's. What
 /// fills it lies beside the data, and file systems that share their room with others do not show it.
 async fn shared(fleet: &Fleet, host: &HostName, inventory: &Inventory) -> Result<Option<String>, DrillError> {
-    let failed =
-        |reason: String| DrillError::Inflict { what: "look at the disks".to_owned(), host: host.clone(), reason };
-    let transport = fleet.connections.get(host).ok_or_else(|| failed("it cannot be reached".to_owned()))?;
     let script = format!(
         "data=$(dirname /var/lib/postgresql/*/{}/postmaster.pid)\n\
          own=$(stat -c %d \"$data\") || exit 1\n\
@@ -48,11 +60,6 @@ async fn shared(fleet: &Fleet, host: &HostName, inventory: &Inventory) -> Result
         quote::sh(&inventory.cluster),
         quote::sh(&inventory.etcd.data_dir),
     );
-    let said = transport.run(Script::as_root("look at the disks", &script)).await;
-    let said = said.map_err(|error| failed(one_line(&error)))?;
-    if !said.ok() {
-        return Err(failed(said.stderr));
-    }
-    let shares = !said.stdout.trim().is_empty();
+    let shares = !ask(fleet, host, ("look at the disks", &script)).await?.trim().is_empty();
     Ok(shares.then(|| "the data is not on a file system of its own, and nothing else is filled".to_owned()))
 }
