@@ -4,6 +4,7 @@ mod back;
 mod ends;
 mod kept;
 mod moving;
+mod single;
 mod told;
 
 use super::session::Target;
@@ -39,6 +40,8 @@ enum What {
     Abort(Abort),
     /// After a run: the source can be written to again, and the application goes back to it
     Rollback(Rollback),
+    /// Copy the application's database out of the cluster into a single PostgreSQL, and compare every row
+    ToSingle(Run),
 }
 
 #[derive(Debug, clap::Args)]
@@ -91,6 +94,12 @@ struct Rollback {
     /// Although the cluster has rows by now that the source does not have: they stay behind
     #[arg(long)]
     lose_newer_writes: bool,
+    /// Rows that the cluster has by now and the source has not are copied to the source first: tables that differ as a whole,
+    /// sequences and large objects, in one transaction. With --lose-newer-writes: whatever else there is since stays behind
+    #[arg(long)]
+    carry_back: bool,
+    #[command(flatten)]
+    jobs: Jobs,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -109,6 +118,15 @@ enum NotNow {
         )
     )]
     NoSource,
+    #[error("the inventory does not say which single PostgreSQL")]
+    #[diagnostic(
+        code(xnat::migrate::no_single),
+        help("under [migrate.single], with the keys of [migrate.source]; see `xnat-provision help inventory`")
+    )]
+    NoSingle,
+    #[error("{target} cannot have the cluster's database: {reasons}; nothing was changed")]
+    #[diagnostic(code(xnat::migrate::not_single), help("put that right there, or name another server"))]
+    NotSingle { target: String, reasons: String },
     #[error("{number} in the way of moving {source_name}: {titles}; nothing was changed")]
     #[diagnostic(code(xnat::migrate::stops), help("`xnat-provision migrate check` says what to do about each"))]
     Stops { number: String, source_name: String, titles: String },
@@ -121,13 +139,41 @@ enum NotNow {
         help("`xnat-provision migrate rollback` opens the source again; then it can be moved once more")
     )]
     Done { source_name: String, since: jiff::Timestamp },
+    #[error(
+        "somebody writes to the source, or could: rows of the cluster would take the place of newer ones; nothing was changed"
+    )]
+    #[diagnostic(
+        code(xnat::migrate::source_goes_on),
+        help(
+            "the source is not read-only any more, or its rows are others than when it was made so: see what has to be kept, and bring it together by hand"
+        )
+    )]
+    SourceGoesOn,
+    #[error("the cluster has what cannot be carried back: {what}; nothing was changed")]
+    #[diagnostic(
+        code(xnat::migrate::not_carried),
+        help(
+            "make the tables at the source that it does not have, or let that stay behind: --carry-back --lose-newer-writes"
+        )
+    )]
+    NotCarried { what: String },
+    #[error("the cluster's database was moved in {mark}, and this machine knows nothing of that")]
+    #[diagnostic(
+        code(xnat::migrate::elsewhere),
+        help(
+            "type it there. Where that machine is gone, and nothing of what the cluster has since is wanted: a superuser opens the source, see `xnat-provision help migration`"
+        )
+    )]
+    Elsewhere { mark: String },
     #[error("there is no migration to {go_on}")]
     #[diagnostic(code(xnat::migrate::nothing), help("{help}"))]
     Nothing { go_on: &'static str, help: &'static str },
     #[error("the cluster has rows that the source does not have: {tables}; nothing was changed")]
     #[diagnostic(
         code(xnat::migrate::newer_writes),
-        help("whatever was written since the move would be missing. If that may be: --lose-newer-writes")
+        help(
+            "whatever was written since the move would be missing. To copy it to the source first: --carry-back. If it may be missing: --lose-newer-writes"
+        )
     )]
     NewerWrites { tables: String },
 }
@@ -135,7 +181,7 @@ enum NotNow {
 impl Fails for NotNow {
     fn exit(&self) -> Exit {
         match self {
-            Self::NoSource => Exit::Usage,
+            Self::NoSource | Self::NoSingle => Exit::Usage,
             _ => Exit::Unhealthy,
         }
     }
@@ -155,5 +201,6 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
         What::Resume(args) => moving::run(&args, (globals, true)).await,
         What::Abort(args) => back::abort(&args, globals).await,
         What::Rollback(args) => back::rollback(&args, globals).await,
+        What::ToSingle(args) => single::run(&args, globals).await,
     }
 }

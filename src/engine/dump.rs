@@ -11,7 +11,7 @@ use crate::error::{Exit, Fails};
 use crate::names::HostName;
 use crate::transport::{Output, Script};
 
-pub use script::{SOCKETS, Server, socket};
+pub use script::{At, SOCKETS, Server, Way, socket};
 
 /// A large database takes its time.
 const DEADLINE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -62,6 +62,11 @@ pub struct Workshop<'a> {
 }
 
 impl Workshop<'_> {
+    /// Its own server.
+    pub fn here(&self) -> At<'static> {
+        At::Here(self.port)
+    }
+
     /// Nothing of an earlier run is there any more.
     pub async fn clean(&self) -> Result<(), DumpError> {
         self.run("remove what an earlier migration left", script::clean()).await.map(drop)
@@ -72,25 +77,28 @@ impl Workshop<'_> {
         self.run("make a directory for the dump", script::begin()).await.map(drop)
     }
 
-    pub async fn dump(&self, server: &Server<'_>, snapshot: &str) -> Result<(), DumpError> {
-        self.run("dump the source", script::dump(server, snapshot, (self.major, self.jobs))).await.map(drop)
+    pub async fn dump(&self, what: (At<'_>, &str), snapshot: &str) -> Result<(), DumpError> {
+        self.run("dump the source", script::dump(what, snapshot, (self.major, self.jobs))).await.map(drop)
     }
 
-    pub async fn restore(&self, database: &str) -> Result<(), DumpError> {
-        self.run("restore the dump", script::restore(database, self.port, (self.major, self.jobs))).await.map(drop)
+    pub async fn restore(&self, into: (At<'_>, &str)) -> Result<(), DumpError> {
+        self.run("restore the dump", script::restore(into, (self.major, self.jobs))).await.map(drop)
     }
 
-    pub async fn analyze(&self, database: &str) -> Result<(), DumpError> {
-        self.run("analyze the copy", script::analyze(database, self.port, (self.major, self.jobs))).await.map(drop)
+    pub async fn analyze(&self, what: (At<'_>, &str)) -> Result<(), DumpError> {
+        self.run("analyze the copy", script::analyze(what, (self.major, self.jobs))).await.map(drop)
     }
 
+    /// Of a database there, as it is seen in a snapshot, and of one here. `scratch` is one here that is empty.
     pub async fn compare_schemas(
         &self,
-        source: (&Server<'_>, Option<&str>),
-        databases: (&str, &str),
+        theirs: (&Server<'_>, &str, Option<&str>),
+        (scratch, ours): (&str, &str),
+        way: Way,
     ) -> Result<Schemas, DumpError> {
         let what = "compare the schemas";
-        let output = self.run(what, script::compare_schemas(source, databases, (self.major, self.port))).await?;
+        let script = script::compare_schemas(theirs, (scratch, ours), (way, self.major, self.port));
+        let output = self.run(what, script).await?;
         schemas(&output.stdout).ok_or_else(|| self.failed(what, output.stdout.clone()))
     }
 

@@ -34,6 +34,8 @@ pub struct Inventory {
     pub assets: Option<PathBuf>,
     /// Whose database `migrate` moves in.
     pub source: Option<Source>,
+    /// Where it leads out again.
+    pub single: Option<Source>,
     /// Who uses it; without hosts that is nobody's business here.
     pub xnat: Xnat,
 }

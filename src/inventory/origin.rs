@@ -8,15 +8,17 @@ use super::raw::HostSsh;
 use super::secrecy::Reference;
 use super::values::Strings;
 
-/// What `migrate` moves in.
+/// What `migrate` moves in, and where it leads out again.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Migrate {
     /// The PostgreSQL that has the data now, 9.6 or newer.
     pub source: Option<Source>,
+    /// The single PostgreSQL that `migrate to-single` copies the database to.
+    pub single: Option<Source>,
 }
 
-/// The PostgreSQL that has the data now.
+/// The PostgreSQL that has the data now, or is to have it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["address"]))]

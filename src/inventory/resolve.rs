@@ -50,7 +50,8 @@ pub(super) fn inventory(raw: &raw::Inventory, path: &Path, around: &Surroundings
             .filter_map(|(name, one)| Some((name.to_owned(), reference(one, around)?)))
             .collect(),
         assets: around.assets.clone(),
-        source: raw.migrate.source.as_ref().map(|one| source(one, raw, around)),
+        source: raw.migrate.source.as_ref().map(|one| source((SOURCE, one), raw, around)),
+        single: raw.migrate.single.as_ref().map(|one| source((SINGLE, one), raw, around)),
         xnat: xnat(raw, around),
         cluster,
     }
@@ -76,8 +77,9 @@ fn host(raw: &raw::Host, common: &raw::Ssh, around: &Surroundings) -> Host {
     }
 }
 
-/// The name the machine of the source has in what is printed, and those of XNAT begin with.
+/// The names that the machines of the source and of the single server have in what is printed, and those of XNAT begin with.
 const SOURCE: &str = "source";
+const SINGLE: &str = "single";
 const XNAT: &str = "xnat";
 
 fn xnat(whole: &raw::Inventory, around: &Surroundings) -> Xnat {
@@ -96,9 +98,9 @@ fn xnat(whole: &raw::Inventory, around: &Surroundings) -> Xnat {
     }
 }
 
-fn source(raw: &raw::Source, whole: &raw::Inventory, around: &Surroundings) -> Source {
+fn source((name, raw): (&str, &raw::Source), whole: &raw::Inventory, around: &Surroundings) -> Source {
     let machine = raw::Host {
-        name: SOURCE.to_owned(),
+        name: name.to_owned(),
         address: raw.address.clone(),
         fingerprint: raw.fingerprint.clone(),
         ssh: raw.ssh.clone(),

@@ -15,6 +15,7 @@ use super::found::Found;
 use crate::report::text::printable;
 
 pub use methods::{methods, seconds};
+pub use server::spoken;
 
 /// The worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

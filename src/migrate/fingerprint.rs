@@ -148,13 +148,18 @@ impl Table {
                 row = format!("{row} || coalesce({bytes}, '')");
             }
         }
-        let only = if self.whole { "" } else { "ONLY " };
         // half of it: 64 bits do not come out the same by accident, and twice that takes noticeably longer
         format!(
             "SELECT count(*)::bigint, coalesce(sum(('x' || left(md5({row}), 16))::bit(64)::bigint), 0)::text
-               FROM {only}{} AS {alias}",
-            self.title()
+               FROM {} AS {alias}",
+            self.place()
         )
+    }
+
+    /// What of it is its own, as a statement has it.
+    pub fn place(&self) -> String {
+        let only = if self.whole { "" } else { "ONLY " };
+        format!("{only}{}", self.title())
     }
 
     /// A name for the table that none of its columns has.

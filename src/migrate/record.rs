@@ -17,7 +17,7 @@ pub struct Phase {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub passed: bool,
-    /// `rehearse` or `run`
+    /// `rehearse`, `run`, `verify` or `to-single`
     pub what: String,
     pub cluster: String,
     pub program: String,
@@ -56,6 +56,7 @@ impl Record {
         match self.what.as_str() {
             "run" => "Migration",
             "verify" => "Comparison",
+            "to-single" => "Copy",
             _ => "Rehearsal",
         }
     }
@@ -93,7 +94,7 @@ impl Record {
         let time = duration(self.millis());
         match self.what.as_str() {
             "run" => format!("The source was read-only for {time} until the copy was in its place.\n"),
-            "verify" => String::new(),
+            "verify" | "to-single" => String::new(),
             _ => format!(
                 "A run will keep the application waiting for about {time}, and some seconds for the replicas.\n"
             ),

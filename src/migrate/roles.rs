@@ -12,6 +12,9 @@ use crate::secret::Secret;
 /// What a role is called by until the migration is over: one that was made and not kept can be told by it.
 pub const MARK: &str = "xnat-provision migrate: not finished";
 
+/// The setting of a database that was moved in by which one can tell, from any machine: from where, when and by whom.
+pub const MOVED_IN: &str = "xnat_provision.moved_in";
+
 /// The cluster's own roles: whatever roles of these names are set to elsewhere is not for them.
 const OWN: [&str; 5] = ["postgres", "replicator", "replicator_next", "rewind", "rewind_next"];
 
@@ -244,7 +247,7 @@ fn set(entry: &str) -> Option<String> {
 
 /// What we set for a while is not the site's.
 fn is_ours(entry: &str) -> bool {
-    entry.starts_with("default_transaction_read_only=")
+    entry.starts_with("default_transaction_read_only=") || entry.starts_with(&format!("{MOVED_IN}="))
 }
 
 /// A list as a catalogue keeps it, `"$user", public`: each element is a literal of its own, whatever is in it.

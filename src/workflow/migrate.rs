@@ -1,10 +1,14 @@
 //! `migrate`: a foreign database is dumped by the leader's own programs, restored beside the cluster's, and compared row by
 //! row with where it came from. A rehearsal then drops it; a run puts it in the place of the application's database. Both go
 //! the same way, so that a rehearsal says what a run will do, and nothing is to be undone but the source's being read-only.
+//! `single` leads out of the cluster again.
 
 mod bridge;
+mod carry;
+mod end;
 mod look;
 mod place;
+mod single;
 mod source;
 mod sums;
 mod xnat;
@@ -16,7 +20,7 @@ use crate::cluster::postgres::objects::{desired, diff};
 use crate::cluster::postgres::{SqlError, administrator};
 use crate::cluster::{self, Gather};
 use crate::engine::HostError;
-use crate::engine::dump::{DumpError, SOCKETS, Schemas, Server, Workshop};
+use crate::engine::dump::{At, DumpError, SOCKETS, Schemas, Server, Way, Workshop};
 use crate::engine::wait::{Wait, WaitError};
 use crate::error::{Exit, Fails, one_line};
 use crate::inventory::{Host, Reach};
@@ -29,11 +33,15 @@ use crate::vault::Secrets;
 
 use super::operation::Operation;
 use bridge::Bridge;
+use end::{End, SCRATCH, both, other_passwords};
 use place::Place;
 use sums::Sums;
 
+pub use carry::{Carried, is_rows};
+pub use end::{INCOMING, Left};
 pub use look::{Looked, cluster_system, look};
-pub use place::{INCOMING, Left, clean, left};
+pub use place::{clean, left, moved_in, unmark};
+pub use single::{Leaving, Single, single};
 pub use source::{frozen, thaw, undo};
 pub use sums::of_the_target;
 pub use xnat::{Address, Application};
@@ -61,6 +69,12 @@ pub enum MigrateError {
         help("see `xnat-provision status`; `xnat-provision apply` does what is left. The source stays read-only")
     )]
     InPlace { reason: String },
+    #[error("the copy has its name there, and was the same as the cluster's; but then: {reason}")]
+    #[diagnostic(
+        code(xnat::migrate::there),
+        help("see whether all is well there; the same command would make another copy")
+    )]
+    There { reason: String },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Sql(#[from] SqlError),
@@ -92,7 +106,7 @@ impl Fails for MigrateError {
     fn exit(&self) -> Exit {
         match self {
             Self::Failed { .. } => Exit::Failed,
-            Self::NotQuiet { .. } | Self::InPlace { .. } => Exit::Unhealthy,
+            Self::NotQuiet { .. } | Self::InPlace { .. } | Self::There { .. } => Exit::Unhealthy,
             Self::Interrupted => Exit::Interrupted,
             Self::Sql(error) => error.exit(),
             Self::Dump(error) => error.exit(),
@@ -150,31 +164,68 @@ pub struct Moving<'a> {
     pub major: u32,
     pub jobs: usize,
     pub mode: Mode,
+    /// From where, when and by whom: what the database in its place is marked with.
+    pub mark: String,
     /// Write down that the copy, which is this, takes its place: before it does.
     pub about_to_switch: &'a AboutToSwitch<'a>,
 }
 
-/// What takes how long.
-#[derive(Default)]
-struct Clock(Vec<Phase>);
+/// What takes how long, told as it goes on.
+struct Clock<'a> {
+    operation: &'a Operation<'a>,
+    phases: Vec<Phase>,
+}
+
+impl<'a> Clock<'a> {
+    fn new(operation: &'a Operation<'a>) -> Self {
+        Self { operation, phases: Vec::new() }
+    }
+
+    /// Unless somebody has interrupted it.
+    async fn stage<T, E: Into<MigrateError>>(
+        &mut self,
+        title: &str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, MigrateError> {
+        if self.operation.cancel.is_cancelled() {
+            return Err(MigrateError::Interrupted);
+        }
+        self.timed(title, work).await
+    }
+
+    async fn timed<T, E: Into<MigrateError>>(
+        &mut self,
+        title: &str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, MigrateError> {
+        let begun = Instant::now();
+        let reporter = &self.operation.reporter;
+        reporter.emit(Kind::StepStarted { title: title.to_owned() }).await;
+        let done = work.await.map_err(Into::into)?;
+        let millis = millis_since(begun);
+        reporter.emit(Kind::StepFinished { title: title.to_owned(), millis }).await;
+        self.phases.push(Phase { name: title.to_owned(), millis });
+        Ok(done)
+    }
+}
 
 impl Moving<'_> {
     /// The stages.
     pub async fn run(&self) -> Result<Moved, MigrateError> {
-        let mut clock = Clock::default();
+        let mut clock = Clock::new(&self.operation);
         let place = Place { moving: self };
         let workshop = self.workshop();
         if self.mode == Mode::Run {
             let Operation { approved, reporter, cancel, .. } = &self.operation;
             let frozen = source::freeze(self.foreign, (approved, reporter, cancel));
-            self.stage(&mut clock, "Make the source read-only", frozen).await?;
+            clock.stage("Make the source read-only", frozen).await?;
         }
         let prepared = async {
             place.clean().await?;
             workshop.begin().await?;
             if self.mode == Mode::Verify { Ok(()) } else { place.create().await }
         };
-        self.stage(&mut clock, "Prepare", prepared).await?;
+        clock.stage("Prepare", prepared).await?;
         let result = self.copy(&mut clock, &place, &workshop).await;
         // a copy that was not to stay, or is no good, goes; the directory goes in any case
         let stays = self.mode == Mode::Verify
@@ -182,40 +233,44 @@ impl Moving<'_> {
         let tidied = match stays {
             true => workshop.clean().await.map_err(Into::into),
             // also when somebody has interrupted it
-            false => self.timed(&mut clock, "Remove the copy", place.clean()).await,
+            false => clock.timed("Remove the copy", place.clean()).await,
         };
         let mut compared = result?;
         tidied?;
         let in_place = self.mode == Mode::Run && compared.differences.is_empty();
         if self.mode == Mode::Rehearse {
             // that they keep up is part of what is rehearsed, and no trouble for the next thing that is done
-            self.stage(&mut clock, "Wait for the replicas", self.replicas(&place)).await?;
+            clock.stage("Wait for the replicas", self.replicas(&place)).await?;
         }
         let kept = if in_place { self.finish(&mut clock, &place, &mut compared).await? } else { None };
-        Ok(Moved { phases: clock.0, compared, in_place, kept })
+        Ok(Moved { phases: clock.phases, compared, in_place, kept })
     }
 
     async fn copy(
         &self,
-        clock: &mut Clock,
+        clock: &mut Clock<'_>,
         place: &Place<'_>,
         workshop: &Workshop<'_>,
     ) -> Result<Compared, MigrateError> {
-        let snapshot = source::Snapshot::take(self.foreign, &self.looked.database).await?;
-        let bridge = Bridge::open(self).await?;
+        let snapshot = source::Snapshot::take(End::Foreign(self.foreign), &self.looked.database).await?;
+        let bridge = Bridge::open(self.foreign, self.operation.fleet.connections[&self.leader.name].as_ref()).await?;
         let work = async {
             if self.mode == Mode::Verify {
-                return self.stage(clock, "Compare", self.compare(place, workshop, &snapshot)).await;
+                return clock.stage("Compare", self.compare(place, workshop, &snapshot)).await;
             }
-            let server = self.server();
+            let server = server_of(self.foreign);
             let bytes = self.looked.source.database.bytes;
-            self.stage(clock, "Make the roles", place.roles()).await?;
-            self.stage(clock, "Dump the source", workshop.dump(&server, &snapshot.name)).await?;
-            let restoring = place.watched(bytes, workshop.restore(INCOMING));
-            self.stage(clock, "Restore on the leader", restoring).await?;
-            self.stage(clock, "Analyze", workshop.analyze(INCOMING)).await?;
-            self.stage(clock, "Settings and grants", place.settings()).await?;
-            self.stage(clock, "Compare", self.compare(place, workshop, &snapshot)).await
+            clock.stage("Make the roles", place.roles()).await?;
+            clock
+                .stage("Dump the source", workshop.dump((At::There(&server), &self.looked.database), &snapshot.name))
+                .await?;
+            let restore = workshop.restore((workshop.here(), INCOMING));
+            let end = place.end();
+            let restoring = end.watched((bytes, self.operation.reporter), restore);
+            clock.stage("Restore on the leader", restoring).await?;
+            clock.stage("Analyze", workshop.analyze((workshop.here(), INCOMING))).await?;
+            clock.stage("Settings and grants", place.settings()).await?;
+            clock.stage("Compare", self.compare(place, workshop, &snapshot)).await
         };
         let done = tokio::select! {
             biased;
@@ -237,11 +292,12 @@ impl Moving<'_> {
         // what was set read-only is read as it is now, which also proves that nobody has written since
         let seen_as = (self.mode == Mode::Rehearse).then_some(snapshot.name.as_str());
         let sums = Sums { moving: self };
-        let server = self.server();
-        let schemas = workshop.compare_schemas((&server, seen_as), (place::SCRATCH, self.copied()));
+        let server = server_of(self.foreign);
+        let theirs = (&server, self.looked.database.as_str(), seen_as);
+        let schemas = workshop.compare_schemas(theirs, (SCRATCH, self.copied()), Way::In);
         let (source, target, schemas) =
             futures::try_join!(sums.of_the_source(seen_as), sums.of_the_copy(), place.scratch(schemas))?;
-        let (theirs, ours) = place.both(self.copied()).await?;
+        let (theirs, ours) = both(self.source(), (place.end(), self.copied())).await?;
         let mut compared = Compared { objects: schemas.objects, roles: theirs.roles.len(), ..Compared::default() };
         compared.differences = source.differences(&target);
         if self.mode == Mode::Rehearse {
@@ -260,7 +316,9 @@ impl Moving<'_> {
             compared.differences.retain(|it| !self.is_of_the_inventory(&it.what));
         }
         compared.differences.extend(roles::differences(&theirs, &ours, (made, stage)));
-        compared.differences.extend(place.passwords(made).await?.iter().map(|role| password(role)));
+        compared
+            .differences
+            .extend(other_passwords(self.source(), place.end(), made).await?.iter().map(|role| password(role)));
         (compared.source, compared.target) = (source, target);
         Ok(compared)
     }
@@ -284,18 +342,19 @@ impl Moving<'_> {
     /// The copy is good. It takes its place, is made what the inventory says, and is everywhere.
     async fn finish(
         &self,
-        clock: &mut Clock,
+        clock: &mut Clock<'_>,
         place: &Place<'_>,
         compared: &mut Compared,
     ) -> Result<Option<String>, MigrateError> {
         (self.about_to_switch)(&compared.target)
             .map_err(|reason| MigrateError::failed("write down that the copy takes its place", reason))?;
-        let former = self.stage(clock, "Put it in its place", place.swap()).await?;
+        let former = clock.stage("Put it in its place", place.swap()).await?;
         let after = async {
             let kept = place.drop_former(former).await?;
-            self.timed(clock, "Make it what the inventory says", self.adapt()).await?;
-            self.timed(clock, "Wait for the replicas", self.replicas(place)).await?;
-            Ok((kept, place.both(&self.gather().inventory.database.name).await?))
+            clock.timed("Make it what the inventory says", self.adapt()).await?;
+            clock.timed("Wait for the replicas", self.replicas(place)).await?;
+            let name = &self.gather().inventory.database.name;
+            Ok((kept, both(self.source(), (place.end(), name)).await?))
         };
         let (kept, (theirs, ours)) = match after.await {
             Ok(done) => done,
@@ -356,20 +415,8 @@ impl Moving<'_> {
         }
     }
 
-    /// The source, as programs on the leader reach it.
-    fn server(&self) -> Server<'_> {
-        let source = self.foreign.source();
-        let host = match self.foreign.reach() {
-            Reach::Ssh => SOCKETS,
-            Reach::Tcp => source.machine.address.as_str(),
-        };
-        Server {
-            host,
-            port: source.port,
-            user: &source.user,
-            database: &source.database,
-            password: self.foreign.password(),
-        }
+    fn source(&self) -> (End<'_>, &str) {
+        (End::Foreign(self.foreign), &self.looked.database)
     }
 
     fn workshop(&self) -> Workshop<'_> {
@@ -381,34 +428,16 @@ impl Moving<'_> {
     fn gather(&self) -> &Gather<'_> {
         &self.operation.gather
     }
+}
 
-    async fn stage<T, E: Into<MigrateError>>(
-        &self,
-        clock: &mut Clock,
-        title: &str,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, MigrateError> {
-        if self.operation.cancel.is_cancelled() {
-            return Err(MigrateError::Interrupted);
-        }
-        self.timed(clock, title, work).await
-    }
-
-    async fn timed<T, E: Into<MigrateError>>(
-        &self,
-        clock: &mut Clock,
-        title: &str,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, MigrateError> {
-        let begun = Instant::now();
-        let reporter = &self.operation.reporter;
-        reporter.emit(Kind::StepStarted { title: title.to_owned() }).await;
-        let done = work.await.map_err(Into::into)?;
-        let millis = millis_since(begun);
-        reporter.emit(Kind::StepFinished { title: title.to_owned(), millis }).await;
-        clock.0.push(Phase { name: title.to_owned(), millis });
-        Ok(done)
-    }
+/// The other server, as programs on the leader reach it.
+fn server_of<'a>(foreign: &'a Foreign<'_>) -> Server<'a> {
+    let source = foreign.source();
+    let host = match foreign.reach() {
+        Reach::Ssh => SOCKETS,
+        Reach::Tcp => source.machine.address.as_str(),
+    };
+    Server { host, port: source.port, user: &source.user, password: foreign.password() }
 }
 
 /// Differences of schemas, as the others are told.

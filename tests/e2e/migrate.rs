@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::browser;
 use crate::harness::{Lab, Ran};
 use crate::site::Site;
 
@@ -181,6 +182,7 @@ fn a_database_of_debian_11_is_moved_in_and_proven_the_same() {
     it_is_moved_under_a_writer(&site, &origin);
     what_is_planted_is_found(&site);
     it_is_given_back(&site, &origin);
+    what_was_written_since_is_carried_back(&site, &origin);
 }
 
 fn it_is_looked_at(site: &Site) {
@@ -204,6 +206,10 @@ fn it_is_rehearsed_under_a_writer(site: &Site, origin: &Origin) {
     let acknowledged = writer.end();
     assert!(acknowledged.len() > 20 && refused.is_empty(), "{} rows, {refused}", acknowledged.len());
     nothing_is_left(site);
+    let kept = site.state().join("xnat-provision").join(site.lab.name()).join("migrations");
+    let reports = std::fs::read_dir(kept).expect("reports").flatten().map(|entry| entry.path());
+    let page = reports.filter(|path| path.extension().is_some_and(|it| it == "html")).max().expect("a page");
+    browser::look_at(&page, "migration");
 }
 
 /// A run that is about to restore.
@@ -288,6 +294,10 @@ fn it_is_moved_under_a_writer(site: &Site, origin: &Origin) {
     site.run(&["migrate", "resume", "--confirm", site.lab.name()]).expect(0);
     assert_eq!(origin.settings_of_xnat(), settings);
     site.run(&["migrate", "abort", "--yes"]).expect(4);
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let elsewhere = ("XDG_STATE_HOME", elsewhere.path().to_str().expect("a text"));
+    let refused = site.run_with(elsewhere, &["migrate", "abort", "--yes"]).expect(4);
+    assert!(refused.stderr.contains("was moved in from xnat on"), "{}", refused.stderr);
     assert_eq!(differences(&site.run(&["migrate", "verify", "--yes", "--json"]).expect(0)), [] as [&str; 0]);
 }
 
@@ -334,6 +344,53 @@ fn it_is_given_back(site: &Site, origin: &Origin) {
     site.run(&["plan"]).expect(0);
 }
 
+/// Every kind of change, of tables that are divided, inherited, computed and numbered by themselves.
+const SINCE: &str = "INSERT INTO public.events (id, at, kind, payload)
+  VALUES (990001, '2020-05-05', 'login', 'since'), (990002, '2021-05-05', 'other', E'a\\tb\\\\n');
+UPDATE public.types_float SET f8 = 0.1::float8 + 0.2::float8 WHERE id = (SELECT min(id) FROM public.types_float);
+DELETE FROM public.types_bytea WHERE id = (SELECT max(id) FROM public.types_bytea);
+INSERT INTO public.hashed VALUES (990001, 'since');
+INSERT INTO public.identity_always (t) VALUES ('since');
+INSERT INTO public.generated (id, a, b) VALUES (990001, 7, NULL);
+INSERT INTO public.resource (id) VALUES (990001);
+INSERT INTO public.\"Table With Spaces\" (\"Id Nr\", \"per%cent\") VALUES (990001, 'since');
+SELECT nextval('public.hibernate_sequence');
+SELECT lo_put(900001, 5, '\\xff'), lo_from_bytea(910001, '\\x0102'), lo_unlink(900002);
+ALTER LARGE OBJECT 900003 OWNER TO xnat; GRANT SELECT ON LARGE OBJECT 910001 TO readers;
+CREATE TABLE public.made_since (id integer)";
+
+/// What it comes to, as both sides say it.
+fn told_since() -> String {
+    let tables =
+        ["events", "types_float", "types_bytea", "hashed", "identity_always", "generated", "audit_log", "resource"];
+    let sums = tables.iter().chain(["\"Table With Spaces\""].iter()).map(|table| {
+        format!("SELECT '{table}', count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM public.{table} t;\n")
+    });
+    let objects = "SELECT oid, pg_get_userbyid(lomowner), md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY 1;
+SELECT last_value FROM public.hibernate_sequence";
+    sums.chain([objects.to_owned()]).collect()
+}
+
+fn what_was_written_since_is_carried_back(site: &Site, origin: &Origin) {
+    on_the_leader(site, ("xnat", SINCE));
+    let refused = site.run(&["migrate", "rollback", "--yes"]).expect(4);
+    assert!(refused.stderr.contains("--carry-back"), "{}", refused.stderr);
+    let refused = site.run(&["migrate", "rollback", "--yes", "--carry-back"]).expect(4);
+    assert!(refused.stderr.contains("made_since"), "it cannot be carried: {}", refused.stderr);
+    origin.sql("postgres", "ALTER DATABASE xnat RESET default_transaction_read_only");
+    let words = ["migrate", "rollback", "--yes", "--carry-back", "--lose-newer-writes"];
+    let refused = site.run(&words).expect(4);
+    assert!(refused.stderr.contains("somebody writes to the source"), "{}", refused.stderr);
+    origin.sql("postgres", "ALTER DATABASE xnat SET default_transaction_read_only TO on");
+    let back = site.run(&words).expect(0);
+    assert!(back.stderr.contains("not carried back: table \"public\".\"made_since\""), "{}", back.stderr);
+    assert!(!origin.is_read_only());
+    assert!(origin.settings_of_xnat().contains("datasource.url = jdbc:postgresql://localhost/xnat"));
+    assert_eq!(origin.sql("xnat", &told_since()), on_the_leader(site, ("xnat", &told_since())));
+    let granted = origin.sql("xnat", "SELECT lomacl::text FROM pg_largeobject_metadata WHERE oid = 910001");
+    assert!(granted.contains("readers=r"), "{granted}");
+}
+
 /// Over the network, with a password, from one major version to the same one.
 #[test]
 fn a_database_is_moved_in_over_the_network_on_debian_12() {
@@ -360,6 +417,33 @@ fn a_database_is_moved_in_over_the_network_on_debian_12() {
     site.run_with(variable, &["migrate", "verify", "--yes"]).expect(0);
     site.run_with(variable, &["migrate", "rollback", "--yes"]).expect(0);
     assert!(!origin.is_read_only());
+    it_leads_out_again(&site, &origin);
+}
+
+/// Into a server that has none of its roles, and once more, over what is there then.
+fn it_leads_out_again(site: &Site, origin: &Origin) {
+    let version = origin.version;
+    origin.shell(&format!("pg_createcluster {version} single --port 5433 --start"));
+    let words = ["migrate", "to-single", "--confirm", site.lab.name()];
+    site.run(&words).expect(2);
+    site.append(&origin.table().replace("[migrate.source]", "[migrate.single]\nport = 5433"));
+    let single = |sql: &str| origin.shell(&format!("runuser -u postgres -- psql -qXAt -p 5433 -c \"{sql}\" xnat"));
+    let copied = site.run(&words).expect(0).stdout;
+    for piece in ["Copy passed: the copy is the same as the source", "datasource.url=jdbc:postgresql://", ":5433/xnat"]
+    {
+        assert!(copied.contains(piece), "{piece:?} is not in:\n{copied}");
+    }
+    let roles = "SELECT count(*) FROM pg_roles WHERE rolname IN ('xnat', 'readers', 'Odd Role')";
+    assert_eq!(single(roles).trim(), "3");
+    single("CREATE TABLE public.made_since (id integer)");
+    let copied = site.run(&words).expect(0).stdout;
+    assert!(copied.contains("IS THERE ALREADY: it is kept under another name"), "{copied}");
+    let names =
+        single("SELECT string_agg(regexp_replace(datname, '_[0-9]+', '_N'), ' ' ORDER BY datname) FROM pg_database");
+    assert_eq!(names.trim(), "postgres template0 template1 xnat xnat_before_N");
+    let marked = "SELECT count(*) FROM pg_roles WHERE shobj_description(oid, 'pg_authid') LIKE 'xnat-provision%'";
+    assert_eq!(single(marked).trim(), "0");
+    site.run(&["plan"]).expect(0);
 }
 
 /// The way there, that is: through `/proc` of the process an engine names. There is none on lab hosts, so one is played.

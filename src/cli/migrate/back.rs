@@ -6,15 +6,17 @@ use super::super::session::{Done, Session};
 use super::super::{Failure, Globals, out};
 use super::ends::{Ends, also, name, source};
 use super::kept::{Kept, State, Step};
-use super::moving::{declined, open};
+use super::moving::{Course, declined, open};
 use super::{Abort, NotNow, Rollback};
 use crate::approval::Approved;
 use crate::error::Exit;
 use crate::inventory::Source;
+use crate::migrate::fingerprint::Difference;
 use crate::report::Kind;
 use crate::report::journal::Store;
+use crate::report::text::count;
 use crate::workflow::lock::RunLock;
-use crate::workflow::migrate::{self, Left};
+use crate::workflow::migrate::{self, Carried, Left, Mode};
 
 /// So many tables are named.
 const NAMED: usize = 5;
@@ -51,24 +53,26 @@ async fn give_up(
     }
     let gather = ends.ground.gather(session);
     let left = migrate::left(&gather, &ends.leader).await?;
-    let frozen = migrate::frozen(&ends.foreign).await?;
+    let elsewhere = migrate::moved_in(&gather, &ends.leader).await?.filter(|_| state.is_none());
+    if let (Some(mark), true) = (&elsewhere, left.is_empty()) {
+        return Err(NotNow::Elsewhere { mark: mark.clone() }.into());
+    }
+    // its source stays as it is then: only what a rehearsal has left goes
+    let frozen = elsewhere.is_none() && migrate::frozen(&ends.foreign).await?;
     if left.is_empty() && !frozen && state.is_none() {
         let help = "the source can be written to, and nothing is left on the leader";
         return Err(NotNow::Nothing { go_on: "give up", help }.into());
     }
-    let foreign = if frozen && state.is_none() {
-        "This machine knows of no migration: if one was done from another, its rows will only be in the cluster. "
-    } else {
-        ""
-    };
-    let question = format!("{foreign}{} Do it?", undone(&left, frozen.then(|| name(source))));
+    let question = format!("{} Do it?", undone(&left, frozen.then(|| name(source))));
     session.settle().await;
     let standing = (&session.cancel, &ends.ground.fleet.standing);
     let Some(approved) = confirm::approve(ask, &question, standing).await? else {
         return declined(session, "not confirmed; nothing was changed").await;
     };
     // first what people wait for
-    migrate::thaw(&ends.foreign, &approved).await?;
+    if elsewhere.is_none() {
+        migrate::thaw(&ends.foreign, &approved).await?;
+    }
     let gather = ends.ground.gather(session);
     if state.is_some() {
         // it was stopped when the run was cut off, and goes on where it was
@@ -138,14 +142,27 @@ async fn go_back(
         let help = "the copy did not take its place: `xnat-provision migrate abort` opens the source";
         return Err(NotNow::Nothing { go_on: "take back", help }.into());
     }
-    if !args.lose_newer_writes {
-        refuse_newer_writes(ends, state, session).await?;
+    let all = args.lose_newer_writes && !args.carry_back;
+    let newer = if all { Vec::new() } else { newer_writes(ends, state, session).await? };
+    if !newer.is_empty() && !args.carry_back {
+        return Err(NotNow::NewerWrites { tables: some(&newer) }.into());
+    }
+    if args.carry_back && !migrate::frozen(&ends.foreign).await? {
+        return Err(NotNow::SourceGoesOn.into());
+    }
+    let (newer, stays): (Vec<_>, Vec<_>) = newer.into_iter().partition(migrate::is_rows);
+    if args.carry_back && !stays.is_empty() && !args.lose_newer_writes {
+        return Err(NotNow::NotCarried { what: some(&stays) }.into());
     }
     session.settle().await;
-    let lost = if !args.lose_newer_writes {
-        "The cluster has nothing that it does not have."
+    let lost = if all {
+        "WHAT WAS WRITTEN TO THE CLUSTER SINCE IS MISSING THERE.".to_owned()
+    } else if !stays.is_empty() {
+        format!("First it gets what was written to the cluster since: {}. NOT {}.", some(&newer), some(&stays))
+    } else if newer.is_empty() {
+        "The cluster has nothing that it does not have.".to_owned()
     } else {
-        "WHAT WAS WRITTEN TO THE CLUSTER SINCE IS MISSING THERE."
+        format!("First it gets what was written to the cluster since: {}.", some(&newer))
     };
     let stop = if session.inventory.xnat.hosts.is_empty() { " The application has to be stopped." } else { "" };
     let question = format!("{} can be written to again. {lost} Do it?{stop}", name(source));
@@ -153,11 +170,12 @@ async fn go_back(
     let Some(approved) = confirm::approve(ask(args.yes), &question, standing).await? else {
         return declined(session, "not confirmed; nothing was changed").await;
     };
-    let done = opened(ends, (args, kept, state), &approved, session).await;
+    completed((ends, source), (args, state), &approved, session).await?;
+    let done = opened(ends, (kept, state), &approved, session).await;
     if let Err(failure) = &done
         && ends.application(session).is_there()
     {
-        also(session, "XNAT may be stopped now; the same command goes on", failure).await;
+        also(session, STOPPED, failure).await;
     }
     done?;
     let next = if ends.application(session).is_there() {
@@ -170,48 +188,94 @@ async fn go_back(
     closed(&summary, globals, session).await
 }
 
-/// XNAT, if it is ours to move, goes back with the source.
-async fn opened(
-    ends: &Ends<'_>,
-    (args, kept, state): (&Rollback, &Kept, &State),
+const STOPPED: &str = "XNAT may be stopped now; the same command goes on";
+
+/// XNAT stops, and the source has all that it is to have. When it does not get there XNAT goes on with the cluster.
+async fn completed(
+    (ends, source): (&Ends<'_>, &Source),
+    (args, state): (&Rollback, &State),
     approved: &Approved,
     session: &Session,
 ) -> Result<(), Failure> {
     let application = ends.application(session);
     let told = (approved, &session.reporter);
-    application.stop(told).await?;
-    if application.is_there() && !args.lose_newer_writes {
-        // it has been at work until now
-        if let Err(failure) = refuse_newer_writes(ends, state, session).await {
-            application.start(told).await?;
-            return Err(failure);
-        }
+    if let Err(error) = application.stop(told).await {
+        let failure = error.into();
+        also(session, STOPPED, &failure).await;
+        return Err(failure);
     }
+    let complete = async {
+        if args.carry_back {
+            let course = Course { ends, source, jobs: usize::from(args.jobs.jobs), mode: Mode::Verify };
+            let carried = course.carry_back((&state.made, &state.copy), approved, session).await?;
+            let summary = told_of(&carried);
+            let event = Kind::ChangeApplied { resource: "source".to_owned(), summary, millis: 0 };
+            session.reporter.emit(event).await;
+        } else if application.is_there() && !args.lose_newer_writes {
+            // it has been at work until now
+            let newer = newer_writes(ends, state, session).await?;
+            if !newer.is_empty() {
+                return Err(NotNow::NewerWrites { tables: some(&newer) }.into());
+            }
+        }
+        Ok(())
+    };
+    let Err(failure) = complete.await else { return Ok(()) };
+    if let Err(error) = application.start(told).await {
+        also(session, STOPPED, &error.into()).await;
+    }
+    Err(failure)
+}
+
+/// XNAT, if it is ours to move, goes back with the source.
+async fn opened(
+    ends: &Ends<'_>,
+    (kept, state): (&Kept, &State),
+    approved: &Approved,
+    session: &Session,
+) -> Result<(), Failure> {
+    let application = ends.application(session);
+    let told = (approved, &session.reporter);
     migrate::thaw(&ends.foreign, approved).await?;
     if !state.kept_as.is_empty() {
         application.back(&state.kept_as, told).await?;
     }
     application.start(told).await?;
+    // from here on the source is written to: nothing is carried back any more
     kept.over()?;
+    if let Err(error) = migrate::unmark(&ends.ground.gather(session), &ends.leader, approved).await {
+        also(session, "the cluster's database keeps its mark of having been moved in", &error.into()).await;
+    }
     if let Err(error) = application.answers((&session.reporter, &session.cancel)).await {
         also(session, "XNAT was started with its former settings", &error.into()).await;
     }
     Ok(())
 }
 
-async fn refuse_newer_writes(ends: &Ends<'_>, state: &State, session: &Session) -> Result<(), Failure> {
-    let newer = newer_writes(ends, state, session).await?;
-    if newer.is_empty() {
-        return Ok(());
-    }
-    let named: Vec<&str> = newer.iter().take(NAMED).map(String::as_str).collect();
+/// A few by name.
+fn some(newer: &[Difference]) -> String {
+    let named: Vec<&str> = newer.iter().take(NAMED).map(|it| it.what.as_str()).collect();
     let more = newer.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Err(NotNow::NewerWrites { tables: named.join(", ") + &more }.into())
+    named.join(", ") + &more
+}
+
+fn told_of(carried: &Carried) -> String {
+    let Carried { tables, rows, sequences, large_objects } = carried;
+    format!(
+        "has what was written to the cluster: {} with {rows} rows, {}, {}",
+        count(*tables, "table"),
+        count(*sequences, "sequence"),
+        count(*large_objects, "large object")
+    )
 }
 
 /// What is not as it was when the copy took its place.
-pub(super) async fn newer_writes(ends: &Ends<'_>, state: &State, session: &Session) -> Result<Vec<String>, Failure> {
+pub(super) async fn newer_writes(
+    ends: &Ends<'_>,
+    state: &State,
+    session: &Session,
+) -> Result<Vec<Difference>, Failure> {
     let gather = ends.ground.gather(session);
     let version = ends.view.leader().and_then(|leader| {
         let version = leader.server.known()?.version.split('.').next()?.parse::<u32>().ok()?;
@@ -220,5 +284,5 @@ pub(super) async fn newer_writes(ends: &Ends<'_>, state: &State, session: &Sessi
     let version = version.ok_or_else(|| NotNow::NotFit { reason: "the leader does not say its version".to_owned() })?;
     let versions = (version, state.source_version);
     let now = migrate::of_the_target((&gather, &ends.leader), versions, &session.reporter).await?;
-    Ok(state.copy.differences(&now).into_iter().map(|it| it.what).collect())
+    Ok(state.copy.differences(&now))
 }

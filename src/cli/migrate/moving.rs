@@ -17,7 +17,7 @@ use crate::cluster::endpoints::{Files, Notation, endpoints};
 use crate::engine::Scrutiny;
 use crate::error::{Exit, one_line};
 use crate::inventory::Source;
-use crate::migrate::check::{self, Finding, Severity};
+use crate::migrate::check::{self, Finding, Severity, spoken};
 use crate::migrate::fingerprint::Fingerprint;
 use crate::migrate::record::{Record, Sums};
 use crate::report::journal::Store;
@@ -25,7 +25,7 @@ use crate::report::text::{count, mebibytes};
 use crate::report::{Kind, Show};
 use crate::workflow::Operation;
 use crate::workflow::lock::RunLock;
-use crate::workflow::migrate::{self, AboutToSwitch, Address, Looked, MigrateError, Mode, Moved, Moving};
+use crate::workflow::migrate::{self, AboutToSwitch, Address, Carried, Looked, MigrateError, Mode, Moved, Moving};
 
 /// What only stands in the way of a run: a rehearsal changes nothing on the source.
 const OF_A_RUN_ONLY: [&str; 3] = ["recovery", "read-only", "prepared"];
@@ -103,7 +103,7 @@ async fn rehearsed(args: &Rehearse, (globals, mode): (&Globals, Mode), session: 
 }
 
 /// What a run that was cut off has left is removed by this, and one can tell by it how far that has come.
-async fn not_half_done(ends: &Ends<'_>, session: &Session) -> Result<(), Failure> {
+pub(super) async fn not_half_done(ends: &Ends<'_>, session: &Session) -> Result<(), Failure> {
     let half = match Kept::of(&session.inventory.cluster)?.state()? {
         Some(State { step: Step::ReadOnly, .. }) => true,
         Some(State { step: Step::Switched, .. }) => ends.is_copy_beside(session).await?,
@@ -137,6 +137,12 @@ async fn ran(args: &Run, (globals, resume): (&Globals, bool), session: &mut Sess
     }
     let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
     let course = Course { ends: &ends, source: &source, jobs: usize::from(args.jobs.jobs), mode: Mode::Run };
+    if state.is_none()
+        && let Err(failure) = not_from_elsewhere(&ends, session).await
+    {
+        ends.close(session).await;
+        return Err(failure);
+    }
     let result = match (ends.is_done(state.as_ref(), session).await, state) {
         (Err(failure), _) => Err(failure),
         // what may be left of it is XNAT's part
@@ -150,12 +156,20 @@ async fn ran(args: &Run, (globals, resume): (&Globals, bool), session: &mut Sess
     result
 }
 
+/// Moved in from another machine, which alone knows how to go back.
+async fn not_from_elsewhere(ends: &Ends<'_>, session: &Session) -> Result<(), Failure> {
+    match migrate::moved_in(&ends.ground.gather(session), &ends.leader).await? {
+        Some(mark) => Err(NotNow::Elsewhere { mark }.into()),
+        None => Ok(()),
+    }
+}
+
 /// From the look to the report.
 pub(super) struct Course<'a> {
     pub ends: &'a Ends<'a>,
     pub source: &'a Source,
-    jobs: usize,
-    mode: Mode,
+    pub jobs: usize,
+    pub mode: Mode,
 }
 
 impl Course<'_> {
@@ -322,7 +336,8 @@ impl Course<'_> {
         }
         let newer = newer_writes(self.ends, state, session).await?;
         if !newer.is_empty() {
-            return Err(NotNow::NewerWrites { tables: newer.join(", ") }.into());
+            let tables: Vec<String> = newer.into_iter().map(|it| it.what).collect();
+            return Err(NotNow::NewerWrites { tables: tables.join(", ") }.into());
         }
         session.settle().await;
         let warning = "The database is moved already. XNAT is pointed at the cluster now, and started.";
@@ -402,10 +417,45 @@ impl Course<'_> {
         approved: &Approved,
         session: &Session,
     ) -> Result<Moved, MigrateError> {
+        self.moving((looked, about_to_switch), approved, session).run().await
+    }
+
+    /// Both sides are compared, and what the cluster has since goes back. The schema and the roles stay as they are there,
+    /// and what differs in them is told.
+    pub(super) async fn carry_back(
+        &self,
+        (made, copy): (&[String], &Fingerprint),
+        approved: &Approved,
+        session: &Session,
+    ) -> Result<Carried, Failure> {
+        let mut looked = look(self.ends, session).await?;
+        looked.made = made.to_vec();
+        let moving = self.moving((&looked, &|_| Ok(())), approved, session);
+        let compared = moving.run().await?.compared;
+        // what is not as it was when it was made read-only was written there, and not here
+        let written: Vec<String> = copy.differences(&compared.source).into_iter().map(|it| it.what).collect();
+        let written: Vec<&String> =
+            written.iter().filter(|what| compared.differences.iter().any(|it| it.what == **what)).collect();
+        if !written.is_empty() {
+            return Err(NotNow::SourceGoesOn.into());
+        }
+        for stays in compared.differences.iter().filter(|it| !migrate::is_rows(it)) {
+            let message = format!("not carried back: {} (cluster: {})", stays.what, stays.target);
+            session.reporter.emit(Kind::Warned { message, help: None }).await;
+        }
+        Ok(moving.carry_back(&compared).await?)
+    }
+
+    fn moving<'s>(
+        &'s self,
+        (looked, about_to_switch): (&'s Looked, &'s AboutToSwitch<'s>),
+        approved: &'s Approved,
+        session: &'s Session,
+    ) -> Moving<'s> {
         let Ends { ground, foreign, leader, .. } = self.ends;
         let (reporter, cancel, fleet) = (&session.reporter, &session.cancel, &ground.fleet);
         let operation = Operation { gather: ground.gather(session), fleet, approved, reporter, cancel };
-        let moving = Moving {
+        Moving {
             operation,
             foreign,
             leader,
@@ -414,17 +464,13 @@ impl Course<'_> {
             major: looked.target.version_num / 10_000,
             jobs: self.jobs,
             mode: self.mode,
+            mark: format!("from {} at {} by {}", name(self.source), Timestamp::now(), session.claim().who),
             about_to_switch,
-        };
-        moving.run().await
+        }
     }
 
     fn record(&self, started: Timestamp, (looked, moved): (&Looked, Moved), session: &Session) -> Record {
         let Moved { phases, compared, kept, .. } = moved;
-        let version = |number: u32| match number {
-            100_000.. => format!("{}.{}", number / 10_000, number % 10_000),
-            _ => format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100),
-        };
         let inventory = &session.inventory;
         Record {
             passed: compared.differences.is_empty(),
@@ -439,12 +485,12 @@ impl Course<'_> {
             who: session.claim().who,
             started,
             finished: Timestamp::now(),
-            source: format!("{}, PostgreSQL {}", name(self.source), version(looked.source.server.version_num)),
+            source: format!("{}, PostgreSQL {}", name(self.source), spoken(looked.source.server.version_num)),
             target: format!(
                 "{} on {}, PostgreSQL {}",
                 inventory.database.name,
                 self.ends.leader.name,
-                version(looked.target.version_num)
+                spoken(looked.target.version_num)
             ),
             bytes: looked.source.database.bytes,
             jobs: self.jobs,

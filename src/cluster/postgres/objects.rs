@@ -317,7 +317,7 @@ impl DatabaseChange {
     }
 
     /// One statement each: some cannot be in a transaction. May hold a SCRAM verifier, so not for logs.
-    fn statements(&self) -> Vec<Secret> {
+    pub fn statements(&self) -> Vec<Secret> {
         let one = |sql: String| vec![Secret::new(sql)];
         match self {
             Self::CreateRole(role) => one(format!(

@@ -1,5 +1,5 @@
-//! What the leader is asked for in a migration: to dump a foreign database with its own programs, to restore that, and to
-//! compare schemas. All of it in one directory beside the data, where there is space for it.
+//! What the leader is asked for in a migration: to dump a database, its own or a foreign one, with its own programs, to
+//! restore that in the other server, and to compare schemas. All of it in one directory beside the data, where there is space for it.
 
 use crate::quote::{heredoc_base64, sh};
 use crate::secret::Secret;
@@ -15,7 +15,6 @@ pub struct Server<'a> {
     pub host: &'a str,
     pub port: u16,
     pub user: &'a str,
-    pub database: &'a str,
     pub password: Option<&'a Secret>,
 }
 
@@ -60,7 +59,27 @@ fn locked() -> String {
     format!("set -e\numask 077\nexec 9<{DIRECTORY}/lock\nflock -s -n 9\ntrap 'rm -f {DIRECTORY}/password' EXIT\n")
 }
 
-fn environment(server: &Server<'_>) -> String {
+/// Which of the two servers a program is to talk to.
+#[derive(Clone, Copy)]
+pub enum At<'a> {
+    /// This host's own, at that port, as its superuser.
+    Here(u16),
+    There(&'a Server<'a>),
+}
+
+const WITHOUT_LIMITS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
+
+/// A shell function `as` that runs a program as somebody the server lets in, with what the program has to know.
+fn client(at: At<'_>, options: &str) -> String {
+    let server = match at {
+        At::Here(port) => {
+            return format!(
+                "as() {{ setpriv --reuid=postgres --regid=postgres --init-groups env PGHOST=/var/run/postgresql PGPORT={port} \\\n\
+                 \x20 PGOPTIONS='{WITHOUT_LIMITS}{options}' \"$@\"; }}\n"
+            );
+        }
+        At::There(server) => server,
+    };
     let password = match server.password {
         None => String::new(),
         Some(password) => {
@@ -73,12 +92,11 @@ fn environment(server: &Server<'_>) -> String {
         }
     };
     format!(
-        "{password}export PGHOST={} PGPORT={} PGUSER={} PGDATABASE={} PGCONNECT_TIMEOUT=120 PGAPPNAME=xnat-provision\n\
-         export PGOPTIONS='-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c tcp_keepalives_idle=60'\n",
+        "{password}as() {{ env PGHOST={} PGPORT={} PGUSER={} PGCONNECT_TIMEOUT=120 PGAPPNAME=xnat-provision \\\n\
+         \x20 PGOPTIONS='{WITHOUT_LIMITS} -c tcp_keepalives_idle=60{options}' \"$@\"; }}\n",
         sh(server.host),
         server.port,
         sh(server.user),
-        sh(server.database)
     )
 }
 
@@ -87,17 +105,26 @@ fn programs(major: u32) -> String {
     format!("/usr/lib/postgresql/{major}/bin")
 }
 
+/// What `--dbname` takes is more than a name when it looks like more.
+fn named(database: &str) -> String {
+    let escaped = database.replace('\\', "\\\\").replace('\'', "\\'");
+    sh(&format!("dbname='{escaped}'"))
+}
+
 /// The whole database as others see it in this snapshot. Little compression: the disk is meant to be fast, and read soon.
-pub fn dump(server: &Server<'_>, snapshot: &str, (major, jobs): (u32, usize)) -> String {
+pub fn dump((at, database): (At<'_>, &str), snapshot: &str, (major, jobs): (u32, usize)) -> String {
     let compress = if major >= 16 { "zstd:1" } else { "1" };
     format!(
-        "{}{}{}/pg_dump --format=directory --jobs={jobs} --snapshot={} --compress={compress} --no-subscriptions --no-sync --file={DIRECTORY}/dump
+        "{}{}mkdir {DIRECTORY}/dump
+chown postgres:postgres {DIRECTORY}/dump
+as {}/pg_dump --dbname={} --format=directory --jobs={jobs} --snapshot={} --compress={compress} --no-subscriptions --no-sync --file={DIRECTORY}/dump
 rm -f {DIRECTORY}/password
 chown -R postgres:postgres {DIRECTORY}/dump
 ",
         locked(),
-        environment(server),
+        client(at, ""),
         programs(major),
+        named(database),
         sh(snapshot),
     )
 }
@@ -105,56 +132,66 @@ chown -R postgres:postgres {DIRECTORY}/dump
 /// Into a database that is there and empty. Nobody else waits for it, so it waits for no replica; both settings are those
 /// of its sessions only. One section after the other: all at once, `pg_restore` makes a trigger of a partitioned table while
 /// the data of its parts still comes in, and the trigger fires.
-pub fn restore(database: &str, port: u16, (major, jobs): (u32, usize)) -> String {
+pub fn restore((at, database): (At<'_>, &str), (major, jobs): (u32, usize)) -> String {
     format!(
-        "{locked}as() {{ setpriv --reuid=postgres --regid=postgres --init-groups env \\
-  PGOPTIONS='-c synchronous_commit=local -c maintenance_work_mem=256MB -c statement_timeout=0 -c lock_timeout=0' \"$@\"; }}
-for section in pre-data data post-data; do
-  as {programs}/pg_restore --host=/var/run/postgresql --port={port} --dbname={database} --section=$section --jobs={jobs} \\
-    --exit-on-error --no-tablespaces {DIRECTORY}/dump
+        "{}{}for section in pre-data data post-data; do
+  as {}/pg_restore --dbname={} --section=$section --jobs={jobs} --exit-on-error --no-tablespaces {DIRECTORY}/dump
 done
 ",
-        locked = locked(),
-        programs = programs(major),
-        database = sh(database),
-    )
-}
-
-pub fn analyze(database: &str, port: u16, (major, jobs): (u32, usize)) -> String {
-    format!(
-        "{}exec setpriv --reuid=postgres --regid=postgres --init-groups env PGOPTIONS='-c statement_timeout=0' \
-         {}/vacuumdb --host=/var/run/postgresql --port={port} --dbname={} --jobs={jobs} --analyze-only --quiet\n",
         locked(),
+        client(at, " -c synchronous_commit=local -c maintenance_work_mem=256MB"),
         programs(major),
-        sh(database),
+        named(database),
     )
 }
 
-/// The source's schema goes through a database of its own here, so that both are written down by the same server, which
-/// writes the same thing in the same words. Says how many objects there are, and which differ.
+pub fn analyze((at, database): (At<'_>, &str), (major, jobs): (u32, usize)) -> String {
+    format!(
+        "{}{}as {}/vacuumdb --dbname={} --jobs={jobs} --analyze-only --quiet\n",
+        locked(),
+        client(at, ""),
+        programs(major),
+        named(database),
+    )
+}
+
+/// Which of the two servers has the source, and which the copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From the other server to this one.
+    In,
+    Out,
+}
+
+/// The other server's schema goes through a database of its own here, so that both are written down by the same server,
+/// which writes the same thing in the same words. Says how many objects the source has, and which differ.
 pub fn compare_schemas(
-    (server, snapshot): (&Server<'_>, Option<&str>),
-    (scratch, database): (&str, &str),
-    (major, port): (u32, u16),
+    (server, theirs, snapshot): (&Server<'_>, &str, Option<&str>),
+    (scratch, ours): (&str, &str),
+    (way, major, port): (Way, u32, u16),
 ) -> String {
     let snapshot = snapshot.map(|name| format!(" --snapshot={}", sh(name))).unwrap_or_default();
     let programs = programs(major);
+    let (source, copy) = match way {
+        Way::In => ("theirs", "ours"),
+        Way::Out => ("ours", "theirs"),
+    };
     format!(
         "{locked}rm -f {DIRECTORY}/schema
-({environment}{programs}/pg_dump --format=custom --compress=0 --schema-only --no-subscriptions{snapshot} --no-sync --file={DIRECTORY}/schema)
+{there}as {programs}/pg_dump --dbname={theirs} --format=custom --compress=0 --schema-only --no-subscriptions{snapshot} --no-sync --file={DIRECTORY}/schema
 rm -f {DIRECTORY}/password
 chown postgres:postgres {DIRECTORY}/schema
-as() {{ setpriv --reuid=postgres --regid=postgres --init-groups env PGHOST=/var/run/postgresql PGPORT={port} \\
-  PGOPTIONS='-c synchronous_commit=local -c statement_timeout=0 -c lock_timeout=0' \"$@\"; }}
-as {programs}/pg_restore --dbname={scratch} --exit-on-error --no-tablespaces {DIRECTORY}/schema
-as {programs}/pg_dump --schema-only --no-tablespaces --dbname={scratch} >{DIRECTORY}/source.sql
-as {programs}/pg_dump --schema-only --no-tablespaces --dbname={database} >{DIRECTORY}/target.sql
-exec perl -e {compare} {DIRECTORY}/source.sql {DIRECTORY}/target.sql
+{here}as {programs}/pg_restore --dbname={scratch} --exit-on-error --no-tablespaces {DIRECTORY}/schema
+as {programs}/pg_dump --schema-only --no-tablespaces --dbname={scratch} >{DIRECTORY}/theirs.sql
+as {programs}/pg_dump --schema-only --no-tablespaces --dbname={ours} >{DIRECTORY}/ours.sql
+exec perl -e {compare} {DIRECTORY}/{source}.sql {DIRECTORY}/{copy}.sql
 ",
         locked = locked(),
-        environment = environment(server),
-        scratch = sh(scratch),
-        database = sh(database),
+        there = client(At::There(server), ""),
+        theirs = named(theirs),
+        here = client(At::Here(port), " -c synchronous_commit=local"),
+        scratch = named(scratch),
+        ours = named(ours),
         compare = sh(COMPARE),
     )
 }
@@ -197,13 +234,10 @@ mod tests {
     #[test]
     fn a_password_is_in_a_file_and_odd_characters_survive_it() {
         let password = Secret::new("a:b\\c'd");
-        let server =
-            Server { host: "10.0.0.5", port: 5432, user: "post gres", database: "x'y", password: Some(&password) };
-        let text = dump(&server, "0001-1", (17, 4));
-        assert!(
-            !text.contains("a:b") && text.contains("PGUSER='post gres'") && text.contains(r"PGDATABASE='x'\''y'"),
-            "{text}"
-        );
+        let server = Server { host: "10.0.0.5", port: 5432, user: "post gres", password: Some(&password) };
+        let text = dump((At::There(&server), "x'y"), "0001-1", (17, 4));
+        assert!(!text.contains("a:b") && text.contains("PGUSER='post gres'"), "{text}");
+        assert!(text.contains(&sh(r"dbname='x\'y'")), "{text}");
     }
 
     #[test]

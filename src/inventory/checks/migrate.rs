@@ -6,18 +6,19 @@ use super::super::raw;
 use super::{Context, ssh, vault};
 
 /// Whatever is wrong with it.
-pub(super) fn source(context: &Context<'_>) -> Vec<Problem> {
-    let Some(source) = &context.raw.migrate.source else { return Vec::new() };
-    let at = |key: &str, problem: Problem| problem.at(context.places.value(&format!("migrate.source.{key}")), "");
-    let mut problems: Vec<Problem> = fingerprints(context, source);
+pub(super) fn servers(context: &Context<'_>) -> Vec<Problem> {
+    let raw::Migrate { source, single } = &context.raw.migrate;
+    let both = [("migrate.source", source), ("migrate.single", single)];
+    both.into_iter().filter_map(|(table, one)| Some(server(context, table, one.as_ref()?))).flatten().collect()
+}
+
+fn server(context: &Context<'_>, table: &str, source: &raw::Source) -> Vec<Problem> {
+    let at = |key: &str, problem: Problem| problem.at(context.places.value(&format!("{table}.{key}")), "");
+    let mut problems: Vec<Problem> = bad_fingerprints(context, table, (&source.fingerprint.0, &source.address));
     problems.extend(itself(context, source).map(|problem| at("address", problem)));
     problems.extend(password(source).map(|problem| at("password", problem)));
     problems.extend(of_ssh(source).map(|(key, problem)| at(key, problem)));
     problems
-}
-
-fn fingerprints(context: &Context<'_>, source: &raw::Source) -> Vec<Problem> {
-    bad_fingerprints(context, "migrate.source", (&source.fingerprint.0, &source.address))
 }
 
 fn bad_fingerprints(context: &Context<'_>, table: &str, (all, address): (&[String], &str)) -> Vec<Problem> {
@@ -70,8 +71,8 @@ fn itself(context: &Context<'_>, source: &raw::Source) -> Option<Problem> {
     let inventory = context.inventory;
     let mut members = inventory.with(Component::Postgres).filter(|host| host.address == source.address);
     let host = members.next().filter(|_| source.port == inventory.postgresql.port && source.container.is_none())?;
-    let message = format!("the source is {}, a member of this cluster", host.name);
-    let help = "the source is the PostgreSQL that has the data now; one on a member's machine needs another port";
+    let message = format!("that server is {}, a member of this cluster", host.name);
+    let help = "it is another PostgreSQL than the cluster's; one on a member's machine needs another port";
     Some(Problem::error("xnat::inventory::source_is_member", message).help(help))
 }
 

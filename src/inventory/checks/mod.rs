@@ -70,7 +70,7 @@ const RULES: &[Rule] = &[
     packages::proxy,
     packages::repositories,
     packages::assets,
-    migrate::source,
+    migrate::servers,
     migrate::xnat,
     vault::recipients,
     vault::passphrase,

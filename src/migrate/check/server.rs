@@ -27,7 +27,7 @@ pub(super) fn major(version_num: u32) -> (u32, u32) {
 }
 
 /// `9.6.24`, `17.5`.
-pub(super) fn spoken(version_num: u32) -> String {
+pub fn spoken(version_num: u32) -> String {
     match major(version_num) {
         (first, second) if version_num < 100_000 => format!("{first}.{second}.{}", version_num % 100),
         (first, _) => format!("{first}.{}", version_num % 10_000),

@@ -1,4 +1,4 @@
-//! How the leader's programs reach a source that only its own machine can: a socket on the leader, whose connections end
+//! How the leader's programs reach a server that only its own machine can: a socket on the leader, whose connections end
 //! here and go on from here. Nothing of what passes is kept.
 
 use std::sync::Mutex;
@@ -6,15 +6,16 @@ use std::sync::Mutex;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::{MigrateError, Moving};
+use super::MigrateError;
+use crate::cluster::postgres::foreign::Foreign;
 use crate::engine::dump::socket;
 use crate::error::one_line;
 use crate::inventory::Reach;
 use crate::transport::{Stream, Streams, Transport};
 
 pub(super) struct Bridge<'a> {
-    moving: &'a Moving<'a>,
-    /// None when the leader reaches the source over the network.
+    foreign: &'a Foreign<'a>,
+    /// None when the leader reaches it over the network.
     gate: Option<Gate>,
     /// Why the last connection was not to be had: programs only say that it was closed.
     refused: Mutex<Option<String>>,
@@ -26,17 +27,18 @@ struct Gate {
 }
 
 impl<'a> Bridge<'a> {
-    pub async fn open(moving: &'a Moving<'a>) -> Result<Self, MigrateError> {
-        let gate = match moving.foreign.reach() {
+    /// `leader` is a connection to it.
+    pub async fn open(foreign: &'a Foreign<'a>, leader: &dyn Transport) -> Result<Self, MigrateError> {
+        let gate = match foreign.reach() {
             Reach::Tcp => None,
             Reach::Ssh => {
                 // a connection of its own, so that closing it takes the socket away
-                let transport = moving.operation.fleet.connections[&moving.leader.name].again().await?;
-                let streams = transport.listen(&socket(moving.foreign.source().port)).await?;
+                let transport = leader.again().await?;
+                let streams = transport.listen(&socket(foreign.source().port)).await?;
                 Some(Gate { transport, streams: tokio::sync::Mutex::new(streams) })
             }
         };
-        Ok(Self { moving, gate, refused: Mutex::default() })
+        Ok(Self { foreign, gate, refused: Mutex::default() })
     }
 
     /// The work, while whoever comes is let through.
@@ -49,7 +51,7 @@ impl<'a> Bridge<'a> {
         let refused = self.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         match (done, refused) {
             (Err(MigrateError::Dump(error)), Some(reason)) => {
-                Err(MigrateError::failed(one_line(&error), format!("the source did not take a connection: {reason}")))
+                Err(MigrateError::failed(one_line(&error), format!("its server did not take a connection: {reason}")))
             }
             (done, _) => done,
         }
@@ -72,7 +74,7 @@ impl<'a> Bridge<'a> {
     }
 
     async fn one(&self, mut near: Box<dyn Stream>) {
-        match self.moving.foreign.open().await {
+        match self.foreign.open().await {
             // either side may hang up at any time: both ends see that
             Ok(mut far) => drop(tokio::io::copy_bidirectional(&mut near, &mut far).await),
             Err(error) => {

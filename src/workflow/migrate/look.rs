@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 
 use super::MigrateError;
-use super::place::has_content;
+use super::end::has_content;
 use crate::cluster::Gather;
 use crate::cluster::postgres::foreign::Foreign;
 use crate::cluster::postgres::{Login, SUPERUSER, connect, server};
@@ -131,7 +131,7 @@ pub async fn cluster_system(gather: &Gather<'_>, leader: &Host) -> Result<i64, M
 }
 
 /// Which database system it is, whatever it is called.
-async fn system(session: &Client) -> Result<i64, String> {
+pub(super) async fn system(session: &Client) -> Result<i64, String> {
     let asked = session.query_one("SELECT system_identifier FROM pg_control_system()", &[]).await;
     asked.and_then(|row| row.try_get(0)).map_err(|error| one_line(&error))
 }
@@ -152,7 +152,7 @@ pub(super) async fn who(session: &Client, database: &str) -> Result<Option<Serve
 }
 
 /// Bytes where the leader has its data.
-async fn free(fleet: &Fleet, leader: &Host) -> Result<u64, MigrateError> {
+pub(super) async fn free(fleet: &Fleet, leader: &Host) -> Result<u64, MigrateError> {
     let script = Script::as_root("look for space", "df --output=avail -B1 /var/lib/postgresql | tail -n 1\n");
     let what = script.title.clone();
     let ran = fleet.connections[&leader.name].run(script).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use super::MigrateError;
+use super::end::End;
 use crate::approval::Approved;
 use crate::cluster::postgres::foreign::Foreign;
 use crate::engine::HostError;
@@ -37,8 +38,8 @@ const FROZEN: &str = "SELECT EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_da
                   AND 'default_transaction_read_only=on' = ANY (s.setconfig))";
 
 impl Snapshot {
-    pub async fn take(foreign: &Foreign<'_>, database: &str) -> Result<Self, MigrateError> {
-        let session = foreign.connect(database).await?;
+    pub async fn take(of: End<'_>, database: &str) -> Result<Self, MigrateError> {
+        let session = of.session(database).await?;
         let taking = async {
             session.batch_execute(SNAPSHOT).await?;
             session.query_one("SELECT pg_export_snapshot()::text", &[]).await?.try_get(0)

@@ -8,6 +8,7 @@ use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use super::{MigrateError, Moving};
 use crate::cluster::Gather;
+use crate::cluster::postgres::foreign::Foreign;
 use crate::cluster::postgres::{Login, connect, server};
 use crate::error::one_line;
 use crate::inventory::Host;
@@ -26,7 +27,7 @@ pub(super) struct Sums<'a> {
 
 impl Sums<'_> {
     /// The older of the two versions says how floats are written.
-    fn older(&self) -> u32 {
+    pub fn older(&self) -> u32 {
         let looked = self.moving.looked;
         looked.target.version_num.min(looked.source.server.version_num)
     }
@@ -37,19 +38,30 @@ impl Sums<'_> {
     }
 
     pub async fn of_the_source(&self, snapshot: Option<&str>) -> Result<Fingerprint, MigrateError> {
-        let (foreign, database) = (self.moving.foreign, &self.moving.looked.database);
-        let sessions = try_join_all((0..self.moving.jobs).map(|_| foreign.connect(database))).await?;
         let versions = (self.moving.looked.source.server.version_num, self.older());
-        let reporter = &self.moving.operation.reporter;
-        sum_up(&sessions, snapshot, versions, ("the source", reporter)).await
+        let told = ("the source", self.moving.operation.reporter);
+        of_a_foreign((self.moving.foreign, &self.moving.looked.database), self.moving.jobs, snapshot, versions, told)
+            .await
     }
 
     pub async fn of_the_copy(&self) -> Result<Fingerprint, MigrateError> {
         let (gather, leader) = (self.moving.gather(), self.moving.leader);
         let versions = (self.moving.looked.target.version_num, self.older());
         let reporter = &self.moving.operation.reporter;
-        of_a_database((gather, leader), self.moving.copied(), (versions, reporter)).await
+        of_a_database((gather, leader), self.moving.copied(), versions, ("the copy", reporter)).await
     }
+}
+
+/// Of a database of the other server. `versions` as in [`sum_up`].
+pub(super) async fn of_a_foreign(
+    (foreign, database): (&Foreign<'_>, &str),
+    jobs: usize,
+    snapshot: Option<&str>,
+    versions: (u32, u32),
+    told: (&str, &Reporter),
+) -> Result<Fingerprint, MigrateError> {
+    let sessions = try_join_all((0..jobs).map(|_| foreign.connect(database))).await?;
+    sum_up(&sessions, snapshot, versions, told).await
 }
 
 /// Of the application's database as it is now; `older` is the version of the source it came from.
@@ -59,13 +71,15 @@ pub async fn of_the_target(
     reporter: &Reporter,
 ) -> Result<Fingerprint, MigrateError> {
     let versions = (version, version.min(source));
-    of_a_database((gather, leader), &gather.inventory.database.name, (versions, reporter)).await
+    of_a_database((gather, leader), &gather.inventory.database.name, versions, ("the copy", reporter)).await
 }
 
-async fn of_a_database(
+/// Of a database of the leader. `versions` as in [`sum_up`].
+pub(super) async fn of_a_database(
     (gather, leader): (&Gather<'_>, &Host),
     database: &str,
-    (versions, reporter): ((u32, u32), &Reporter),
+    versions: (u32, u32),
+    told: (&str, &Reporter),
 ) -> Result<Fingerprint, MigrateError> {
     let failed = |reason: String| MigrateError::failed("read the copy", reason);
     // a connection of its own: this run's lock and others' questions need sessions of theirs
@@ -73,7 +87,7 @@ async fn of_a_database(
     let login = Login { database, ..server::superuser(gather, leader) };
     let summed = async {
         let sessions = try_join_all((0..ON_THE_LEADER).map(|_| connect(line.as_ref(), &login))).await?;
-        sum_up(&sessions, None, versions, ("the copy", reporter)).await
+        sum_up(&sessions, None, versions, told).await
     };
     let summed = summed.await;
     line.close().await;
@@ -107,7 +121,7 @@ async fn sum_up(
     Ok(Fingerprint { tables: tables.into_iter().flatten().collect(), ..beside })
 }
 
-async fn prepare(session: &Client, older: u32) -> Result<(), tokio_postgres::Error> {
+pub(super) async fn prepare(session: &Client, older: u32) -> Result<(), tokio_postgres::Error> {
     session.batch_execute(SETTINGS).await?;
     session.batch_execute(fingerprint::floats(older)).await
 }
