@@ -31,6 +31,7 @@ fn drills_measure_what_clients_notice_and_leave_nothing_behind_on_debian_13() {
     what_is_not_safe_wants_a_reason_and_the_name(&site);
     safe_drills_pass_and_are_kept(&site);
     a_clock_of_a_container_is_left_alone(&site);
+    etcd_is_led_from_another_machine(&site);
     a_lost_leader_is_replaced(&site);
     what_hangs_comes_back(&site);
     budgets_decide(&site);
@@ -89,6 +90,26 @@ fn with_switch(site: &Site, words: &[&str]) -> Ran {
 fn a_clock_of_a_container_is_left_alone(site: &Site) {
     let refused = site.run(&dangerous(site, "clock-back")).expect(4);
     assert!(refused.stderr.contains("whose clock is that of the machine it runs on"), "{}", refused.stderr);
+}
+
+/// The host that leads etcd gets to lead PostgreSQL, and hands the other one over.
+fn etcd_is_led_from_another_machine(site: &Site) {
+    let leads_etcd = || {
+        let said = site.run(&["status"]).expect(0).stdout;
+        let (_, members) = said.split_once("\netcd\n").expect("it tells of etcd");
+        let leader = members.lines().find(|line| line.split_whitespace().nth(1) == Some("leader"));
+        leader.and_then(|line| line.split_whitespace().next()).expect("somebody leads it").to_owned()
+    };
+    let both = leads_etcd();
+    if site.leader() != both {
+        site.run(&["switchover", "--to", &both, "--yes"]).expect(0);
+    }
+    let begun = std::time::Instant::now();
+    while leads_etcd() == both {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{both} leads etcd and PostgreSQL");
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+    assert_eq!(site.leader(), both, "nothing else has come of it");
 }
 
 fn a_lost_leader_is_replaced(site: &Site) {

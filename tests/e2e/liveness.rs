@@ -21,7 +21,26 @@ fn a_busy_server_is_left_alone_and_a_hanging_one_comes_back_on_debian_13() {
     let said = on("journalctl -u xnat-liveness --no-pager -q -o cat").expect(0).stdout;
     assert!(!said.contains("it is killed"), "nobody was killed: {said}");
     what_hangs_is_killed(&site, &host);
+    a_new_patroni_knows_it_whatever_its_clock_said(&site, &host);
     site.run(&["plan"]).expect(0);
+}
+
+/// As after the clock was set: the time in the file is another one than that of the process. Setting the clock itself
+/// takes a machine: `drill::clock`.
+fn a_new_patroni_knows_it_whatever_its_clock_said(site: &Site, host: &str) {
+    let other = "cd /var/lib/postgresql/17/*/ && cp postmaster.pid /srv/before &&
+        printf 1700000000 | dd of=postmaster.pid bs=1 seek=$(head -n 2 postmaster.pid | wc -c) conv=notrunc status=none &&
+        ! cmp -s postmaster.pid /srv/before && systemctl kill --signal=KILL --kill-whom=main patroni";
+    site.lab.ssh(host, other).expect(0);
+    let begun = std::time::Instant::now();
+    let same = "cd /var/lib/postgresql/17/*/ && cmp postmaster.pid /srv/before && systemctl is-active patroni";
+    while site.lab.ssh(host, same).status != 0 {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "the file says the time of the process again");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    site.leader();
+    let said = site.lab.ssh(host, "journalctl -u patroni --no-pager -q -o cat").expect(0).stdout;
+    assert!(said.contains("the clock was set by") && !said.contains("is not postmaster"), "{said}");
 }
 
 /// Takes all there are, for longer than it takes to be called dead, and tries once more.
