@@ -7,7 +7,7 @@ mod people;
 mod server;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -84,12 +84,14 @@ pub struct Target {
     pub free_bytes: Option<u64>,
     pub max_connections: u32,
     pub database_has_tables: bool,
+    /// Names of the settings it knows.
+    pub settings: BTreeSet<String>,
 }
 
 type Rule = fn(&Found, &Target) -> Option<Finding>;
 
 /// In the order in which what is equally bad is told.
-const RULES: [Rule; 37] = [
+const RULES: [Rule; 39] = [
     server::version,
     server::recovery,
     server::read_only,
@@ -120,6 +122,8 @@ const RULES: [Rule; 37] = [
     contents::foreign_servers,
     contents::row_security,
     contents::settings,
+    contents::unknown_settings,
+    people::writers,
     people::clients,
     people::without_password,
     people::connections,

@@ -41,6 +41,7 @@ fn healthy() -> (Found, Target) {
         free_bytes: Some(100 * GB),
         max_connections: 100,
         database_has_tables: false,
+        settings: ["work_mem", "search_path", "default_transaction_read_only"].map(str::to_owned).into(),
     };
     (source, target)
 }
@@ -185,6 +186,25 @@ fn whoever_logs_in_without_a_password_is_told_of() {
     });
     assert_eq!(ill(&findings), [("clients", Severity::Look), ("without-password", Severity::Look)]);
     assert_eq!(findings[1].evidence, "trust from 10.0.0.7");
+}
+
+#[test]
+fn settings_that_are_gone_stop_a_move_and_roles_that_may_write_are_named() {
+    let (mut source, target) = healthy();
+    let setting = |role: &str, setting: &str| Setting { role: Some(role.to_owned()), setting: setting.to_owned() };
+    source.database.settings.push(Setting { role: None, setting: "app.key=1".to_owned() });
+    source.database.role_settings = vec![
+        setting("report", "Work_Mem=1GB"),
+        setting("report", "role=readers"),
+        setting("report", "vacuum_defer_cleanup_age=5"),
+        setting("postgres", "old_snapshot_threshold=1"),
+        setting("etl", "default_transaction_read_only=off"),
+        setting("web", "default_transaction_read_only=on"),
+    ];
+    let findings = judge(&source, &target);
+    let found = |id: &str| findings.iter().find(|it| it.id == id).map(|it| (it.severity, it.evidence.as_str()));
+    assert_eq!(found("settings-unknown"), Some((Severity::Stops, "vacuum_defer_cleanup_age of report")));
+    assert_eq!(found("writers"), Some((Severity::Look, "etl")));
 }
 
 #[test]

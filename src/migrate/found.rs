@@ -55,7 +55,13 @@ SELECT json_build_object(
                                ORDER BY a.rolname NULLS FIRST, c.setting), '[]')
         FROM pg_db_role_setting AS s
         LEFT JOIN pg_authid AS a ON a.oid = s.setrole, unnest(s.setconfig) AS c (setting)
-       WHERE s.setdatabase = d.oid)),
+       WHERE s.setdatabase = d.oid),
+    'role_settings', (
+      SELECT coalesce(json_agg(json_build_object('role', a.rolname, 'setting', c.setting)
+                               ORDER BY a.rolname, c.setting), '[]')
+        FROM pg_db_role_setting AS s
+        JOIN pg_authid AS a ON a.oid = s.setrole, unnest(s.setconfig) AS c (setting)
+       WHERE s.setdatabase = 0)),
   'tables', json_build_object(
     'count', (SELECT count(*) FROM tables),
     'bytes', (SELECT coalesce(sum(bytes), 0) FROM tables),
@@ -302,6 +308,9 @@ pub struct Database {
     pub collation_version: Option<String>,
     pub actual_collation_version: Option<String>,
     pub settings: Vec<Setting>,
+    /// Of roles, in whichever database.
+    #[serde(default)]
+    pub role_settings: Vec<Setting>,
 }
 
 /// `ALTER DATABASE … SET`, or `ALTER ROLE … IN DATABASE … SET`.

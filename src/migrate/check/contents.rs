@@ -113,6 +113,26 @@ pub(super) fn settings(source: &Found, _: &Target) -> Option<Finding> {
     Some(Finding::fine("settings", "settings of the database come along", some(settings)?))
 }
 
+/// Settings that no server lists.
+const HIDDEN: [&str; 2] = ["role", "session_authorization"];
+
+/// Those of extensions have a dot in them, and may be anything.
+pub(super) fn unknown_settings(source: &Found, target: &Target) -> Option<Finding> {
+    let all = source.database.settings.iter().chain(&source.database.role_settings);
+    let unknown = all.filter_map(|one| {
+        let (name, _) = one.setting.split_once('=')?;
+        // the superuser's own are not for the cluster's
+        let is_known = HIDDEN.contains(&name) || target.settings.iter().any(|known| known.eq_ignore_ascii_case(name));
+        // the superuser's own are not for the cluster's
+        let is_missed = !name.contains('.') && !is_known && one.role.as_deref() != Some("postgres");
+        let whose = one.role.as_ref().map_or_else(|| " of the database".to_owned(), |role| format!(" of {role}"));
+        is_missed.then(|| format!("{name}{whose}"))
+    });
+    let title = "settings that the cluster's version does not have";
+    let todo = "take them back on the source: `ALTER ROLE … RESET …`, `ALTER DATABASE … RESET …`, `ALTER ROLE … IN DATABASE …`";
+    Some(Finding::stops("settings-unknown", title, some(unknown)?).todo(todo))
+}
+
 pub(super) fn primary_keys(source: &Found, _: &Target) -> Option<Finding> {
     let tables = &source.tables.without_primary_key;
     let evidence = format!("{}: a dump does without", listed(tables));

@@ -16,6 +16,19 @@ pub(super) fn taken_roles(source: &Found, target: &Target) -> Option<Finding> {
     Some(Finding::look("roles-taken", "roles that the cluster has already", evidence).todo(todo))
 }
 
+/// A source is made read-only by a setting of its database, and that of a role goes before it.
+pub(super) fn writers(source: &Found, _: &Target) -> Option<Finding> {
+    let all = source.database.settings.iter().chain(&source.database.role_settings);
+    let writers = all.filter_map(|one| {
+        let value = one.setting.strip_prefix("default_transaction_read_only=")?;
+        matches!(value, "off" | "false" | "no" | "0").then_some(one.role.clone()).flatten()
+    });
+    let title = "roles that a read-only source does not hold";
+    let todo = "stop whatever logs in as one before the run, which finds what it writes and comes to nothing; or take the \
+                setting back: `ALTER ROLE … RESET default_transaction_read_only`";
+    Some(Finding::look("writers", title, some(writers)?).todo(todo))
+}
+
 /// The application's own is the cluster's, and ordinary; others are made as they are.
 /// Whoever owns the tables has all rights on them, and only he.
 pub(super) fn owner(source: &Found, target: &Target) -> Option<Finding> {

@@ -90,6 +90,9 @@ async fn of_the_target(
         None => who(&session, SUPERUSER).await.map_err(failed)?.unwrap_or_default(),
     };
     let system = system(&session).await.map_err(failed)?;
+    let settings = session.query("SELECT name FROM pg_settings", &[]).await;
+    let settings = settings.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect());
+    let settings = settings.map_err(|error: tokio_postgres::Error| failed(one_line(&error)))?;
     drop(session);
     let database = &inventory.database;
     let has_tables = match connect(transport, &Login { database: &database.name, ..login }).await {
@@ -107,6 +110,7 @@ async fn of_the_target(
         free_bytes: Some(free(fleet, leader).await?),
         max_connections: found.server.max_connections,
         database_has_tables: has_tables,
+        settings,
     };
     Ok(((target, ours), system))
 }
