@@ -55,11 +55,15 @@ fn a_cluster_of_others_is_taken_over_on_debian_12() {
     is_there(&site);
 }
 
-/// What was in the database before.
+/// What was in the database before; a replica made a moment ago may not have all of it yet.
 fn is_there(site: &Site) {
     for host in HOSTS {
-        let counted = psql(site, host, ("shop", "SELECT count(*) FROM kept")).expect(0);
-        assert_eq!(counted.stdout, "1000\n", "{host}");
+        let look = || psql(site, host, ("shop", "SELECT count(*) FROM kept"));
+        let begun = std::time::Instant::now();
+        while look().stdout != "1000\n" && begun.elapsed() < std::time::Duration::from_secs(60) {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        }
+        assert_eq!(look().expect(0).stdout, "1000\n", "{host}");
     }
 }
 
