@@ -149,11 +149,11 @@ enum NotNow {
         )
     )]
     SourceGoesOn,
-    #[error("the cluster has what cannot be carried back: {what}; nothing was changed")]
+    #[error("what is different since the move cannot all be carried back: {what}; nothing was changed")]
     #[diagnostic(
         code(xnat::migrate::not_carried),
         help(
-            "make the tables at the source that it does not have, or let that stay behind: --carry-back --lose-newer-writes"
+            "what is not of rows that both sides have stays behind, if that may be: --carry-back --lose-newer-writes"
         )
     )]
     NotCarried { what: String },
@@ -161,7 +161,7 @@ enum NotNow {
     #[diagnostic(
         code(xnat::migrate::elsewhere),
         help(
-            "type it there. Where that machine is gone, and nothing of what the cluster has since is wanted: a superuser opens the source, see `xnat-provision help migration`"
+            "type it there. Where that machine is gone, or the source is in use again: see `xnat-provision help migration`, which says how the mark goes, and how a source is opened by hand"
         )
     )]
     Elsewhere { mark: String },

@@ -228,7 +228,7 @@ impl Moving<'_> {
         clock.stage("Prepare", prepared).await?;
         let result = self.copy(&mut clock, &place, &workshop).await;
         // a copy that was not to stay, or is no good, goes; the directory goes in any case
-        let stays = self.mode == Mode::Verify
+        let stays = self.mode == Mode::Verify && result.is_ok()
             || self.mode == Mode::Run && result.as_ref().is_ok_and(|compared| compared.differences.is_empty());
         let tidied = match stays {
             true => workshop.clean().await.map_err(Into::into),

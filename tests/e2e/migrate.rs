@@ -382,7 +382,16 @@ fn what_was_written_since_is_carried_back(site: &Site, origin: &Origin) {
     let refused = site.run(&words).expect(4);
     assert!(refused.stderr.contains("somebody writes to the source"), "{}", refused.stderr);
     origin.sql("postgres", "ALTER DATABASE xnat SET default_transaction_read_only TO on");
-    let back = site.run(&words).expect(0);
+    let unit = "/etc/systemd/system/tomcat9.service";
+    origin.shell(&format!(
+        "sed -i.kept 's,^ExecStart=.*,Type=oneshot\\nExecStart=/bin/false,' {unit} && systemctl daemon-reload"
+    ));
+    let back = site.run(&words).expect(1);
+    assert!(!origin.is_read_only(), "XNAT alone does not go on");
+    let status = site.run(&["status"]).stdout;
+    assert!(status.contains("was cut off: it can be written to"), "{status}");
+    origin.shell(&format!("mv {unit}.kept {unit} && systemctl daemon-reload"));
+    site.run(&["migrate", "rollback", "--yes"]).expect(0);
     assert!(back.stderr.contains("not carried back: table \"public\".\"made_since\""), "{}", back.stderr);
     assert!(!origin.is_read_only());
     assert!(origin.settings_of_xnat().contains("datasource.url = jdbc:postgresql://localhost/xnat"));

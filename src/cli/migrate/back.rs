@@ -16,7 +16,7 @@ use crate::report::Kind;
 use crate::report::journal::Store;
 use crate::report::text::count;
 use crate::workflow::lock::RunLock;
-use crate::workflow::migrate::{self, Carried, Left, Mode};
+use crate::workflow::migrate::{self, Carried, Left, MigrateError, Mode};
 
 /// So many tables are named.
 const NAMED: usize = 5;
@@ -80,7 +80,12 @@ async fn give_up(
     }
     migrate::clean(&gather, &ends.leader, (&ends.ground.fleet, &approved)).await?;
     kept.over()?;
-    let summary = format!("{} can be written to; nothing of the copy is left", name(source));
+    let summary = match elsewhere {
+        None => format!("{} can be written to; nothing of the copy is left", name(source)),
+        Some(mark) => {
+            format!("nothing of a copy is left; the database was moved in {mark}, so its source stays as it is")
+        }
+    };
     closed(&summary, globals, session).await
 }
 
@@ -122,7 +127,7 @@ async fn rolled_back(args: &Rollback, globals: &Globals, session: &mut Session) 
     let cluster = session.inventory.cluster.clone();
     let _lock = RunLock::take(&Store::of_user()?.cluster(&cluster), &cluster)?;
     let kept = Kept::of(&cluster)?;
-    let Some(state) = kept.state()?.filter(|state| state.step == Step::Switched) else {
+    let Some(state) = kept.state()?.filter(|state| state.step != Step::ReadOnly) else {
         let help = "no database was moved in from this machine; a run that was cut off is ended by `migrate abort`";
         return Err(NotNow::Nothing { go_on: "take back", help }.into());
     };
@@ -142,12 +147,13 @@ async fn go_back(
         let help = "the copy did not take its place: `xnat-provision migrate abort` opens the source";
         return Err(NotNow::Nothing { go_on: "take back", help }.into());
     }
+    let goes_on = state.step == Step::GoingBack;
     let all = args.lose_newer_writes && !args.carry_back;
-    let newer = if all { Vec::new() } else { newer_writes(ends, state, session).await? };
+    let newer = if all || goes_on { Vec::new() } else { newer_writes(ends, state, session).await? };
     if !newer.is_empty() && !args.carry_back {
         return Err(NotNow::NewerWrites { tables: some(&newer) }.into());
     }
-    if args.carry_back && !migrate::frozen(&ends.foreign).await? {
+    if args.carry_back && !goes_on && !migrate::frozen(&ends.foreign).await? {
         return Err(NotNow::SourceGoesOn.into());
     }
     let (newer, stays): (Vec<_>, Vec<_>) = newer.into_iter().partition(migrate::is_rows);
@@ -155,7 +161,9 @@ async fn go_back(
         return Err(NotNow::NotCarried { what: some(&stays) }.into());
     }
     session.settle().await;
-    let lost = if all {
+    let lost = if goes_on {
+        "Going back was begun, and goes on.".to_owned()
+    } else if all {
         "WHAT WAS WRITTEN TO THE CLUSTER SINCE IS MISSING THERE.".to_owned()
     } else if !stays.is_empty() {
         format!("First it gets what was written to the cluster since: {}. NOT {}.", some(&newer), some(&stays))
@@ -170,7 +178,7 @@ async fn go_back(
     let Some(approved) = confirm::approve(ask(args.yes), &question, standing).await? else {
         return declined(session, "not confirmed; nothing was changed").await;
     };
-    completed((ends, source), (args, state), &approved, session).await?;
+    completed((ends, source), (args, kept, state), &approved, session).await?;
     let done = opened(ends, (kept, state), &approved, session).await;
     if let Err(failure) = &done
         && ends.application(session).is_there()
@@ -193,7 +201,7 @@ const STOPPED: &str = "XNAT may be stopped now; the same command goes on";
 /// XNAT stops, and the source has all that it is to have. When it does not get there XNAT goes on with the cluster.
 async fn completed(
     (ends, source): (&Ends<'_>, &Source),
-    (args, state): (&Rollback, &State),
+    (args, kept, state): (&Rollback, &Kept, &State),
     approved: &Approved,
     session: &Session,
 ) -> Result<(), Failure> {
@@ -205,9 +213,12 @@ async fn completed(
         return Err(failure);
     }
     let complete = async {
+        if state.step == Step::GoingBack {
+            return Ok(());
+        }
         if args.carry_back {
             let course = Course { ends, source, jobs: usize::from(args.jobs.jobs), mode: Mode::Verify };
-            let carried = course.carry_back((&state.made, &state.copy), approved, session).await?;
+            let carried = course.carry_back((kept, state, args.lose_newer_writes), approved, session).await?;
             let summary = told_of(&carried);
             let event = Kind::ChangeApplied { resource: "source".to_owned(), summary, millis: 0 };
             session.reporter.emit(event).await;
@@ -219,6 +230,14 @@ async fn completed(
             }
         }
         Ok(())
+    };
+    let complete = async {
+        tokio::select! {
+            biased;
+            // what is under way there sees that by itself, and ends as it must
+            () = session.cancel.cancelled(), if !args.carry_back => Err(MigrateError::Interrupted.into()),
+            done = complete => done,
+        }
     };
     let Err(failure) = complete.await else { return Ok(()) };
     if let Err(error) = application.start(told).await {
@@ -236,15 +255,16 @@ async fn opened(
 ) -> Result<(), Failure> {
     let application = ends.application(session);
     let told = (approved, &session.reporter);
+    // from here on it goes on, whatever comes: nothing is compared or carried any more
+    kept.set(&State { step: Step::GoingBack, ..state.clone() })?;
     migrate::thaw(&ends.foreign, approved).await?;
     if !state.kept_as.is_empty() {
         application.back(&state.kept_as, told).await?;
     }
     application.start(told).await?;
-    // from here on the source is written to: nothing is carried back any more
     kept.over()?;
     if let Err(error) = migrate::unmark(&ends.ground.gather(session), &ends.leader, approved).await {
-        also(session, "the cluster's database keeps its mark of having been moved in", &error.into()).await;
+        also(session, "the cluster's database keeps its mark of having been moved in (`xnat-provision help migration` says how it goes)", &error.into()).await;
     }
     if let Err(error) = application.answers((&session.reporter, &session.cancel)).await {
         also(session, "XNAT was started with its former settings", &error.into()).await;

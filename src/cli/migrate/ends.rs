@@ -97,7 +97,7 @@ impl<'a> Ends<'a> {
     /// That it takes its place is written down before it does: when the copy is still beside the application's database, it
     /// did not come to that. Nor has it with a cluster that was made since.
     pub async fn is_done(&self, state: Option<&State>, session: &Session) -> Result<bool, Failure> {
-        let Some(State { step: Step::Switched, system, .. }) = state else { return Ok(false) };
+        let Some(State { step: Step::Switched | Step::GoingBack, system, .. }) = state else { return Ok(false) };
         let same = migrate::cluster_system(&self.ground.gather(session), &self.leader).await? == *system;
         Ok(same && !self.is_copy_beside(session).await?)
     }

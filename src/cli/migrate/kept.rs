@@ -25,6 +25,8 @@ pub(super) enum Step {
     ReadOnly,
     /// The copy takes its place, or has taken it: there is none beside it then. The source is read-only.
     Switched,
+    /// It is being taken back: the source can be written to, or is about to be.
+    GoingBack,
 }
 
 /// Written before anything that has to be undone is done.
@@ -46,6 +48,9 @@ pub(super) struct State {
     /// What XNAT's former settings are called: a suffix.
     #[serde(default)]
     pub kept_as: String,
+    /// What the source was about to hold when rows were carried back.
+    #[serde(default)]
+    pub carried: Fingerprint,
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -57,7 +62,7 @@ pub(super) enum KeptError {
     #[diagnostic(
         code(xnat::migrate::state),
         help(
-            "it says how far a migration has come. Remove it: without it `xnat-provision migrate abort` looks at the source and the leader, and opens the source again"
+            "it says how far a migration has come. Remove it: without it `xnat-provision migrate abort` looks at the source and the leader, and opens the source again after a run that was cut off"
         )
     )]
     State { path: PathBuf, reason: String },
@@ -145,6 +150,10 @@ pub(in crate::cli) fn told(cluster: &str) -> Option<Problem> {
         Ok(Some(State { step: Step::ReadOnly, since, source, .. })) => Some(notice(
             format!("a migration was cut off: {source} may be read-only since {since}"),
             "`xnat-provision migrate resume` goes on, `migrate abort` opens the source again",
+        )),
+        Ok(Some(State { step: Step::GoingBack, source, .. })) => Some(notice(
+            format!("going back to {source} was cut off: it can be written to, and XNAT may be stopped"),
+            "`xnat-provision migrate rollback` goes on",
         )),
         Ok(_) => None,
         Err(error) => Some(notice(

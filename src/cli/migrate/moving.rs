@@ -18,7 +18,7 @@ use crate::engine::Scrutiny;
 use crate::error::{Exit, one_line};
 use crate::inventory::Source;
 use crate::migrate::check::{self, Finding, Severity, spoken};
-use crate::migrate::fingerprint::Fingerprint;
+use crate::migrate::fingerprint::{Difference, Fingerprint};
 use crate::migrate::record::{Record, Sums};
 use crate::report::journal::Store;
 use crate::report::text::{count, mebibytes};
@@ -107,6 +107,10 @@ pub(super) async fn not_half_done(ends: &Ends<'_>, session: &Session) -> Result<
     let half = match Kept::of(&session.inventory.cluster)?.state()? {
         Some(State { step: Step::ReadOnly, .. }) => true,
         Some(State { step: Step::Switched, .. }) => ends.is_copy_beside(session).await?,
+        Some(State { step: Step::GoingBack, .. }) => {
+            let reason = "going back was begun, which `migrate rollback` goes on with".to_owned();
+            return Err(NotNow::NotFit { reason }.into());
+        }
         None => false,
     };
     if half {
@@ -286,7 +290,7 @@ impl Course<'_> {
         let started = Timestamp::now();
         let source_version = looked.source.server.version_num;
         // after a move into a cluster that is gone XNAT's own settings are still those that were kept then
-        let former = kept.state()?.filter(|former| former.step == Step::Switched);
+        let former = kept.state()?.filter(|former| former.step != Step::ReadOnly);
         let kept_as = former.map(|former| former.kept_as).filter(|kept_as| !kept_as.is_empty());
         let mut state = State {
             step: Step::ReadOnly,
@@ -297,6 +301,7 @@ impl Course<'_> {
             copy: Fingerprint::default(),
             made: looked.made.clone(),
             kept_as: kept_as.unwrap_or_else(|| started.strftime(".before-%Y%m%dT%H%M%SZ").to_string()),
+            carried: Fingerprint::default(),
         };
         kept.set(&state)?;
         let switched = State { step: Step::Switched, ..state.clone() };
@@ -424,26 +429,41 @@ impl Course<'_> {
     /// and what differs in them is told.
     pub(super) async fn carry_back(
         &self,
-        (made, copy): (&[String], &Fingerprint),
+        (kept, state, lose): (&Kept, &State, bool),
         approved: &Approved,
         session: &Session,
     ) -> Result<Carried, Failure> {
         let mut looked = look(self.ends, session).await?;
-        looked.made = made.to_vec();
+        looked.made = state.made.clone();
         let moving = self.moving((&looked, &|_| Ok(())), approved, session);
         let compared = moving.run().await?.compared;
-        // what is not as it was when it was made read-only was written there, and not here
-        let written: Vec<String> = copy.differences(&compared.source).into_iter().map(|it| it.what).collect();
-        let written: Vec<&String> =
-            written.iter().filter(|what| compared.differences.iter().any(|it| it.what == **what)).collect();
-        if !written.is_empty() {
+        // what is neither as it was when it was made read-only, nor as an earlier try has left it, was written there
+        let written = state.copy.differences(&compared.source);
+        let carried = state.carried.differences(&compared.source);
+        let of_somebody = |it: &&Difference| {
+            it.source != "not there"
+                && !it.what.starts_with("sequence ")
+                && carried.iter().any(|other| other.what == it.what)
+                && compared.differences.iter().any(|other| other.what == it.what)
+        };
+        if written.iter().any(|it| of_somebody(&it)) {
             return Err(NotNow::SourceGoesOn.into());
         }
-        for stays in compared.differences.iter().filter(|it| !migrate::is_rows(it)) {
-            let message = format!("not carried back: {} (cluster: {})", stays.what, stays.target);
+        let stays: Vec<&Difference> = compared.differences.iter().filter(|it| !migrate::is_rows(it)).collect();
+        let of_rows = |it: &&&Difference| {
+            it.target != "not there" && (it.what.starts_with("table ") || it.what.starts_with("sequence "))
+        };
+        if let (false, Some(first)) = (lose, stays.iter().find(of_rows)) {
+            return Err(NotNow::NotCarried { what: first.what.clone() }.into());
+        }
+        for it in stays {
+            let message = format!("not carried back: {} (cluster: {})", it.what, it.target);
             session.reporter.emit(Kind::Warned { message, help: None }).await;
         }
-        Ok(moving.carry_back(&compared).await?)
+        let about_to_hold = |target: &Fingerprint| {
+            kept.set(&State { carried: target.clone(), ..state.clone() }).map_err(|error| one_line(&error))
+        };
+        Ok(moving.carry_back(&compared, &about_to_hold).await?)
     }
 
     fn moving<'s>(

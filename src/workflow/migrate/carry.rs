@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Error};
 
 use super::end::End;
 use super::sums::{Sums, of_the_target, prepare};
-use super::{Compared, MigrateError, Moving};
+use super::{AboutToSwitch, Compared, MigrateError, Moving};
 use crate::cluster::postgres::{Login, connect, server};
 use crate::engine::HostError;
 use crate::error::one_line;
@@ -69,8 +69,13 @@ struct Way<'a> {
 }
 
 impl Moving<'_> {
-    /// `compared` is what was found when both were compared, after the application was stopped.
-    pub async fn carry_back(&self, compared: &Compared) -> Result<Carried, MigrateError> {
+    /// `compared` is what was found when both were compared, after the application was stopped. What the source is about to
+    /// hold is written down before it does.
+    pub async fn carry_back(
+        &self,
+        compared: &Compared,
+        about_to_hold: &AboutToSwitch<'_>,
+    ) -> Result<Carried, MigrateError> {
         self.operation.approved.still_holds().map_err(HostError::from)?;
         let way = self.way().await?;
         let carried = async {
@@ -90,27 +95,29 @@ impl Moving<'_> {
                 carried.large_objects = way.objects().await?;
             }
             way.objects_are_the_same().await?;
-            // these stay whatever becomes of the rest, so they come last
-            self.operation.approved.still_holds().map_err(HostError::from)?;
-            for title in named("sequence ") {
+            Ok::<_, MigrateError>(carried)
+        };
+        // whatever ends it here, the sessions end with it, and so does the transaction
+        let mut carried = tokio::select! {
+            biased;
+            () = self.operation.cancel.cancelled() => {
+                return Err(refused("carry rows back", "interrupted".to_owned()));
+            }
+            carried = carried => carried?,
+        };
+        way.nobody_waits().await?;
+        self.operation.approved.still_holds().map_err(HostError::from)?;
+        about_to_hold(&compared.target)
+            .map_err(|reason| refused("write down what the source is about to hold", reason))?;
+        // sequences stay whatever becomes of the rest, so they come last
+        for title in compared.differences.iter().filter_map(|it| it.what.strip_prefix("sequence ")) {
+            if compared.target.sequences.contains_key(title) && compared.source.sequences.contains_key(title) {
                 way.sequence(title).await?;
                 carried.sequences += 1;
             }
-            way.there.batch_execute("COMMIT").await.map_err(|error| MigrateError::Failed {
-                what: "see that the rows are there".to_owned(),
-                reason: one_line(&error),
-                help: "type the same command again: it compares both sides, and goes on",
-            })?;
-            Ok(carried)
-        };
-        // whatever ends it before, the sessions end with it, and so does the transaction
-        tokio::select! {
-            biased;
-            () = self.operation.cancel.cancelled() => {
-                Err(refused("carry rows back", "interrupted".to_owned()))
-            }
-            carried = carried => carried,
         }
+        way.there.batch_execute("COMMIT").await.map_err(|error| unsure("end it", &error))?;
+        Ok(carried)
     }
 
     async fn way(&self) -> Result<Way<'_>, MigrateError> {
@@ -224,7 +231,7 @@ impl Way<'_> {
             self.there.batch_execute(&set).await?;
             Ok(value)
         };
-        let value = carried.await.map_err(|error: Error| failed(&what, &error))?;
+        let value = carried.await.map_err(|error: Error| unsure(&what, &error))?;
         self.told(format!("sequence {title}"), format!("is at {value}")).await;
         Ok(())
     }
@@ -254,6 +261,23 @@ impl Way<'_> {
         }
         self.told("large objects".to_owned(), format!("{} are as in the cluster", changes.len())).await;
         Ok(changes.len())
+    }
+
+    /// Whoever has begun to write since waits for our locks, and would have written when they go.
+    async fn nobody_waits(&self) -> Result<(), MigrateError> {
+        let what = "see that nobody waits to write";
+        let asked = "SELECT count(*) FROM pg_stat_activity
+                      WHERE backend_type = 'client backend' AND pg_backend_pid() = ANY (pg_blocking_pids(pid))";
+        let waiting: i64 = self
+            .here
+            .query_one(asked, &[])
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(|error| failed(what, &error))?;
+        match waiting {
+            0 => Ok(()),
+            _ => Err(refused(what, format!("{waiting} sessions of the cluster wait to write"))),
+        }
     }
 
     /// Large objects cannot be locked against writing: reading them takes the same lock. So they are looked at once more, as
@@ -299,6 +323,15 @@ async fn known(side: &Client) -> Result<BTreeMap<u32, Object>, Error> {
 
 fn failed(what: &str, error: &Error) -> MigrateError {
     refused(what, one_line(error))
+}
+
+/// From here on it may have come about.
+fn unsure(what: &str, error: &Error) -> MigrateError {
+    MigrateError::Failed {
+        what: what.to_owned(),
+        reason: one_line(error),
+        help: "type the same command again: it compares both sides, and goes on from what it finds",
+    }
 }
 
 fn refused(what: &str, reason: String) -> MigrateError {

@@ -28,6 +28,9 @@ pub const INCOMING: &str = "xnat_provision_incoming";
 /// Where a schema is restored to be compared.
 pub const SCRATCH: &str = "xnat_provision_schema";
 
+/// What is only tidied up waits for no replica, of which there may be none.
+pub(super) const ALONE: &str = "SET synchronous_commit TO local";
+
 /// Between two tries to rename what somebody is still in.
 const PAUSE: Duration = Duration::from_millis(200);
 const TRIES: u32 = 30;
@@ -94,6 +97,7 @@ impl End<'_> {
     pub async fn remove(&self, approved: &Approved) -> Result<(), MigrateError> {
         let left = self.left().await?;
         let session = self.session("postgres").await?;
+        execute(&session, approved, ALONE).await?;
         for database in &left.databases {
             let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(database));
             execute(&session, approved, &drop).await?;

@@ -3,7 +3,7 @@
 
 use tokio_postgres::Client;
 
-use super::end::{End, INCOMING, SCRATCH, execute};
+use super::end::{ALONE, End, INCOMING, SCRATCH, execute};
 use super::{Left, MigrateError, Moving};
 use crate::approval::Approved;
 use crate::cluster::Gather;
@@ -60,6 +60,7 @@ pub async fn moved_in(gather: &Gather<'_>, leader: &Host) -> Result<Option<Strin
 pub async fn unmark(gather: &Gather<'_>, leader: &Host, approved: &Approved) -> Result<(), MigrateError> {
     let session = End::Leader(gather, leader).session("postgres").await?;
     let name = identifier(&gather.inventory.database.name);
+    execute(&session, approved, ALONE).await?;
     execute(&session, approved, &format!("ALTER DATABASE {name} RESET {MOVED_IN}")).await
 }
 
@@ -99,6 +100,7 @@ pub(super) async fn scratch<T>(
     make((gather, leader), approved, (SCRATCH, "postgres")).await?;
     let done = work.await;
     let session = End::Leader(gather, leader).session("postgres").await?;
+    execute(&session, approved, ALONE).await?;
     execute(&session, approved, &format!("DROP DATABASE {SCRATCH} WITH (FORCE)")).await?;
     Ok(done?)
 }

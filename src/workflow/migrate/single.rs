@@ -148,11 +148,13 @@ impl Leaving<'_> {
         };
         let here = clean(&self.operation.gather, self.leader, (self.operation.fleet, approved));
         let tidied = clock.timed("Tidy up", here).await;
-        if !matches!(swapped, Some(Ok(_))) {
-            clock.timed("Remove the copy", there.remove(approved)).await?;
-        }
+        let removed = match &swapped {
+            Some(Ok(_)) => Ok(()),
+            _ => clock.timed("Remove the copy", there.remove(approved)).await,
+        };
         let mut compared = result?;
         let kept = swapped.transpose()?.flatten();
+        removed?;
         if good {
             let after = async {
                 tidied?;
