@@ -22,6 +22,8 @@ use crate::transport::{Stream, Transport, TransportError};
 
 /// How long connecting, and how long one question may take.
 pub const DEADLINE: Duration = Duration::from_secs(5);
+/// A service that begins anew is there again after that.
+const AGAIN: Duration = Duration::from_millis(500);
 /// No answer of ours is anywhere near this; it keeps a wrong port from filling the memory.
 const LARGEST_BODY: usize = 4 << 20;
 
@@ -74,8 +76,15 @@ pub struct Reply {
 }
 
 impl Http<'_> {
+    /// A question may be asked again: Patroni breaks off what it is answering when it takes up another certificate.
     pub async fn get(&self, path: &str) -> Result<Reply, CallError> {
-        self.call(Method::GET, path, None).await
+        match self.call(Method::GET, path, None).await {
+            Err(CallError::Exchange { .. }) => {
+                tokio::time::sleep(AGAIN).await;
+                self.call(Method::GET, path, None).await
+            }
+            answer => answer,
+        }
     }
 
     /// Send one request and read the whole answer. Dropping the future closes the stream.
