@@ -18,6 +18,8 @@ const READY: &str = "ready";
 /// How long readers may take to finish. A pool's connections stay for hours: whoever is left is cut, and connects again.
 const FINISHING: Duration = Duration::from_secs(10);
 
+const TRIES: u32 = 5;
+
 /// A server of one HAProxy that takes no new clients, since somebody said so.
 pub struct Drained {
     pub balancer: HostName,
@@ -77,13 +79,28 @@ impl Operation<'_> {
     }
 
     async fn set_state(&self, replica: &HostName, state: &str) -> Result<(), OperationError> {
-        let view = cluster::gather(&self.gather).await;
+        let view = self.heard_from_haproxy().await;
         for seen in &view.haproxy {
             let servers = seen.answer.known().into_iter().flatten().filter(|server| is(server, replica));
             let commands: Vec<String> = servers.flat_map(|server| commands(server, state)).collect();
             self.tell_haproxy(&seen.host, &commands).await?;
         }
         Ok(())
+    }
+
+    /// One that says nothing for a moment is asked again: a replica would stay without readers. Of one that is down nobody
+    /// reads.
+    async fn heard_from_haproxy(&self) -> ClusterView {
+        let mut tries = TRIES;
+        loop {
+            let view = cluster::gather(&self.gather).await;
+            let mut reached = view.haproxy.iter().filter(|seen| self.fleet.host(&seen.host).is_some());
+            tries -= 1;
+            if tries == 0 || reached.all(|seen| seen.answer.known().is_some()) {
+                return view;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     pub async fn send_clients_to(&self, held: &Drained) -> Result<(), OperationError> {
