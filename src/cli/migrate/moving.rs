@@ -490,38 +490,46 @@ impl Course<'_> {
     }
 
     fn record(&self, started: Timestamp, (looked, moved): (&Looked, Moved), session: &Session) -> Record {
-        let Moved { phases, compared, kept, .. } = moved;
-        let inventory = &session.inventory;
-        Record {
-            passed: compared.differences.is_empty(),
-            what: match self.mode {
-                Mode::Rehearse => "rehearse",
-                Mode::Run => "run",
-                Mode::Verify => "verify",
-            }
-            .to_owned(),
-            cluster: inventory.cluster.clone(),
-            program: env!("CARGO_PKG_VERSION").to_owned(),
-            who: session.claim().who,
-            started,
-            finished: Timestamp::now(),
-            source: format!("{}, PostgreSQL {}", name(self.source), spoken(looked.source.server.version_num)),
-            target: format!(
-                "{} on {}, PostgreSQL {}",
-                inventory.database.name,
-                self.ends.leader.name,
-                spoken(looked.target.version_num)
-            ),
-            bytes: looked.source.database.bytes,
-            jobs: self.jobs,
-            phases,
-            differences: compared.differences,
-            left_out: compared.left_out,
-            objects: compared.objects,
-            roles: compared.roles,
-            kept,
-            sums: Sums { source: compared.source, target: compared.target },
-        }
+        let what = match self.mode {
+            Mode::Rehearse => "rehearse",
+            Mode::Run => "run",
+            Mode::Verify => "verify",
+        };
+        let (from, to) = (spoken(looked.source.server.version_num), spoken(looked.target.version_num));
+        let (database, leader) = (&session.inventory.database.name, &self.ends.leader.name);
+        let source = format!("{}, PostgreSQL {from}", name(self.source));
+        let target = format!("{database} on {leader}, PostgreSQL {to}");
+        evidence((what, started, self.jobs), (source, target, looked.source.database.bytes), moved, session)
+    }
+}
+
+/// What is kept of one, with whose and how much it was.
+pub(super) fn evidence(
+    (what, started, jobs): (&str, Timestamp, usize),
+    (source, target, bytes): (String, String, u64),
+    moved: Moved,
+    session: &Session,
+) -> Record {
+    let Moved { phases, compared, kept, .. } = moved;
+    Record {
+        passed: compared.differences.is_empty(),
+        what: what.to_owned(),
+        cluster: session.inventory.cluster.clone(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        who: session.claim().who,
+        started,
+        finished: Timestamp::now(),
+        source,
+        target,
+        bytes,
+        jobs,
+        phases,
+        differences: compared.differences,
+        left_out: compared.left_out,
+        objects: compared.objects,
+        roles: compared.roles,
+        kept,
+        sums: Sums { source: compared.source, target: compared.target },
     }
 }
 

@@ -8,13 +8,12 @@ use super::super::session::{Done, Ending, Session};
 use super::super::{Failure, Globals, out};
 use super::ends::{Ends, name};
 use super::kept::Kept;
-use super::moving::{declined, not_half_done, open};
+use super::moving::{declined, evidence, not_half_done, open};
 use super::{NotNow, Run};
 use crate::approval::Approved;
 use crate::error::Exit;
 use crate::inventory::{Reach, Source};
 use crate::migrate::check::spoken;
-use crate::migrate::record::{Record, Sums};
 use crate::report::journal::Store;
 use crate::report::text::{count, mebibytes};
 use crate::workflow::Operation;
@@ -64,7 +63,10 @@ async fn copied(
     let started = Timestamp::now();
     let moved = leave(ends, (&looked, usize::from(args.jobs.jobs)), &approved, session).await.map_err(Failure::from);
     session.remember((fleet, &approved), 1, Some(Ending::of(moved.as_ref().map(|_| 1)))).await;
-    let record = record(started, (&looked, moved?), (ends, target, args), session);
+    let (from, to) = (spoken(looked.cluster_version), spoken(looked.version));
+    let source = format!("{} on {}, PostgreSQL {from}", session.inventory.database.name, ends.leader.name);
+    let told = (source, format!("{}, PostgreSQL {to}", name(target)), looked.bytes);
+    let record = evidence(("to-single", started, usize::from(args.jobs.jobs)), told, moved?, session);
     let report = Kept::of(&session.inventory.cluster)?.report(&record)?;
     session.settle().await;
     if globals.json {
@@ -124,39 +126,4 @@ fn next(target: &Source, session: &Session) -> String {
          What is written to the cluster from now on is not there.\n",
         machine.address
     )
-}
-
-fn record(
-    started: Timestamp,
-    (looked, moved): (&Single, Moved),
-    (ends, target, args): (&Ends<'_>, &Source, &Run),
-    session: &Session,
-) -> Record {
-    let Moved { phases, compared, kept, .. } = moved;
-    let inventory = &session.inventory;
-    Record {
-        passed: compared.differences.is_empty(),
-        what: "to-single".to_owned(),
-        cluster: inventory.cluster.clone(),
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        who: session.claim().who,
-        started,
-        finished: Timestamp::now(),
-        source: format!(
-            "{} on {}, PostgreSQL {}",
-            inventory.database.name,
-            ends.leader.name,
-            spoken(looked.cluster_version)
-        ),
-        target: format!("{}, PostgreSQL {}", name(target), spoken(looked.version)),
-        bytes: looked.bytes,
-        jobs: usize::from(args.jobs.jobs),
-        phases,
-        differences: compared.differences,
-        left_out: compared.left_out,
-        objects: compared.objects,
-        roles: compared.roles,
-        kept,
-        sums: Sums { source: compared.source, target: compared.target },
-    }
 }

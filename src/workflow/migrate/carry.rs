@@ -11,7 +11,6 @@ use tokio_postgres::{Client, Error};
 use super::end::End;
 use super::sums::{Sums, of_the_target, prepare};
 use super::{AboutToSwitch, Compared, MigrateError, Moving};
-use crate::cluster::postgres::{Login, connect, server};
 use crate::engine::HostError;
 use crate::error::one_line;
 use crate::migrate::fingerprint::{self, Difference, Table};
@@ -58,6 +57,8 @@ pub fn is_rows(difference: &Difference) -> bool {
     what == "large objects" || of_both && (what.starts_with("table ") || what.starts_with("sequence "))
 }
 
+type Objects = BTreeMap<u32, Object>;
+
 /// Both ends, each in a transaction of its own.
 struct Way<'a> {
     moving: &'a Moving<'a>,
@@ -78,12 +79,12 @@ impl Moving<'_> {
     ) -> Result<Carried, MigrateError> {
         self.operation.approved.still_holds().map_err(HostError::from)?;
         let way = self.way().await?;
+        let named = |kind: &'static str| {
+            let rows = compared.differences.iter().filter(|it| is_rows(it));
+            rows.filter_map(move |it| it.what.strip_prefix(kind))
+        };
         let carried = async {
             let mut carried = Carried::default();
-            let named = |kind: &str| -> Vec<&str> {
-                let rows = compared.differences.iter().filter(|it| is_rows(it));
-                rows.filter_map(|it| it.what.strip_prefix(kind)).collect()
-            };
             self.nobody_has_written(compared).await?;
             for title in named("table ") {
                 if let Some(rows) = way.table(title).await? {
@@ -91,10 +92,11 @@ impl Moving<'_> {
                     carried.tables += 1;
                 }
             }
+            let mine = known(&way.here).await.map_err(|error| failed("read the cluster's large objects", &error))?;
             if compared.source.large_objects != compared.target.large_objects {
-                carried.large_objects = way.objects().await?;
+                carried.large_objects = way.objects(&mine).await?;
             }
-            way.objects_are_the_same().await?;
+            way.objects_are_the_same(&mine).await?;
             Ok::<_, MigrateError>(carried)
         };
         // whatever ends it here, the sessions end with it, and so does the transaction
@@ -110,22 +112,16 @@ impl Moving<'_> {
         about_to_hold(&compared.target)
             .map_err(|reason| refused("write down what the source is about to hold", reason))?;
         // sequences stay whatever becomes of the rest, so they come last
-        for title in compared.differences.iter().filter_map(|it| it.what.strip_prefix("sequence ")) {
-            if compared.target.sequences.contains_key(title) && compared.source.sequences.contains_key(title) {
-                way.sequence(title).await?;
-                carried.sequences += 1;
-            }
+        for title in named("sequence ") {
+            way.sequence(title).await?;
+            carried.sequences += 1;
         }
         way.there.batch_execute("COMMIT").await.map_err(|error| unsure("end it", &error))?;
         Ok(carried)
     }
 
     async fn way(&self) -> Result<Way<'_>, MigrateError> {
-        let (gather, leader) = (self.gather(), self.leader);
-        let transport =
-            gather.transport(&leader.name).map_err(|reason| MigrateError::failed("reach the leader", reason))?;
-        let login = Login { database: &gather.inventory.database.name, ..server::superuser(gather, leader) };
-        let here = connect(transport, &login).await?;
+        let here = self.cluster().await?;
         let there = self.foreign.connect(&self.looked.database).await?;
         let older = Sums { moving: self }.older();
         let prepared = async {
@@ -144,6 +140,11 @@ impl Moving<'_> {
         };
         begun.await.map_err(|error| failed("lock the cluster's tables", &error))?;
         Ok(Way { moving: self, here, there, mine, theirs })
+    }
+
+    /// A session in the application's database.
+    async fn cluster(&self) -> Result<Client, MigrateError> {
+        End::Leader(self.gather(), self.leader).session(&self.gather().inventory.database.name).await
     }
 
     async fn nobody_has_written(&self, compared: &Compared) -> Result<(), MigrateError> {
@@ -237,11 +238,11 @@ impl Way<'_> {
     }
 
     /// Those that are not the same. How many.
-    async fn objects(&self) -> Result<usize, MigrateError> {
+    async fn objects(&self, mine: &Objects) -> Result<usize, MigrateError> {
         let what = "carry large objects back";
         let failed = |error: Error| failed(what, &error);
-        let (mine, theirs) = futures::try_join!(known(&self.here), known(&self.there)).map_err(failed)?;
-        let changes = objects::changes(&mine, &theirs);
+        let theirs = known(&self.there).await.map_err(failed)?;
+        let changes = objects::changes(mine, &theirs);
         for change in &changes {
             self.there.batch_execute(&change.statements()).await.map_err(failed)?;
             let oid = change.oid();
@@ -256,7 +257,7 @@ impl Way<'_> {
             }
         }
         let theirs = known(&self.there).await.map_err(failed)?;
-        if !objects::changes(&mine, &theirs).is_empty() {
+        if !objects::changes(mine, &theirs).is_empty() {
             return Err(refused(what, "they do not come out the same".to_owned()));
         }
         self.told("large objects".to_owned(), format!("{} are as in the cluster", changes.len())).await;
@@ -282,12 +283,10 @@ impl Way<'_> {
 
     /// Large objects cannot be locked against writing: reading them takes the same lock. So they are looked at once more, as
     /// others see them now.
-    async fn objects_are_the_same(&self) -> Result<(), MigrateError> {
+    async fn objects_are_the_same(&self, mine: &Objects) -> Result<(), MigrateError> {
         let what = "see that nobody has written large objects";
-        let Moving { leader, operation, .. } = self.moving;
-        let now = End::Leader(&operation.gather, leader).session(&operation.gather.inventory.database.name).await?;
-        let (mine, now) = futures::try_join!(known(&self.here), known(&now)).map_err(|error| failed(what, &error))?;
-        match objects::changes(&mine, &now).is_empty() {
+        let now = known(&self.moving.cluster().await?).await.map_err(|error| failed(what, &error))?;
+        match objects::changes(mine, &now).is_empty() {
             true => Ok(()),
             false => Err(refused(what, "some are other ones than when they were copied".to_owned())),
         }
@@ -312,7 +311,7 @@ async fn columns(side: &Client, title: &str) -> Result<(String, String), Error> 
 }
 
 /// All large objects of a database, by their numbers.
-async fn known(side: &Client) -> Result<BTreeMap<u32, Object>, Error> {
+async fn known(side: &Client) -> Result<Objects, Error> {
     let rows = side.query(objects::LOOK, &[]).await?;
     let read = |row: &tokio_postgres::Row| {
         let (size, content, owner) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
