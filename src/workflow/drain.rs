@@ -1,11 +1,12 @@
 //! Readers leave a replica before it goes down: every HAProxy sends new ones elsewhere, and those who are there may finish,
 //! for a while. A run that is cut off in between leaves the replica drained; `status` shows that and `apply` mends it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::operation::{Operation, OperationError};
 use crate::cluster::haproxy::{REPLICAS, Server};
-use crate::cluster::{self, ClusterView, Gather};
+use crate::cluster::{self, ClusterView, Gather, Seen};
 use crate::engine::Host as _;
 use crate::names::HostName;
 use crate::quote;
@@ -18,7 +19,9 @@ const READY: &str = "ready";
 /// How long readers may take to finish. A pool's connections stay for hours: whoever is left is cut, and connects again.
 const FINISHING: Duration = Duration::from_secs(10);
 
-const TRIES: u32 = 5;
+/// How often HAProxy is asked whether it did it, and told once more.
+const TRIES: u32 = 20;
+const BETWEEN: Duration = Duration::from_millis(500);
 
 /// A server of one HAProxy that takes no new clients, since somebody said so.
 pub struct Drained {
@@ -78,29 +81,27 @@ impl Operation<'_> {
         self.set_state(replica, READY).await
     }
 
+    /// Every HAProxy is told once it is heard, and again while it is seen not to do it: a replica would stay without
+    /// readers. Of one that stays silent nobody reads, and `status` says so.
     async fn set_state(&self, replica: &HostName, state: &str) -> Result<(), OperationError> {
-        let view = self.heard_from_haproxy().await;
-        for seen in &view.haproxy {
-            let servers = seen.answer.known().into_iter().flatten().filter(|server| is(server, replica));
-            let commands: Vec<String> = servers.flat_map(|server| commands(server, state)).collect();
-            self.tell_haproxy(&seen.host, &commands).await?;
+        let mut told = BTreeSet::new();
+        for _ in 0..TRIES {
+            let view = cluster::gather(&self.gather).await;
+            let reached: Vec<_> = view.haproxy.iter().filter(|seen| self.fleet.host(&seen.host).is_some()).collect();
+            let mut done = reached.iter().all(|seen| seen.answer.known().is_some());
+            for (seen, server) in reached.iter().flat_map(|seen| servers(seen, replica).map(move |one| (seen, one))) {
+                let held_back = server.is_held_back() && state == READY;
+                if told.insert(seen.host.clone()) || held_back {
+                    self.tell_haproxy(&seen.host, &commands(server, state)).await?;
+                }
+                done &= !held_back;
+            }
+            if done {
+                return Ok(());
+            }
+            tokio::time::sleep(BETWEEN).await;
         }
         Ok(())
-    }
-
-    /// One that says nothing for a moment is asked again: a replica would stay without readers. Of one that is down nobody
-    /// reads.
-    async fn heard_from_haproxy(&self) -> ClusterView {
-        let mut tries = TRIES;
-        loop {
-            let view = cluster::gather(&self.gather).await;
-            let mut reached = view.haproxy.iter().filter(|seen| self.fleet.host(&seen.host).is_some());
-            tries -= 1;
-            if tries == 0 || reached.all(|seen| seen.answer.known().is_some()) {
-                return view;
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
     }
 
     pub async fn send_clients_to(&self, held: &Drained) -> Result<(), OperationError> {
@@ -129,11 +130,12 @@ fn commands(server: &Server, state: &str) -> Vec<String> {
     server.names().iter().map(|name| format!("set server {}/{name} state {state}", server.section)).collect()
 }
 
-fn is(server: &Server, replica: &HostName) -> bool {
-    server.section == REPLICAS && server.name == replica.as_str()
+/// The replica, where that HAProxy sends readers.
+fn servers<'a>(seen: &'a Seen<Vec<Server>>, replica: &HostName) -> impl Iterator<Item = &'a Server> {
+    let all = seen.answer.known().into_iter().flatten();
+    all.filter(move |server| server.section == REPLICAS && server.name == replica.as_str())
 }
 
 fn readers(view: &ClusterView, replica: &HostName) -> u64 {
-    let servers = view.haproxy.iter().filter_map(|seen| seen.answer.known()).flatten();
-    servers.filter(|server| is(server, replica)).map(|server| server.sessions).sum()
+    view.haproxy.iter().flat_map(|seen| servers(seen, replica)).map(|server| server.sessions).sum()
 }
