@@ -1,6 +1,7 @@
 //! `migrate`: the database of a foreign PostgreSQL becomes the cluster's. Looking, rehearsing, doing it, and going back.
 
 mod back;
+mod ending;
 mod ends;
 mod kept;
 mod moving;
@@ -11,6 +12,7 @@ use super::session::Target;
 use super::{Failure, Globals};
 use crate::error::{Exit, Fails};
 use crate::migrate::check::{Finding, Severity};
+use crate::migrate::record::Method;
 use crate::workflow::migrate::Mode;
 
 pub(super) use kept::told;
@@ -29,11 +31,11 @@ enum What {
     /// What speaks against moving the database, and how long it would take; changes nothing anywhere
     Check(Check),
     /// Copy it beside the application's database, compare every row, say how long it took, and remove the copy
-    Rehearse(Rehearse),
+    Rehearse(Copied<Rehearse>),
     /// Make the source read-only, copy it, compare every row, and put the copy in the place of the application's database
-    Run(Run),
+    Run(Copied<Run>),
     /// Go on with a run that was cut off
-    Resume(Run),
+    Resume(Copied<Run>),
     /// After a run, and before anybody writes: compare the source with the cluster's database once more
     Verify(Rehearse),
     /// Give up a run that was cut off: the source can be written to again, and the copy is removed
@@ -56,6 +58,16 @@ struct Jobs {
     /// So many tables are dumped, restored and compared at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=32))]
     jobs: u16,
+}
+
+/// With the way that the copy is made.
+#[derive(Debug, clap::Args)]
+struct Copied<T: clap::Args> {
+    /// How the copy is made; `migrate check` says which ways there are
+    #[arg(long, value_enum)]
+    method: Option<Method>,
+    #[command(flatten)]
+    rest: T,
 }
 
 #[derive(Debug, clap::Args)]
@@ -130,6 +142,15 @@ enum NotNow {
     #[error("{number} in the way of moving {source_name}: {titles}; nothing was changed")]
     #[diagnostic(code(xnat::migrate::stops), help("`xnat-provision migrate check` says what to do about each"))]
     Stops { number: String, source_name: String, titles: String },
+    #[error("a migration from {former} was cut off, and [migrate.source] is {source_name} now; nothing was changed")]
+    #[diagnostic(
+        code(xnat::migrate::another),
+        help("put the former one back into the inventory, and end it: `xnat-provision migrate abort`")
+    )]
+    Another { former: String, source_name: String },
+    #[error("{source_name} cannot be followed by logical replication: {reasons}; nothing was changed")]
+    #[diagnostic(code(xnat::migrate::method), help("put that right, or leave out --method: a dump takes everything"))]
+    Method { source_name: String, reasons: String },
     #[error("the cluster is not fit for it now: {reason}; nothing was changed")]
     #[diagnostic(code(xnat::migrate::not_fit), help("see `xnat-provision status`"))]
     NotFit { reason: String },
@@ -195,10 +216,10 @@ fn in_the_way<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<&'a str> {
 pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
     match args.what {
         What::Check(args) => moving::check(&args, globals).await,
-        What::Rehearse(args) => moving::rehearse(&args, (globals, Mode::Rehearse)).await,
-        What::Verify(args) => moving::rehearse(&args, (globals, Mode::Verify)).await,
-        What::Run(args) => moving::run(&args, (globals, false)).await,
-        What::Resume(args) => moving::run(&args, (globals, true)).await,
+        What::Rehearse(args) => moving::rehearse(&args.rest, args.method, (globals, Mode::Rehearse)).await,
+        What::Verify(args) => moving::rehearse(&args, None, (globals, Mode::Verify)).await,
+        What::Run(args) => moving::run(&args.rest, args.method, (globals, false)).await,
+        What::Resume(args) => moving::run(&args.rest, args.method, (globals, true)).await,
         What::Abort(args) => back::abort(&args, globals).await,
         What::Rollback(args) => back::rollback(&args, globals).await,
         What::ToSingle(args) => single::run(&args, globals).await,

@@ -3,18 +3,24 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+
 use super::fleet::Fleet;
 use super::host::HostError;
 use super::shell::dump as script;
 use crate::approval::Approved;
 use crate::error::{Exit, Fails};
 use crate::names::HostName;
-use crate::transport::{Output, Script};
+use crate::transport::{Output, Script, Stream};
 
-pub use script::{At, SOCKETS, Server, Way, socket};
+pub use script::{At, SOCKETS, Server, Way, conninfo, socket};
 
 /// A large database takes its time.
 const DEADLINE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A slot begins when the transactions have ended that ran when it was asked for.
+const SLOT: Duration = Duration::from_secs(15 * 60);
+/// Of what is said before that, so many bytes.
+const LONGEST: u64 = 20_000;
 /// Of what a program says, so much is the reason.
 const LAST_LINES: usize = 12;
 
@@ -77,6 +83,26 @@ impl Workshop<'_> {
         self.run("make a directory for the dump", script::begin()).await.map(drop)
     }
 
+    /// The leader's server may reach the source as its programs do.
+    pub async fn let_in(&self, server: &Server<'_>) -> Result<(), DumpError> {
+        self.run("let the leader's server reach the source", script::let_in(server)).await.map(drop)
+    }
+
+    /// A slot there, and the snapshot it begins with: for as long as the stream lives.
+    pub async fn slot(&self, there: (&Server<'_>, &str), name: &str) -> Result<(String, Box<dyn Stream>), DumpError> {
+        let what = "make a replication slot on the source";
+        self.approved.still_holds().map_err(HostError::from)?;
+        let script = Script::as_root(what, script::slot(there, name, self.major)).timeout(SLOT);
+        let host = self.leader.clone();
+        let lost = |source| DumpError::from(HostError::Transport { host, what: what.to_owned(), source });
+        let mut stream = self.fleet.connections[self.leader].pipe(script).await.map_err(lost)?;
+        match tokio::time::timeout(SLOT, snapshot(&mut stream)).await {
+            Ok(Ok(snapshot)) => Ok((snapshot, stream)),
+            Ok(Err(said)) => Err(self.failed(what, said)),
+            Err(_) => Err(self.failed(what, "transactions that run there since before do not end".to_owned())),
+        }
+    }
+
     pub async fn dump(&self, what: (At<'_>, &str), snapshot: &str) -> Result<(), DumpError> {
         self.run("dump the source", script::dump(what, snapshot, (self.major, self.jobs))).await.map(drop)
     }
@@ -113,6 +139,22 @@ impl Workshop<'_> {
         let host = self.leader.clone();
         let output = ran.map_err(|source| HostError::Transport { host, what: what.to_owned(), source })?;
         if output.status == 0 { Ok(output) } else { Err(self.failed(what, last_lines(&output))) }
+    }
+}
+
+/// Its name, when it is said, after warnings maybe; otherwise everything that is.
+async fn snapshot(stream: &mut Box<dyn Stream>) -> Result<String, String> {
+    let mut lines = BufReader::new(stream.as_mut().take(LONGEST)).lines();
+    let mut said = Vec::new();
+    loop {
+        match lines.next_line().await {
+            Ok(Some(line)) => match line.strip_prefix("snapshot ") {
+                Some(name) => return Ok(name.to_owned()),
+                None => said.push(line),
+            },
+            Ok(None) => return Err(said.join("\n")),
+            Err(error) => return Err(format!("{}\n{error}", said.join("\n"))),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::found::Found;
 use crate::report::text::printable;
 
-pub use methods::{methods, seconds};
+pub use methods::{against_logical, methods, seconds};
 pub use server::spoken;
 
 /// The worst first.

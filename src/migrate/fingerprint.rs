@@ -2,8 +2,9 @@
 //! sum over them that does not depend on their order; of sequences and large objects what is in them. Two that differ in
 //! one byte differ here.
 //!
-//! md5 and not `hashtext` or `sha256()`: the former is not promised to stay, the latter came with version 11. It is no
-//! protection against somebody who makes collisions on purpose, and none is needed: nobody attacks a copy by its rows.
+//! Rows are written as text and that is hashed: by `hashtextextended`, which cannot change since it says in which part of a
+//! table a row lies, or, where the servers do not have it or do not agree on it, by md5, at three times the time. Neither is
+//! a protection against somebody who makes collisions on purpose, and none is needed: nobody attacks a copy by its rows.
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,25 @@ pub fn floats(older: u32) -> &'static str {
 /// Whether a version cannot write floats exactly.
 pub fn rounds(version: u32) -> bool {
     version < EXACT_FLOATS
+}
+
+/// How rows are summed up, on both sides alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measure {
+    /// The older of the two servers' versions.
+    pub older: u32,
+    /// By the servers' own hash, which takes that floats are written exactly.
+    pub hashed: bool,
+}
+
+impl Measure {
+    /// What both servers have to answer alike for that.
+    pub const PROBE: &'static str = "SELECT pg_catalog.getdatabaseencoding()::text, pg_catalog.hashtextextended('any text' COLLATE pg_catalog.\"C\", 0)";
+
+    /// Whether there is a hash that both may have.
+    pub fn may_be_hashed(older: u32) -> bool {
+        !rounds(older)
+    }
 }
 
 /// The tables whose rows are compared, as one JSON document: all but those of the system, of extensions and of other
@@ -127,14 +147,20 @@ impl Table {
         format!("{}.{}", identifier(&self.schema), identifier(&self.name))
     }
 
-    /// Rows and sum; as a rule of the table alone, since those below it are tables themselves. `older` is the older of the
-    /// two servers that are compared. Columns come by their names: in a table that inherits, a copy may have them in another
-    /// order.
-    pub fn sum(&self, older: u32) -> String {
+    /// Rows and sum; as a rule of the table alone, since those below it are tables themselves. Columns come by their names:
+    /// in a table that inherits, a copy may have them in another order.
+    pub fn sum(&self, measure: Measure) -> String {
         let alias = identifier(&self.alias());
         let mut names: Vec<&String> = self.columns.iter().collect();
         names.sort();
         let columns: Vec<String> = names.iter().map(|name| format!("{alias}.{}", identifier(name))).collect();
+        let number = if measure.hashed { hash(&columns) } else { self.md5(&columns, measure.older) };
+        format!("SELECT count(*)::bigint, coalesce(sum({number}), 0)::text FROM {} AS {alias}", self.place())
+    }
+
+    /// Half of it: 64 bits do not come out the same by accident, and twice that takes noticeably longer.
+    fn md5(&self, columns: &[String], older: u32) -> String {
+        let alias = identifier(&self.alias());
         let mut row = format!("convert_to(ROW({})::text, 'UTF8')", columns.join(", "));
         if rounds(older) {
             for float in &self.floats {
@@ -148,12 +174,7 @@ impl Table {
                 row = format!("{row} || coalesce({bytes}, '')");
             }
         }
-        // half of it: 64 bits do not come out the same by accident, and twice that takes noticeably longer
-        format!(
-            "SELECT count(*)::bigint, coalesce(sum(('x' || left(md5({row}), 16))::bit(64)::bigint), 0)::text
-               FROM {} AS {alias}",
-            self.place()
-        )
+        format!("('x' || left(md5({row}), 16))::bit(64)::bigint")
     }
 
     /// What of it is its own, as a statement has it.
@@ -170,6 +191,22 @@ impl Table {
         }
         alias
     }
+}
+
+/// A function takes a hundred arguments, and each column is three.
+const AT_ONCE: usize = 30;
+
+/// Of a row written as text: a column after the other, each with an end, and with a mark where there is nothing.
+fn hash(columns: &[String]) -> String {
+    let each = |column: &String| format!("{column}, CASE WHEN {column} IS NULL THEN E'\\x02' END, E'\\x01'");
+    let some = |columns: &[String]| format!("concat({})", columns.iter().map(each).collect::<Vec<_>>().join(", "));
+    let parts: Vec<String> = columns.chunks(AT_ONCE).map(some).collect();
+    let text = match parts.as_slice() {
+        [] => "''".to_owned(),
+        [one] => one.clone(),
+        many => format!("concat({})", many.join(", ")),
+    };
+    format!("hashtextextended({text} COLLATE \"C\", 0)")
 }
 
 /// Where sequences stand, many with one question.
@@ -206,6 +243,8 @@ pub struct LargeObjects {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Fingerprint {
+    /// By which of the two ways the rows were summed up.
+    pub hashed: bool,
     pub tables: BTreeMap<String, Rows>,
     pub sequences: BTreeMap<String, String>,
     pub large_objects: LargeObjects,
@@ -309,20 +348,34 @@ mod tests {
         serde_json::from_value(json).expect("a table")
     }
 
+    const MD5: Measure = Measure { older: 170_000, hashed: false };
+
+    #[test]
+    fn a_hashed_row_has_an_end_after_each_column_and_a_mark_for_nothing() {
+        let sum = table(&["b", "a"]).sum(Measure { hashed: true, ..MD5 });
+        let text = "hashtextextended(concat(\"whole row\".\"a\", CASE WHEN \"whole row\".\"a\" IS NULL THEN E'\\x02' END, E'\\x01', \"whole row\".\"b\", ";
+        assert!(sum.contains(text), "{sum}");
+        assert!(table(&[]).sum(Measure { hashed: true, ..MD5 }).contains("hashtextextended('' COLLATE"));
+        let many: Vec<String> = (0..95).map(|number| format!("c{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let sum = table(&many).sum(Measure { hashed: true, ..MD5 });
+        assert!(sum.contains("hashtextextended(concat(concat(") && sum.matches("concat(").count() == 5, "{sum}");
+    }
+
     #[test]
     fn columns_come_by_their_names_and_none_is_taken_for_the_table() {
-        let sum = table(&["b", "a"]).sum(170_000);
+        let sum = table(&["b", "a"]).sum(MD5);
         assert!(sum.ends_with("FROM ONLY \"odd \"\"schema\"\"\".\"t\" AS \"whole row\""), "{sum}");
         assert!(sum.contains("ROW(\"whole row\".\"a\", \"whole row\".\"b\")::text"), "{sum}");
-        assert!(table(&["whole row"]).sum(170_000).contains("ROW(\"whole row_\".\"whole row\")::text"));
+        assert!(table(&["whole row"]).sum(MD5).contains("ROW(\"whole row_\".\"whole row\")::text"));
     }
 
     #[test]
     fn floats_of_older_servers_are_compared_by_their_bytes() {
-        let sum = table(&["f", "fs"]).sum(110_000);
+        let sum = table(&["f", "fs"]).sum(Measure { older: 110_000, ..MD5 });
         assert!(sum.contains("THEN float8send(\"whole row\".\"f\") END, '')"), "{sum}");
         assert!(sum.contains("coalesce(array_send(\"whole row\".\"fs\"), '')"), "{sum}");
-        assert!(!table(&["f", "fs"]).sum(120_000).contains("send"));
+        assert!(!table(&["f", "fs"]).sum(MD5).contains("send"));
         assert_ne!(floats(110_000), floats(120_000));
     }
 
@@ -330,6 +383,7 @@ mod tests {
     fn whatever_differs_is_named() {
         let rows = |rows, sum: &str| Rows { rows, sum: sum.to_owned() };
         let source = Fingerprint {
+            hashed: false,
             tables: [("a".to_owned(), rows(1, "x")), ("b".to_owned(), rows(2, "y"))].into(),
             sequences: [("s".to_owned(), "4".to_owned())].into(),
             large_objects: LargeObjects { count: 1, sum: "12".into(), owners: "o".into() },

@@ -35,6 +35,9 @@ SELECT json_build_object(
     'max_connections', current_setting('max_connections')::int,
     'shared_preload_libraries', current_setting('shared_preload_libraries'),
     'wal_level', current_setting('wal_level'),
+    'free_slots', current_setting('max_replication_slots')::int
+                  - (SELECT count(*) FROM pg_replication_slots WHERE slot_name !~ '^xnat_provision_'),
+    'free_senders', current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication),
     'hba', {hba},
     'available_extensions', (
       SELECT coalesce(json_object_agg(name, coalesce(default_version, '') ORDER BY name), '{}')
@@ -87,6 +90,12 @@ SELECT json_build_object(
        WHERE r.relkind IN ('r', 'p', 'f', 'c') AND base.typname IN ('abstime', 'reltime', 'tinterval', 'unknown')
           OR r.relkind IN ('v', 'm') AND base.typname IN ('abstime', 'reltime', 'tinterval')),
     'foreign', (SELECT count(*) FROM relations WHERE relkind = 'f'),
+    'kept_by_extensions', (
+      SELECT coalesce(json_agg(extname ORDER BY extname), '[]') FROM pg_extension WHERE extconfig IS NOT NULL),
+    'always_fire', (
+      SELECT (SELECT count(*) FROM pg_trigger AS t JOIN relations AS r ON r.oid = t.tgrelid WHERE t.tgenabled IN ('A', 'R'))
+           + (SELECT count(*) FROM pg_rewrite AS w JOIN relations AS r ON r.oid = w.ev_class
+               WHERE w.ev_enabled IN ('A', 'R'))),
     'materialized_views', (SELECT count(*) FROM relations WHERE relkind = 'm')),
   'objects', json_build_object(
     'extensions', (
@@ -274,6 +283,8 @@ pub struct Server {
     pub max_connections: u32,
     pub shared_preload_libraries: String,
     pub wal_level: String,
+    pub free_slots: i64,
+    pub free_senders: i64,
     /// Rules without a mistake; none from 9.6, which cannot tell.
     pub hba: Vec<Hba>,
     /// With their default versions.
@@ -328,6 +339,10 @@ pub struct Tables {
     pub largest: Vec<Table>,
     pub without_primary_key: Listed,
     pub unlogged: Listed,
+    /// Extensions that have tables whose rows a dump takes along.
+    pub kept_by_extensions: Vec<String>,
+    /// Triggers and rules that fire also for what is replicated.
+    pub always_fire: u64,
     pub row_security: Listed,
     pub with_oids: Listed,
     pub partitioned: u64,

@@ -6,11 +6,26 @@ use serde::{Deserialize, Serialize};
 use super::fingerprint::{Difference, Fingerprint};
 use crate::report::text::{count, duration};
 
+/// How the copy is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// The application stops first; then everything is dumped and restored
+    #[default]
+    Dump,
+    /// Everything is dumped and restored while the application goes on; what it writes meanwhile follows by logical
+    /// replication, and the application stops only for the last of it and the comparison
+    Logical,
+}
+
 /// What took how long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phase {
     pub name: String,
     pub millis: u64,
+    /// The application can write meanwhile.
+    #[serde(default)]
+    pub beside: bool,
 }
 
 /// What is kept of one.
@@ -90,8 +105,12 @@ impl Record {
     }
 
     /// How long nobody could write to either.
+    pub fn standstill(&self) -> u64 {
+        self.phases.iter().filter(|phase| !phase.beside).map(|phase| phase.millis).sum()
+    }
+
     fn window(&self) -> String {
-        let time = duration(self.millis());
+        let time = duration(self.standstill());
         match self.what.as_str() {
             "run" => format!("The source was read-only for {time} until the copy was in its place.\n"),
             "verify" | "to-single" => String::new(),
@@ -152,8 +171,8 @@ pub(super) mod tests {
             bytes: 9 << 20,
             jobs: 4,
             phases: vec![
-                Phase { name: "Dump the source".into(), millis: 1200 },
-                Phase { name: "Compare".into(), millis: 61_000 },
+                Phase { name: "Dump the source".into(), millis: 1200, beside: false },
+                Phase { name: "Compare".into(), millis: 61_000, beside: false },
             ],
             differences: source.differences(&target),
             left_out: vec!["sequences: the source is in use".into()],

@@ -3,9 +3,11 @@
 //! the same way, so that a rehearsal says what a run will do, and nothing is to be undone but the source's being read-only.
 //! `single` leads out of the cluster again.
 
+mod between;
 mod bridge;
 mod carry;
 mod end;
+mod follow;
 mod look;
 mod place;
 mod single;
@@ -24,8 +26,8 @@ use crate::engine::dump::{At, DumpError, SOCKETS, Schemas, Server, Way, Workshop
 use crate::engine::wait::{Wait, WaitError};
 use crate::error::{Exit, Fails, one_line};
 use crate::inventory::{Host, Reach};
-use crate::migrate::fingerprint::{Difference, Fingerprint};
-use crate::migrate::record::Phase;
+use crate::migrate::fingerprint::{Difference, Fingerprint, Measure};
+use crate::migrate::record::{Method, Phase};
 use crate::migrate::roles::{self, Stage};
 use crate::report::{Kind, millis_since};
 use crate::transport::TransportError;
@@ -34,11 +36,13 @@ use crate::vault::Secrets;
 use super::operation::Operation;
 use bridge::Bridge;
 use end::{End, SCRATCH, both, other_passwords};
+use follow::Following;
 use place::Place;
 use sums::Sums;
 
 pub use carry::{Carried, is_rows};
 pub use end::{INCOMING, Left};
+pub use follow::{followed, leave_alone, unfollow};
 pub use look::{Looked, cluster_system, look};
 pub use place::{clean, left, moved_in, unmark};
 pub use single::{Leaving, Single, single};
@@ -150,6 +154,9 @@ pub struct Moved {
     pub kept: Option<String>,
 }
 
+/// Writes down that the source is read-only from now on.
+pub type AboutToFreeze<'a> = dyn Fn() -> Result<(), String> + Sync + 'a;
+
 /// Writes down what the copy is that takes its place.
 pub type AboutToSwitch<'a> = dyn Fn(&Fingerprint) -> Result<(), String> + Sync + 'a;
 
@@ -164,8 +171,14 @@ pub struct Moving<'a> {
     pub major: u32,
     pub jobs: usize,
     pub mode: Mode,
+    pub method: Method,
+    /// What a run stops, and when it has to be written down that the source is read-only.
+    pub application: Application<'a>,
+    pub about_to_freeze: &'a AboutToFreeze<'a>,
     /// From where, when and by whom: what the database in its place is marked with.
     pub mark: String,
+    /// How rows are summed up, when they are held against what was summed up before.
+    pub hashed: Option<bool>,
     /// Write down that the copy, which is this, takes its place: before it does.
     pub about_to_switch: &'a AboutToSwitch<'a>,
 }
@@ -174,11 +187,13 @@ pub struct Moving<'a> {
 struct Clock<'a> {
     operation: &'a Operation<'a>,
     phases: Vec<Phase>,
+    /// The application can write, or could if this were a run.
+    beside: bool,
 }
 
 impl<'a> Clock<'a> {
     fn new(operation: &'a Operation<'a>) -> Self {
-        Self { operation, phases: Vec::new() }
+        Self { operation, phases: Vec::new(), beside: false }
     }
 
     /// Unless somebody has interrupted it.
@@ -204,7 +219,7 @@ impl<'a> Clock<'a> {
         let done = work.await.map_err(Into::into)?;
         let millis = millis_since(begun);
         reporter.emit(Kind::StepFinished { title: title.to_owned(), millis }).await;
-        self.phases.push(Phase { name: title.to_owned(), millis });
+        self.phases.push(Phase { name: title.to_owned(), millis, beside: self.beside });
         Ok(done)
     }
 }
@@ -215,15 +230,18 @@ impl Moving<'_> {
         let mut clock = Clock::new(&self.operation);
         let place = Place { moving: self };
         let workshop = self.workshop();
-        if self.mode == Mode::Run {
-            let Operation { approved, reporter, cancel, .. } = &self.operation;
-            let frozen = source::freeze(self.foreign, (approved, reporter, cancel));
-            clock.stage("Make the source read-only", frozen).await?;
+        match (self.mode, self.method) {
+            (Mode::Run, Method::Dump) => self.quiet(&mut clock).await?,
+            (_, method) => clock.beside = method == Method::Logical,
         }
         let prepared = async {
             place.clean().await?;
             workshop.begin().await?;
-            if self.mode == Mode::Verify { Ok(()) } else { place.create().await }
+            if self.mode == Mode::Verify {
+                return Ok(());
+            }
+            unfollow(self.foreign, self.looked.system, self.operation.approved).await?;
+            place.create().await
         };
         clock.stage("Prepare", prepared).await?;
         let result = self.copy(&mut clock, &place, &workshop).await;
@@ -233,7 +251,7 @@ impl Moving<'_> {
         let tidied = match stays {
             true => workshop.clean().await.map_err(Into::into),
             // also when somebody has interrupted it
-            false => clock.timed("Remove the copy", place.clean()).await,
+            false => clock.timed("Remove the copy", self.give_up(&place)).await,
         };
         let mut compared = result?;
         tidied?;
@@ -252,25 +270,48 @@ impl Moving<'_> {
         place: &Place<'_>,
         workshop: &Workshop<'_>,
     ) -> Result<Compared, MigrateError> {
-        let snapshot = source::Snapshot::take(End::Foreign(self.foreign), &self.looked.database).await?;
         let bridge = Bridge::open(self.foreign, self.operation.fleet.connections[&self.leader.name].as_ref()).await?;
         let work = async {
             if self.mode == Mode::Verify {
-                return clock.stage("Compare", self.compare(place, workshop, &snapshot)).await;
+                return clock.stage("Compare", self.compare(place, workshop, None)).await;
             }
-            let server = server_of(self.foreign);
-            let bytes = self.looked.source.database.bytes;
+            let following = Following { moving: self };
             clock.stage("Make the roles", place.roles()).await?;
-            clock
-                .stage("Dump the source", workshop.dump((At::There(&server), &self.looked.database), &snapshot.name))
-                .await?;
-            let restore = workshop.restore((workshop.here(), INCOMING));
-            let end = place.end();
-            let restoring = end.watched((bytes, self.operation.reporter), restore);
-            clock.stage("Restore on the leader", restoring).await?;
-            clock.stage("Analyze", workshop.analyze((workshop.here(), INCOMING))).await?;
-            clock.stage("Settings and grants", place.settings()).await?;
-            clock.stage("Compare", self.compare(place, workshop, &snapshot)).await
+            let snapshot = match self.method {
+                Method::Dump => source::Snapshot::take(End::Foreign(self.foreign), &self.looked.database).await?,
+                Method::Logical => clock.stage("Publish the source", following.begin(workshop)).await?,
+            };
+            let server = server_of(self.foreign);
+            let dump = workshop.dump((At::There(&server), &self.looked.database), &snapshot.name);
+            clock.stage("Dump the source", dump).await?;
+            // only what is compared in it has to be kept there as it was
+            let snapshot = Some(snapshot).filter(|_| self.mode == Mode::Rehearse);
+            let seen_as = snapshot.as_ref().map(|snapshot| snapshot.name.as_str());
+            self.make(clock, place, workshop).await?;
+            if self.method == Method::Dump {
+                return clock.stage("Compare", self.compare(place, workshop, seen_as)).await;
+            }
+            let rehearsed = match self.mode {
+                Mode::Rehearse => {
+                    clock.beside = false;
+                    let compared = clock.stage("Compare", self.compare(place, workshop, seen_as)).await?;
+                    clock.beside = true;
+                    Some(compared)
+                }
+                _ => None,
+            };
+            drop(snapshot);
+            clock.stage("Follow the source", following.follow(place)).await?;
+            if let Some(mut compared) = rehearsed {
+                compared.left_out.push(
+                    "what came after the copy: it was followed, and a run compares it when nobody writes".to_owned(),
+                );
+                return Ok(compared);
+            }
+            clock.stage("Compare the schemas", following.schema_is_the_same(place, workshop)).await?;
+            self.quiet(clock).await?;
+            clock.stage("Take the last of it", following.finish()).await?;
+            clock.stage("Compare", self.compare(place, workshop, None)).await
         };
         let done = tokio::select! {
             biased;
@@ -281,17 +322,51 @@ impl Moving<'_> {
         done
     }
 
+    /// Nobody writes to the source from here on.
+    async fn quiet(&self, clock: &mut Clock<'_>) -> Result<(), MigrateError> {
+        clock.beside = false;
+        (self.about_to_freeze)()
+            .map_err(|reason| MigrateError::failed("write down that the source is read-only", reason))?;
+        let Operation { approved, reporter, cancel, .. } = &self.operation;
+        if self.application.is_there() {
+            clock.stage("Stop XNAT", self.application.stop((approved, reporter))).await?;
+        }
+        let frozen = source::freeze(self.foreign, (approved, reporter, cancel));
+        clock.stage("Make the source read-only", frozen).await
+    }
+
+    /// The copy, from the dump.
+    async fn make(
+        &self,
+        clock: &mut Clock<'_>,
+        place: &Place<'_>,
+        workshop: &Workshop<'_>,
+    ) -> Result<(), MigrateError> {
+        let bytes = self.looked.source.database.bytes;
+        let restore = workshop.restore((workshop.here(), INCOMING));
+        let end = place.end();
+        let restoring = end.watched((bytes, self.operation.reporter), restore);
+        clock.stage("Restore on the leader", restoring).await?;
+        clock.stage("Analyze", workshop.analyze((workshop.here(), INCOMING))).await?;
+        clock.stage("Settings and grants", place.settings()).await
+    }
+
+    /// Neither on the leader nor on the source is anything left of it.
+    async fn give_up(&self, place: &Place<'_>) -> Result<(), MigrateError> {
+        place.clean().await?;
+        unfollow(self.foreign, self.looked.system, self.operation.approved).await
+    }
+
     /// Row by row, object by object. While a rehearsal goes on the source is written to: its rows are those of the
-    /// snapshot, but sequences know no snapshots.
+    /// snapshot, but sequences know no snapshots. What was set read-only is read as it is now, which also proves that nobody
+    /// has written since.
     async fn compare(
         &self,
         place: &Place<'_>,
         workshop: &Workshop<'_>,
-        snapshot: &source::Snapshot,
+        seen_as: Option<&str>,
     ) -> Result<Compared, MigrateError> {
-        // what was set read-only is read as it is now, which also proves that nobody has written since
-        let seen_as = (self.mode == Mode::Rehearse).then_some(snapshot.name.as_str());
-        let sums = Sums { moving: self };
+        let sums = Sums { moving: self, measure: self.measure().await? };
         let server = server_of(self.foreign);
         let theirs = (&server, self.looked.database.as_str(), seen_as);
         let schemas = workshop.compare_schemas(theirs, (SCRATCH, self.copied()), Way::In);
@@ -321,6 +396,18 @@ impl Moving<'_> {
             .extend(other_passwords(self.source(), place.end(), made).await?.iter().map(|role| password(role)));
         (compared.source, compared.target) = (source, target);
         Ok(compared)
+    }
+
+    async fn measure(&self) -> Result<Measure, MigrateError> {
+        let looked = self.looked;
+        let (mine, theirs) = (looked.target.version_num, looked.source.server.version_num);
+        if let Some(hashed) = self.hashed {
+            return Ok(Measure { older: mine.min(theirs), hashed });
+        }
+        let here = End::Leader(self.gather(), self.leader).session(self.copied()).await?;
+        let there = self.foreign.connect(&looked.database).await?;
+        let measured = sums::measure((&here, mine), (&there, theirs)).await;
+        measured.map_err(|error| MigrateError::failed("see how rows are compared", one_line(&error)))
     }
 
     /// The database that is compared.

@@ -29,6 +29,26 @@ const PLANTED: [(&str, &str); 12] = [
     ("cluster-role-membership", "memberships of the role Odd Role"),
 ];
 
+/// What else is written meanwhile: rows that move from part to part, or cannot be told apart; large objects; sequences.
+const OTHERS: &str = "BEGIN;
+INSERT INTO public.events VALUES (100000 + :i, timestamp '2020-06-01', 'login', 'x');
+UPDATE public.events SET at = at + interval '300 days' WHERE id = 100000 + :i - 1;
+INSERT INTO public.hashed VALUES (100000 + :i, 'h');
+INSERT INTO public.no_key VALUES (:i % 5, 'w');
+UPDATE public.types_float SET f8 = coalesce(f8, 0) + 0.1 WHERE id = 2;
+UPDATE public.types_bytea SET b = coalesce(b, '') || '\\x00ff'::bytea WHERE id = 1;
+UPDATE public.generated SET a = :i WHERE id = 1;
+SELECT nextval('public.hibernate_sequence');
+SELECT lo_from_bytea(0, 'of the writer');
+COMMIT;
+";
+
+/// Triggers and rules that fire for what is replicated, too, fire for clients only.
+const FIRE_ONCE: &str = "SELECT format('ALTER TABLE %s ENABLE TRIGGER %I', tgrelid::regclass, tgname) FROM pg_trigger
+     WHERE tgenabled IN ('A', 'R') UNION ALL
+    SELECT format('ALTER TABLE %s ENABLE RULE %I', ev_class::regclass, rulename) FROM pg_rewrite
+     WHERE ev_enabled IN ('A', 'R')\n\\gexec";
+
 /// XNAT's, before it is told of the cluster.
 const SETTINGS: &[u8] =
     b"# the caf\xe9's\r\ndatasource.url = jdbc:postgresql://localhost/xnat\ndatasource.username=xnat\nsite.name=ours\n";
@@ -106,6 +126,18 @@ impl Origin {
         self.shell(&format!("cat -v {file}"))
     }
 
+    fn can_be_followed(&self) {
+        self.sql("postgres", "ALTER SYSTEM SET wal_level TO logical");
+        self.shell(&format!("pg_ctlcluster {} main restart", self.version));
+    }
+
+    /// Nobody keeps anything for a copy.
+    fn nothing_follows(&self) {
+        let left = "SELECT slot_name FROM pg_replication_slots UNION ALL
+                    SELECT pubname FROM pg_publication WHERE pubname LIKE 'xnat\\_provision\\_%'";
+        assert_eq!(self.sql("xnat", left), "");
+    }
+
     fn is_read_only(&self) -> bool {
         self.sql("xnat", "SHOW default_transaction_read_only").trim() == "on"
     }
@@ -121,9 +153,11 @@ impl Origin {
             .parse()
             .expect("a number");
         let one = "psql -qXAt -U xnat -d xnat -c \"insert into public.writer_ledger values ($i)\" 2>>/srv/refused";
+        std::fs::write(self.lab.directory().join("hosts/db1/root/srv/others.sql"), OTHERS).expect("written");
+        let others = "runuser -u postgres -- psql -qX -v i=$i -d xnat -f /srv/others.sql >/dev/null 2>&1";
         self.shell(&format!(
             "rm -f /srv/end /srv/refused; i={first}; (while ! test -e /srv/end; do if {one}; then echo $i >>/srv/acknowledged; fi; \
-             i=$((i + 1)); sleep 0.02; done) >/dev/null 2>&1 & sleep 1"
+             {others}; i=$((i + 1)); sleep 0.02; done) >/dev/null 2>&1 & sleep 1"
         ));
         Writer { origin: self }
     }
@@ -179,6 +213,8 @@ fn a_database_of_debian_11_is_moved_in_and_proven_the_same() {
     site.append(&origin.run_xnat());
     a_killed_run_is_told_and_given_up(&site, &origin);
     an_interrupted_run_opens_the_source_again(&site, &origin);
+    it_can_be_followed(&site, &origin);
+    a_killed_run_that_follows_leaves_nothing(&site, &origin);
     it_is_moved_under_a_writer(&site, &origin);
     what_is_planted_is_found(&site);
     it_is_given_back(&site, &origin);
@@ -232,8 +268,16 @@ fn a_killed_run_is_told_and_given_up(site: &Site, origin: &Origin) {
     assert!(origin.is_read_only());
     let status = site.run(&["status"]);
     assert!(status.stdout.contains("a migration was cut off"), "{}", status.stdout);
-    std::thread::sleep(Duration::from_secs(1));
-    // whoever had the locks of the killed one has to be forgotten first
+    given_up(site);
+    assert!(!origin.is_read_only());
+    let as_before = origin.settings_of_xnat();
+    assert!(as_before.contains("datasource.url = jdbc:postgresql://localhost/xnat"), "{as_before}");
+    nothing_is_left(site);
+    assert!(!site.run(&["status"]).expect(0).stdout.contains("cut off"));
+}
+
+/// Whoever had the locks of a killed one has to be forgotten first.
+fn given_up(site: &Site) {
     let begun = Instant::now();
     let given_up = loop {
         let aborted = site.run(&["migrate", "abort", "--yes"]);
@@ -243,11 +287,6 @@ fn a_killed_run_is_told_and_given_up(site: &Site, origin: &Origin) {
         std::thread::sleep(Duration::from_secs(2));
     };
     given_up.expect(0);
-    assert!(!origin.is_read_only());
-    let as_before = origin.settings_of_xnat();
-    assert!(as_before.contains("datasource.url = jdbc:postgresql://localhost/xnat"), "{as_before}");
-    nothing_is_left(site);
-    assert!(!site.run(&["status"]).expect(0).stdout.contains("cut off"));
 }
 
 fn an_interrupted_run_opens_the_source_again(site: &Site, origin: &Origin) {
@@ -261,9 +300,48 @@ fn an_interrupted_run_opens_the_source_again(site: &Site, origin: &Origin) {
     nothing_is_left(site);
 }
 
+/// The source needs a setting, and triggers must not fire in the copy.
+fn it_can_be_followed(site: &Site, origin: &Origin) {
+    let words = ["migrate", "rehearse", "--yes", "--method", "logical"];
+    let refused = site.run(&words).expect(4).stderr;
+    assert!(refused.contains("its wal_level is") && refused.contains("would fire in the copy"), "{refused}");
+    origin.can_be_followed();
+    origin.sql("xnat", FIRE_ONCE);
+    let writer = origin.write();
+    let rehearsed = site.run(&words).expect(0).stdout;
+    assert!(rehearsed.starts_with("Rehearsal passed: the copy is the same as the source"), "{rehearsed}");
+    let refused = origin.shell("cat /srv/refused");
+    writer.end();
+    assert_eq!(refused, "");
+    origin.nothing_follows();
+    nothing_is_left(site);
+}
+
+/// The source keeps for the copy what it has not read, until somebody says that there is none.
+fn a_killed_run_that_follows_leaves_nothing(site: &Site, origin: &Origin) {
+    let mut run = site.spawn(&["migrate", "run", "--method", "logical", "--confirm", site.lab.name()]);
+    let begun = Instant::now();
+    let follows = "SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'xnat\\_provision\\_%'";
+    while origin.sql("postgres", follows).trim() == "0" {
+        assert!(begun.elapsed() < Duration::from_secs(120), "it is not followed");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    run.kill().expect("killed");
+    run.wait().expect("ended");
+    assert!(!origin.is_read_only());
+    let status = site.run(&["status"]);
+    assert!(status.stdout.contains("keeps its WAL for it"), "{}", status.stdout);
+    given_up(site);
+    origin.nothing_follows();
+    origin.settings_of_xnat();
+    nothing_is_left(site);
+}
+
 fn it_is_moved_under_a_writer(site: &Site, origin: &Origin) {
     let writer = origin.write();
-    let moved = site.run(&["migrate", "run", "--confirm", site.lab.name()]).expect(0).stdout;
+    let words = ["migrate", "run", "--method", "logical", "--confirm", site.lab.name()];
+    let moved = site.run(&words).expect(0).stdout;
+    origin.nothing_follows();
     for piece in [
         "Migration passed: the copy is the same as the source",
         "Other applications may be switched now",
@@ -419,6 +497,10 @@ fn a_database_is_moved_in_over_the_network_on_debian_12() {
     assert!(wrong.stderr.contains("did not let postgres in"), "{}", wrong.stderr);
     site.run_with(variable, &["migrate", "check"]).expect(0);
     site.run_with(variable, &["migrate", "rehearse", "--yes"]).expect(0);
+    origin.can_be_followed();
+    origin.sql("xnat", FIRE_ONCE);
+    site.run_with(variable, &["migrate", "rehearse", "--yes", "--method", "logical"]).expect(0);
+    origin.nothing_follows();
     nothing_is_left(&site);
     let moved = site.run_with(variable, &["migrate", "run", "--confirm", site.lab.name()]).expect(0).stdout;
     assert!(moved.contains("Migration passed") && !moved.contains("the\\source"), "{moved}");

@@ -6,12 +6,13 @@ use super::super::session::{Done, Session};
 use super::super::{Failure, Globals, out};
 use super::ends::{Ends, also, name, source};
 use super::kept::{Kept, State, Step};
-use super::moving::{Course, declined, open};
+use super::moving::{Course, declined, look, of_this_source, open};
 use super::{Abort, NotNow, Rollback};
 use crate::approval::Approved;
-use crate::error::Exit;
+use crate::error::{Exit, one_line};
 use crate::inventory::Source;
-use crate::migrate::fingerprint::Difference;
+use crate::migrate::fingerprint::{Difference, Fingerprint, Measure};
+use crate::migrate::record::Method;
 use crate::report::Kind;
 use crate::report::journal::Store;
 use crate::report::text::count;
@@ -48,37 +49,48 @@ async fn give_up(
     session: &mut Session,
 ) -> Result<Done, Failure> {
     let state = kept.state()?;
+    of_this_source(state.as_ref(), source)?;
+    // of a run, and not of a copy that was to be removed in any case
+    let begun = state.as_ref().filter(|state| state.step != Step::Rehearsing);
     if let (true, Some(State { source, since, .. })) = (ends.is_done(state.as_ref(), session).await?, &state) {
         return Err(NotNow::Done { source_name: source.clone(), since: *since }.into());
     }
     let gather = ends.ground.gather(session);
     let left = migrate::left(&gather, &ends.leader).await?;
-    let elsewhere = migrate::moved_in(&gather, &ends.leader).await?.filter(|_| state.is_none());
-    if let (Some(mark), true) = (&elsewhere, left.is_empty()) {
+    let elsewhere = migrate::moved_in(&gather, &ends.leader).await?.filter(|_| begun.is_none());
+    if let (Some(mark), true) = (&elsewhere, left.is_empty() && state.is_none()) {
         return Err(NotNow::Elsewhere { mark: mark.clone() }.into());
     }
     // its source stays as it is then: only what a rehearsal has left goes
-    let frozen = elsewhere.is_none() && migrate::frozen(&ends.foreign).await?;
-    if left.is_empty() && !frozen && state.is_none() {
+    let ours = elsewhere.is_none() && (begun.is_some() || state.is_none());
+    let frozen = ours && migrate::frozen(&ends.foreign).await?;
+    let system = migrate::cluster_system(&gather, &ends.leader).await?;
+    let former = state.as_ref().map_or(system, |state| state.system);
+    let followed = migrate::followed(&ends.foreign, system).await?
+        || former != system && migrate::followed(&ends.foreign, former).await?;
+    if left.is_empty() && !frozen && !followed && state.is_none() {
         let help = "the source can be written to, and nothing is left on the leader";
         return Err(NotNow::Nothing { go_on: "give up", help }.into());
     }
-    let question = format!("{} Do it?", undone(&left, frozen.then(|| name(source))));
+    let question = format!("{} Do it?", undone(&left, frozen.then(|| name(source)), followed.then(|| name(source))));
     session.settle().await;
     let standing = (&session.cancel, &ends.ground.fleet.standing);
     let Some(approved) = confirm::approve(ask, &question, standing).await? else {
         return declined(session, "not confirmed; nothing was changed").await;
     };
     // first what people wait for
-    if elsewhere.is_none() {
+    if ours {
         migrate::thaw(&ends.foreign, &approved).await?;
     }
     let gather = ends.ground.gather(session);
-    if state.is_some() {
+    if begun.is_some() {
         // it was stopped when the run was cut off, and goes on where it was
         ends.application(session).start((&approved, &session.reporter)).await?;
     }
     migrate::clean(&gather, &ends.leader, (&ends.ground.fleet, &approved)).await?;
+    for system in std::collections::BTreeSet::from([system, former]) {
+        migrate::unfollow(&ends.foreign, system, &approved).await?;
+    }
     kept.over()?;
     let summary = match elsewhere {
         None => format!("{} can be written to; nothing of the copy is left", name(source)),
@@ -101,9 +113,10 @@ async fn closed(summary: &str, globals: &Globals, session: &mut Session) -> Resu
     Ok(Done { exit: Exit::Ok, changed: 1 })
 }
 
-fn undone(left: &Left, frozen: Option<String>) -> String {
+fn undone(left: &Left, frozen: Option<String>, followed: Option<String>) -> String {
     let mut parts = Vec::new();
     parts.extend(frozen.map(|name| format!("{name} can be written to again.")));
+    parts.extend(followed.map(|name| format!("{name} keeps no WAL for the copy any more.")));
     if !left.databases.is_empty() {
         parts.push(format!("The databases {} are dropped on the leader.", left.databases.join(", ")));
     }
@@ -127,7 +140,7 @@ async fn rolled_back(args: &Rollback, globals: &Globals, session: &mut Session) 
     let cluster = session.inventory.cluster.clone();
     let _lock = RunLock::take(&Store::of_user()?.cluster(&cluster), &cluster)?;
     let kept = Kept::of(&cluster)?;
-    let Some(state) = kept.state()?.filter(|state| state.step != Step::ReadOnly) else {
+    let Some(state) = kept.state()?.filter(State::has_switched) else {
         let help = "no database was moved in from this machine; a run that was cut off is ended by `migrate abort`";
         return Err(NotNow::Nothing { go_on: "take back", help }.into());
     };
@@ -217,7 +230,8 @@ async fn completed(
             return Ok(());
         }
         if args.carry_back {
-            let course = Course { ends, source, jobs: usize::from(args.jobs.jobs), mode: Mode::Verify };
+            let course =
+                Course { ends, source, jobs: usize::from(args.jobs.jobs), mode: Mode::Verify, method: Method::Dump };
             let carried = course.carry_back((kept, state, args.lose_newer_writes), approved, session).await?;
             let summary = told_of(&carried);
             let event = Kind::ChangeApplied { resource: "source".to_owned(), summary, millis: 0 };
@@ -302,7 +316,52 @@ pub(super) async fn newer_writes(
         Some(version * 10_000)
     });
     let version = version.ok_or_else(|| NotNow::NotFit { reason: "the leader does not say its version".to_owned() })?;
-    let versions = (version, state.source_version);
+    let measure = Measure { older: version.min(state.source_version), hashed: state.copy.hashed };
+    let versions = (version, measure);
     let now = migrate::of_the_target((&gather, &ends.leader), versions, &session.reporter).await?;
     Ok(state.copy.differences(&now))
+}
+
+impl Course<'_> {
+    /// Both sides are compared, and what the cluster has since goes back. The schema and the roles stay as they are there,
+    /// and what differs in them is told.
+    async fn carry_back(
+        &self,
+        (kept, state, lose): (&Kept, &State, bool),
+        approved: &Approved,
+        session: &Session,
+    ) -> Result<Carried, Failure> {
+        let mut looked = look(self.ends, session).await?;
+        looked.made = state.made.clone();
+        let mut moving = self.moving((&looked, &|| Ok(()), &|_| Ok(())), approved, session);
+        moving.hashed = Some(state.copy.hashed);
+        let compared = moving.run().await?.compared;
+        // what is neither as it was when it was made read-only, nor as an earlier try has left it, was written there
+        let written = state.copy.differences(&compared.source);
+        let carried = state.carried.differences(&compared.source);
+        let of_somebody = |it: &&Difference| {
+            it.source != "not there"
+                && !it.what.starts_with("sequence ")
+                && carried.iter().any(|other| other.what == it.what)
+                && compared.differences.iter().any(|other| other.what == it.what)
+        };
+        if written.iter().any(|it| of_somebody(&it)) {
+            return Err(NotNow::SourceGoesOn.into());
+        }
+        let stays: Vec<&Difference> = compared.differences.iter().filter(|it| !migrate::is_rows(it)).collect();
+        let of_rows = |it: &&&Difference| {
+            it.target != "not there" && (it.what.starts_with("table ") || it.what.starts_with("sequence "))
+        };
+        if let (false, Some(first)) = (lose, stays.iter().find(of_rows)) {
+            return Err(NotNow::NotCarried { what: first.what.clone() }.into());
+        }
+        for it in stays {
+            let message = format!("not carried back: {} (cluster: {})", it.what, it.target);
+            session.reporter.emit(Kind::Warned { message, help: None }).await;
+        }
+        let about_to_hold = |target: &Fingerprint| {
+            kept.set(&State { carried: target.clone(), ..state.clone() }).map_err(|error| one_line(&error))
+        };
+        Ok(moving.carry_back(&compared, &about_to_hold).await?)
+    }
 }

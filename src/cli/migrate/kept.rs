@@ -13,7 +13,7 @@ use crate::error::{Exit, Fails, one_line};
 use crate::files;
 use crate::migrate::fingerprint::Fingerprint;
 use crate::migrate::html;
-use crate::migrate::record::Record;
+use crate::migrate::record::{Method, Record};
 use crate::report::ReportError;
 use crate::report::journal::Store;
 
@@ -21,6 +21,10 @@ use crate::report::journal::Store;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Step {
+    /// A copy that is to be removed again follows the source, which keeps for it what it has not read.
+    Rehearsing,
+    /// The copy follows the source, which keeps for it what it has not read, and is written to as before.
+    Following,
     /// The source is read-only, or is about to be; the application's database is as it was.
     ReadOnly,
     /// The copy takes its place, or has taken it: there is none beside it then. The source is read-only.
@@ -34,6 +38,8 @@ pub(super) enum Step {
 pub(super) struct State {
     pub step: Step,
     pub since: Timestamp,
+    #[serde(default)]
+    pub method: Method,
     /// For people: which database where.
     pub source: String,
     pub source_version: u32,
@@ -51,6 +57,18 @@ pub(super) struct State {
     /// What the source was about to hold when rows were carried back.
     #[serde(default)]
     pub carried: Fingerprint,
+}
+
+impl State {
+    /// The copy is in its place, or was.
+    pub fn has_switched(&self) -> bool {
+        matches!(self.step, Step::Switched | Step::GoingBack)
+    }
+
+    /// What there is to undo is of another source than this.
+    pub fn is_of_another(&self, source: &str) -> bool {
+        !self.has_switched() && self.source != source
+    }
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -147,9 +165,17 @@ impl Kept {
 pub(in crate::cli) fn told(cluster: &str) -> Option<Problem> {
     let notice = |text, help: &str| Problem { severity: Severity::Warning, text, help: help.to_owned() };
     match Kept::of(cluster).and_then(|kept| kept.state()) {
-        Ok(Some(State { step: Step::ReadOnly, since, source, .. })) => Some(notice(
-            format!("a migration was cut off: {source} may be read-only since {since}"),
+        Ok(Some(State { step: Step::ReadOnly, since, source, method, .. })) => Some(notice(
+            format!("a migration was cut off: {source} may be read-only since {since}{}", keeping(method)),
             "`xnat-provision migrate resume` goes on, `migrate abort` opens the source again",
+        )),
+        Ok(Some(State { step: Step::Following, since, source, .. })) => Some(notice(
+            keeps(&source, since),
+            "where no run goes on: `xnat-provision migrate resume` begins anew, `migrate abort` gives it up",
+        )),
+        Ok(Some(State { step: Step::Rehearsing, since, source, .. })) => Some(notice(
+            keeps(&source, since),
+            "where no rehearsal goes on: `xnat-provision migrate abort` has the source forget it",
         )),
         Ok(Some(State { step: Step::GoingBack, source, .. })) => Some(notice(
             format!("going back to {source} was cut off: it can be written to, and XNAT may be stopped"),
@@ -161,4 +187,14 @@ pub(in crate::cli) fn told(cluster: &str) -> Option<Problem> {
             "may you read there?",
         )),
     }
+}
+
+fn keeps(source: &str, since: Timestamp) -> String {
+    format!(
+        "a migration goes on, or was cut off: {source} keeps its WAL for it since {since}, and may run out of space"
+    )
+}
+
+fn keeping(method: Method) -> &'static str {
+    if method == Method::Logical { ", and may keep its WAL" } else { "" }
 }

@@ -5,27 +5,25 @@ use serde_json::json;
 
 use super::super::confirm::{self, Ask, Naming};
 use super::super::ground::Ground;
-use super::super::handout;
 use super::super::session::{Done, Ending, Need, Opening, Session, Target};
 use super::super::{Failure, Globals, out};
 use super::back::newer_writes;
-use super::ends::{Ends, also, name, source};
+use super::ends::{Ends, name, source};
 use super::kept::{Kept, State, Step};
 use super::{Check, NotNow, Rehearse, Run, in_the_way, told};
 use crate::approval::Approved;
-use crate::cluster::endpoints::{Files, Notation, endpoints};
 use crate::engine::Scrutiny;
 use crate::error::{Exit, one_line};
 use crate::inventory::Source;
 use crate::migrate::check::{self, Finding, Severity, spoken};
-use crate::migrate::fingerprint::{Difference, Fingerprint};
-use crate::migrate::record::{Record, Sums};
+use crate::migrate::fingerprint::Fingerprint;
+use crate::migrate::record::{Method, Record, Sums};
 use crate::report::journal::Store;
 use crate::report::text::{count, mebibytes};
 use crate::report::{Kind, Show};
 use crate::workflow::Operation;
 use crate::workflow::lock::RunLock;
-use crate::workflow::migrate::{self, AboutToSwitch, Address, Carried, Looked, MigrateError, Mode, Moved, Moving};
+use crate::workflow::migrate::{self, AboutToFreeze, AboutToSwitch, Looked, MigrateError, Mode, Moved, Moving};
 
 /// What only stands in the way of a run: a rehearsal changes nothing on the source.
 const OF_A_RUN_ONLY: [&str; 3] = ["recovery", "read-only", "prepared"];
@@ -67,26 +65,41 @@ async fn checked(session: &mut Session, globals: &Globals) -> Result<Done, Failu
     Ok(Done { exit, changed: 0 })
 }
 
-async fn look(ends: &Ends<'_>, session: &Session) -> Result<Looked, Failure> {
+pub(super) async fn look(ends: &Ends<'_>, session: &Session) -> Result<Looked, Failure> {
     let gather = ends.ground.gather(session);
     Ok(migrate::look(&gather, (&ends.foreign, &ends.leader), &ends.ground.fleet).await?)
 }
 
-pub(super) async fn rehearse(args: &Rehearse, (globals, mode): (&Globals, Mode)) -> Result<Exit, Failure> {
+pub(super) async fn rehearse(
+    args: &Rehearse,
+    method: Option<Method>,
+    (globals, mode): (&Globals, Mode),
+) -> Result<Exit, Failure> {
     let mut session = open(&args.target, globals).await?;
-    let result = rehearsed(args, (globals, mode), &mut session).await;
+    let result = rehearsed(args, method.unwrap_or_default(), (globals, mode), &mut session).await;
     session.finish(result).await
 }
 
-async fn rehearsed(args: &Rehearse, (globals, mode): (&Globals, Mode), session: &mut Session) -> Result<Done, Failure> {
+async fn rehearsed(
+    args: &Rehearse,
+    method: Method,
+    (globals, mode): (&Globals, Mode),
+    session: &mut Session,
+) -> Result<Done, Failure> {
     let source = source(session)?;
     let directory = Store::of_user()?.cluster(&session.inventory.cluster);
     let _lock = RunLock::take(&directory, &session.inventory.cluster)?;
-    let made = match (mode, Kept::of(&session.inventory.cluster)?.state()?) {
+    let state = Kept::of(&session.inventory.cluster)?.state()?;
+    of_this_source(state.as_ref(), &source)?;
+    let made = match (mode, state) {
         (Mode::Verify, Some(State { step: Step::Switched, made, .. })) => made,
         (Mode::Verify, _) => {
             let help = "`xnat-provision migrate run` moves a database in, and compares it";
             return Err(NotNow::Nothing { go_on: "compare", help }.into());
+        }
+        // its state is needed to go back
+        (Mode::Rehearse, Some(State { step: Step::Switched, source, since, .. })) if method == Method::Logical => {
+            return Err(NotNow::Done { source_name: source, since }.into());
         }
         _ => Vec::new(),
     };
@@ -96,22 +109,31 @@ async fn rehearsed(args: &Rehearse, (globals, mode): (&Globals, Mode), session: 
         return Err(failure);
     }
     let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
-    let course = Course { ends: &ends, source: &source, jobs: usize::from(args.jobs.jobs), mode };
+    let course = Course { ends: &ends, source: &source, jobs: usize::from(args.jobs.jobs), mode, method };
     let result = course.rehearse((ask, made), globals, session).await;
     ends.close(session).await;
     result
 }
 
+/// Whoever has changed the inventory meanwhile would leave the former one as it is.
+pub(super) fn of_this_source(state: Option<&State>, source: &Source) -> Result<(), NotNow> {
+    match state.filter(|state| state.is_of_another(&name(source))) {
+        Some(state) => Err(NotNow::Another { former: state.source.clone(), source_name: name(source) }),
+        None => Ok(()),
+    }
+}
+
 /// What a run that was cut off has left is removed by this, and one can tell by it how far that has come.
 pub(super) async fn not_half_done(ends: &Ends<'_>, session: &Session) -> Result<(), Failure> {
     let half = match Kept::of(&session.inventory.cluster)?.state()? {
-        Some(State { step: Step::ReadOnly, .. }) => true,
+        Some(State { step: Step::ReadOnly | Step::Following, .. }) => true,
         Some(State { step: Step::Switched, .. }) => ends.is_copy_beside(session).await?,
         Some(State { step: Step::GoingBack, .. }) => {
             let reason = "going back was begun, which `migrate rollback` goes on with".to_owned();
             return Err(NotNow::NotFit { reason }.into());
         }
-        None => false,
+        // it begins anew
+        Some(State { step: Step::Rehearsing, .. }) | None => false,
     };
     if half {
         let reason = "a run was cut off, which `migrate resume` goes on with and `migrate abort` gives up".to_owned();
@@ -120,13 +142,22 @@ pub(super) async fn not_half_done(ends: &Ends<'_>, session: &Session) -> Result<
     Ok(())
 }
 
-pub(super) async fn run(args: &Run, (globals, resume): (&Globals, bool)) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    args: &Run,
+    method: Option<Method>,
+    (globals, resume): (&Globals, bool),
+) -> Result<Exit, Failure> {
     let mut session = open(&args.target, globals).await?;
-    let result = ran(args, (globals, resume), &mut session).await;
+    let result = ran(args, method, (globals, resume), &mut session).await;
     session.finish(result).await
 }
 
-async fn ran(args: &Run, (globals, resume): (&Globals, bool), session: &mut Session) -> Result<Done, Failure> {
+async fn ran(
+    args: &Run,
+    method: Option<Method>,
+    (globals, resume): (&Globals, bool),
+    session: &mut Session,
+) -> Result<Done, Failure> {
     let source = source(session)?;
     let cluster = session.inventory.cluster.clone();
     let naming = Naming { cluster: cluster.clone(), given: args.confirm.clone() };
@@ -135,13 +166,18 @@ async fn ran(args: &Run, (globals, resume): (&Globals, bool), session: &mut Sess
     let _lock = RunLock::take(&directory, &cluster)?;
     let kept = Kept::of(&cluster)?;
     let state = kept.state()?;
-    if state.is_none() && resume {
+    of_this_source(state.as_ref(), &source)?;
+    let begun = state.as_ref().filter(|state| state.step != Step::Rehearsing);
+    if begun.is_none() && resume {
         let help = "`xnat-provision migrate run` begins one";
         return Err(NotNow::Nothing { go_on: "go on with", help }.into());
     }
     let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
-    let course = Course { ends: &ends, source: &source, jobs: usize::from(args.jobs.jobs), mode: Mode::Run };
-    if state.is_none()
+    // who goes on goes on as it was begun
+    let method = method.or_else(|| begun.map(|state| state.method)).unwrap_or_default();
+    let jobs = usize::from(args.jobs.jobs);
+    let course = Course { ends: &ends, source: &source, jobs, mode: Mode::Run, method };
+    if begun.is_none()
         && let Err(failure) = not_from_elsewhere(&ends, session).await
     {
         ends.close(session).await;
@@ -174,6 +210,7 @@ pub(super) struct Course<'a> {
     pub source: &'a Source,
     pub jobs: usize,
     pub mode: Mode,
+    pub method: Method,
 }
 
 impl Course<'_> {
@@ -191,6 +228,10 @@ impl Course<'_> {
         if !stops.is_empty() {
             let (number, titles) = (count(stops.len(), "thing"), stops.join("; "));
             return Err(NotNow::Stops { number, source_name: name(self.source), titles }.into());
+        }
+        let against = check::against_logical(&looked.source);
+        if self.method == Method::Logical && !against.is_empty() {
+            return Err(NotNow::Method { source_name: name(self.source), reasons: against.join("; ") }.into());
         }
         let worth_a_look = |it: &&Finding| it.severity == Severity::Look && self.mode != Mode::Verify;
         for finding in findings.iter().filter(worth_a_look) {
@@ -216,8 +257,14 @@ impl Course<'_> {
             format!("Compare {source} with the application's database on {leader}? Neither is changed.")
         } else {
             let size = mebibytes(looked.source.database.bytes);
+            let follows = match self.method {
+                Method::Dump => "",
+                Method::Logical => {
+                    " For as long as it takes it has a publication and a replication slot, and keeps the WAL that the copy has not read."
+                }
+            };
             format!(
-                "Copy {source} ({size}) to {leader} beside the application's database, compare, and remove the copy? The source goes on."
+                "Copy {source} ({size}) to {leader} beside the application's database, compare, and remove the copy? The source goes on.{follows}"
             )
         };
         let standing = (&session.cancel, &self.ends.ground.fleet.standing);
@@ -225,9 +272,18 @@ impl Course<'_> {
             return declined(session, "not confirmed; nothing was changed").await;
         };
         let started = Timestamp::now();
-        let moved = self.moved((&looked, &|_| Ok(())), &approved, session).await?;
-        let record = self.record(started, (&looked, moved), session);
-        let report = Kept::of(&session.inventory.cluster)?.report(&record)?;
+        let kept = Kept::of(&session.inventory.cluster)?;
+        let former = kept.state()?.filter(|former| former.step == Step::Rehearsing);
+        self.forget(former.as_ref(), &looked, &approved).await?;
+        if self.method == Method::Logical {
+            kept.set(&State { step: Step::Rehearsing, ..self.state(started, &looked) })?;
+        }
+        let moved = self.moved((&looked, &|| Ok(()), &|_| Ok(())), &approved, session).await;
+        if self.method == Method::Logical || former.is_some() {
+            self.left_alone((&kept, &looked), session).await;
+        }
+        let record = self.record(started, (&looked, moved?), session);
+        let report = kept.report(&record)?;
         session.settle().await;
         if globals.json {
             out::json(&record)?;
@@ -288,40 +344,35 @@ impl Course<'_> {
         session: &Session,
     ) -> Result<(Record, bool), Failure> {
         let started = Timestamp::now();
-        let source_version = looked.source.server.version_num;
+        let former = kept.state()?;
+        self.forget(former.as_ref(), looked, approved).await?;
         // after a move into a cluster that is gone XNAT's own settings are still those that were kept then
-        let former = kept.state()?.filter(|former| former.step != Step::ReadOnly);
-        let kept_as = former.map(|former| former.kept_as).filter(|kept_as| !kept_as.is_empty());
-        let mut state = State {
-            step: Step::ReadOnly,
-            since: started,
-            source: name(self.source),
-            source_version,
-            system: looked.system,
-            copy: Fingerprint::default(),
-            made: looked.made.clone(),
-            kept_as: kept_as.unwrap_or_else(|| started.strftime(".before-%Y%m%dT%H%M%SZ").to_string()),
-            carried: Fingerprint::default(),
-        };
-        kept.set(&state)?;
+        let kept_as = former.as_ref().map(|former| former.kept_as.clone()).filter(|kept_as| !kept_as.is_empty());
+        let mut state = self.state(started, looked);
+        state.kept_as = kept_as.unwrap_or_else(|| started.strftime(".before-%Y%m%dT%H%M%SZ").to_string());
+        if self.method == Method::Logical {
+            if former.is_some_and(|former| former.step == Step::ReadOnly) {
+                // nobody has to wait while a new copy is made
+                migrate::thaw(&self.ends.foreign, approved).await?;
+                self.ends.application(session).start((approved, &session.reporter)).await?;
+            }
+            kept.set(&State { step: Step::Following, ..state.clone() })?;
+        }
+        let about_to_freeze = || kept.set(&state).map_err(|error| one_line(&error));
         let switched = State { step: Step::Switched, ..state.clone() };
         let about_to_switch = |copy: &Fingerprint| {
             let state = State { copy: copy.clone(), ..switched.clone() };
             kept.set(&state).map_err(|error| one_line(&error))
         };
         let application = self.ends.application(session);
-        let moved = match application.stop((approved, &session.reporter)).await {
-            Ok(()) => self.moved((looked, &about_to_switch), approved, session).await,
-            Err(error) => Err(error),
-        };
+        let moved = self.moved((looked, &about_to_freeze, &about_to_switch), approved, session).await;
         let stays = match &moved {
             Ok(moved) => moved.in_place,
             Err(error) => matches!(error, MigrateError::InPlace { .. }),
         };
         let mut goes_on = true;
         if !stays {
-            state.step = Step::ReadOnly;
-            self.opened_again((kept, &state), approved, session).await;
+            self.opened_again((kept, &state, looked), approved, session).await;
         } else if application.is_there() && moved.is_ok() {
             goes_on = self.switched(&state.kept_as, approved, session).await;
         } else if application.is_there() {
@@ -330,6 +381,22 @@ impl Course<'_> {
             session.reporter.emit(Kind::Warned { message, help }).await;
         }
         Ok((self.record(started, (looked, moved?), session), goes_on))
+    }
+
+    /// What is written down before the source is made read-only.
+    fn state(&self, since: Timestamp, looked: &Looked) -> State {
+        State {
+            step: Step::ReadOnly,
+            since,
+            method: self.method,
+            source: name(self.source),
+            source_version: looked.source.server.version_num,
+            system: looked.system,
+            copy: Fingerprint::default(),
+            made: looked.made.clone(),
+            kept_as: String::new(),
+            carried: Fingerprint::default(),
+        }
     }
 
     /// A run that was cut off when the copy had taken its place.
@@ -357,118 +424,18 @@ impl Course<'_> {
         Ok(Done { exit: if goes_on { Exit::Ok } else { Exit::Unhealthy }, changed: 1 })
     }
 
-    /// XNAT goes on with the cluster, or not: the database is there whatever comes of it, so that is told and no failure.
-    async fn switched(&self, kept_as: &str, approved: &Approved, session: &Session) -> bool {
-        let inventory = &session.inventory;
-        let files = Files { inventory: &inventory.path, authorities: &handout::path(&inventory.path) };
-        let lines = endpoints(inventory, files, Notation::of(&session.secrets.application));
-        let settings = [
-            ("datasource.driver", "org.postgresql.Driver".to_owned()),
-            ("datasource.url", lines.jdbc),
-            ("datasource.username", inventory.database.owner.clone()),
-            ("datasource.password", session.secrets.application.expose().to_owned()),
-        ];
-        let trusted = session.secrets.pki.trusted();
-        let authorities = lines.authorities.as_deref().map(|path| (trusted.as_str(), path));
-        let application = self.ends.application(session);
-        let told = (approved, &session.reporter);
-        let address = Address { settings: &settings, authorities, kept_as };
-        let done: Result<(), Failure> = async {
-            application.point(&address, told).await?;
-            application.start(told).await?;
-            Ok(application.answers((&session.reporter, &session.cancel)).await?)
-        }
-        .await;
-        match done {
-            Ok(()) => {
-                let (resource, summary) = ("XNAT".to_owned(), "shows its page, with the cluster's database".to_owned());
-                session.reporter.emit(Kind::ChangeApplied { resource, summary, millis: 0 }).await;
-                true
-            }
-            Err(failure) => {
-                let what = "the database is moved, but XNAT does not go on by itself (`migrate resume` tries again)";
-                also(session, what, &failure).await;
-                false
-            }
-        }
-    }
-
-    /// The run came to nothing, and the source goes on.
-    async fn opened_again(&self, (kept, state): (&Kept, &State), approved: &Approved, session: &Session) {
-        let thawed: Result<(), Failure> = async {
-            let kept_so = kept.set(state);
-            migrate::undo(&self.ends.foreign).await?;
-            self.ends.application(session).start((approved, &session.reporter)).await?;
-            kept_so?;
-            Ok(kept.over()?)
-        }
-        .await;
-        match thawed {
-            Ok(()) => {
-                let text = "the source can be written to again; the application's database is as it was";
-                session.reporter.emit(Kind::Warned { message: text.to_owned(), help: None }).await;
-            }
-            Err(failure) => {
-                let what =
-                    "THE SOURCE MAY STILL BE READ-ONLY, and XNAT stopped: `xnat-provision migrate abort` ends that";
-                also(session, what, &failure).await;
-            }
-        }
-    }
-
     async fn moved(
         &self,
-        (looked, about_to_switch): (&Looked, &AboutToSwitch<'_>),
+        (looked, about_to_freeze, about_to_switch): (&Looked, &AboutToFreeze<'_>, &AboutToSwitch<'_>),
         approved: &Approved,
         session: &Session,
     ) -> Result<Moved, MigrateError> {
-        self.moving((looked, about_to_switch), approved, session).run().await
+        self.moving((looked, about_to_freeze, about_to_switch), approved, session).run().await
     }
 
-    /// Both sides are compared, and what the cluster has since goes back. The schema and the roles stay as they are there,
-    /// and what differs in them is told.
-    pub(super) async fn carry_back(
-        &self,
-        (kept, state, lose): (&Kept, &State, bool),
-        approved: &Approved,
-        session: &Session,
-    ) -> Result<Carried, Failure> {
-        let mut looked = look(self.ends, session).await?;
-        looked.made = state.made.clone();
-        let moving = self.moving((&looked, &|_| Ok(())), approved, session);
-        let compared = moving.run().await?.compared;
-        // what is neither as it was when it was made read-only, nor as an earlier try has left it, was written there
-        let written = state.copy.differences(&compared.source);
-        let carried = state.carried.differences(&compared.source);
-        let of_somebody = |it: &&Difference| {
-            it.source != "not there"
-                && !it.what.starts_with("sequence ")
-                && carried.iter().any(|other| other.what == it.what)
-                && compared.differences.iter().any(|other| other.what == it.what)
-        };
-        if written.iter().any(|it| of_somebody(&it)) {
-            return Err(NotNow::SourceGoesOn.into());
-        }
-        let stays: Vec<&Difference> = compared.differences.iter().filter(|it| !migrate::is_rows(it)).collect();
-        let of_rows = |it: &&&Difference| {
-            it.target != "not there" && (it.what.starts_with("table ") || it.what.starts_with("sequence "))
-        };
-        if let (false, Some(first)) = (lose, stays.iter().find(of_rows)) {
-            return Err(NotNow::NotCarried { what: first.what.clone() }.into());
-        }
-        for it in stays {
-            let message = format!("not carried back: {} (cluster: {})", it.what, it.target);
-            session.reporter.emit(Kind::Warned { message, help: None }).await;
-        }
-        let about_to_hold = |target: &Fingerprint| {
-            kept.set(&State { carried: target.clone(), ..state.clone() }).map_err(|error| one_line(&error))
-        };
-        Ok(moving.carry_back(&compared, &about_to_hold).await?)
-    }
-
-    fn moving<'s>(
+    pub(super) fn moving<'s>(
         &'s self,
-        (looked, about_to_switch): (&'s Looked, &'s AboutToSwitch<'s>),
+        (looked, about_to_freeze, about_to_switch): (&'s Looked, &'s AboutToFreeze<'s>, &'s AboutToSwitch<'s>),
         approved: &'s Approved,
         session: &'s Session,
     ) -> Moving<'s> {
@@ -484,6 +451,10 @@ impl Course<'_> {
             major: looked.target.version_num / 10_000,
             jobs: self.jobs,
             mode: self.mode,
+            method: self.method,
+            application: self.ends.application(session),
+            about_to_freeze,
+            hashed: None,
             mark: format!("from {} at {} by {}", name(self.source), Timestamp::now(), session.claim().who),
             about_to_switch,
         }

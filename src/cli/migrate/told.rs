@@ -4,11 +4,12 @@ use super::super::Failure;
 use super::super::handout;
 use super::super::session::Session;
 use super::ends::name;
-use super::kept::Kept;
+use super::kept::{Kept, Step};
 use super::moving::Course;
 use crate::cluster::endpoints::{Files, Notation, endpoints};
 use crate::inventory::Source;
 use crate::migrate::check::{self, Finding, Severity};
+use crate::migrate::record::Method;
 use crate::names::HostName;
 use crate::quote;
 use crate::report::text::{count, duration, mebibytes};
@@ -55,9 +56,10 @@ impl Course<'_> {
     ) -> Result<String, Failure> {
         let (source, database) = (name(self.source), &session.inventory.database.name);
         let leader = &self.ends.leader.name;
-        let cut_off = match kept.state()? {
-            Some(state) => {
-                format!("A run was cut off {}; the source may be read-only since. It begins anew.\n", state.since)
+        let cut_off = match kept.state()?.map(|state| (state.step, state.since)) {
+            Some((Step::Rehearsing, since)) => format!("A rehearsal of {since} was cut off; what it has left goes.\n"),
+            Some((_, since)) => {
+                format!("A run was begun {since} and cut off; the source may be read-only. It begins anew.\n")
             }
             None => String::new(),
         };
@@ -69,27 +71,45 @@ impl Course<'_> {
         let (low, high) = check::seconds(&looked.source);
         let (low, high) = (duration(low * 1000), duration(high * 1000));
         let xnat = &session.inventory.xnat;
-        let stops: String =
-            xnats.iter().map(|(host, url)| format!("\x20 0. {host}: {} stops; it uses {url}\n", xnat.unit)).collect();
-        let starts: String = xnats
-            .iter()
-            .map(|(host, _)| {
-                format!("\x20 6. {host}: {} leads to the cluster; {} starts\n", xnat.properties, xnat.unit)
-            })
-            .collect();
+        let mut steps = Vec::new();
+        let stops: Vec<String> =
+            xnats.iter().map(|(host, url)| format!("{host}: {} stops; it uses {url}", xnat.unit)).collect();
+        let quiet = format!("{source}: read-only for everybody, and all sessions end. NOBODY CAN WRITE from here on");
+        let made =
+            format!("{}, then dump, restore and analyze beside {database}", count(looked.made.len(), "new role"));
+        match self.method {
+            Method::Dump => {
+                steps.extend(stops);
+                steps.extend([quiet, format!("{leader}: {made}")]);
+            }
+            Method::Logical => {
+                let published = "a publication and a replication slot; it keeps the WAL that the copy has not read";
+                steps.extend([format!("{source}: {published}"), format!("{leader}: {made}")]);
+                steps.push(format!("{leader}: the copy follows {source} until it has nearly all of it"));
+                steps.extend(stops);
+                let rest = "the last of it, tables without a key, large objects, sequences; publication and slot go";
+                steps.extend([quiet, format!("{leader}: {rest}")]);
+            }
+        }
+        steps.extend([
+            "both: every row, sequence, large object, grant and role compared. Until here every failure, also a\n     \
+             difference, opens the source again, and nothing else has changed"
+                .to_owned(),
+            format!("{leader}: {former}; the copy takes its name"),
+            "replicas: wait until they have all of it".to_owned(),
+        ]);
+        let starts = |(host, _): &(HostName, String)| {
+            format!("{host}: {} leads to the cluster; {} starts", xnat.properties, xnat.unit)
+        };
+        steps.extend(xnats.iter().map(starts));
+        let steps: String = steps.iter().enumerate().map(|(at, step)| format!("{:>3}. {step}\n", at + 1)).collect();
         Ok(format!(
-            "{cut_off}{source} ({size}) becomes {database} of the cluster {cluster}:\n{stops}\
-             \x20 1. {source}: read-only for everybody, and all sessions end. NOBODY CAN WRITE from here on\n\
-             \x20 2. {leader}: {roles}, then dump, restore and analyze beside {database}\n\
-             \x20 3. both: every row, sequence, large object, grant and role compared. Until here every failure, also a\n\
-             \x20    difference, opens the source again, and nothing else has changed\n\
-             \x20 4. {leader}: {former}; the copy takes its name\n\
-             \x20 5. replicas: wait until they have all of it\n{starts}\
+            "{cut_off}{source} ({size}) becomes {database} of the cluster {cluster}:\n{steps}\
              The source stays read-only and as it is; `migrate rollback` opens it again.\n\
-             Expect {low} to {high}; `migrate rehearse` measures it.\n\n",
+             Expect {low} to {high}{beside}; `migrate rehearse` measures it.\n\n",
             size = mebibytes(looked.source.database.bytes),
             cluster = session.inventory.cluster,
-            roles = count(looked.made.len(), "new role"),
+            beside = if self.method == Method::Logical { ", the first half of it beside the application" } else { "" },
         ))
     }
 

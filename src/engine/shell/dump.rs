@@ -55,8 +55,70 @@ pub fn socket(port: u16) -> String {
     format!("{SOCKETS}/.s.PGSQL.{port}")
 }
 
+/// Where the leader's server reads the source's password.
+const PASSFILE: &str = "/var/lib/postgresql/.xnat-migrate/follow";
+
+/// The leader's server itself may go through that socket, and knows the password.
+pub fn let_in(server: &Server<'_>) -> String {
+    let password = server.password.map(|password| {
+        format!(
+            "base64 -d >{PASSFILE} {}chown postgres:postgres {PASSFILE}\n",
+            heredoc_base64(passfile(password).as_bytes())
+        )
+    });
+    let socket = socket(server.port);
+    format!(
+        "set -e
+umask 077
+{}if [ -S {socket} ]; then
+  chmod 711 {SOCKETS}
+  chown postgres {socket}
+fi
+",
+        password.unwrap_or_default()
+    )
+}
+
+/// What the leader's server connects to the source with. It stays in a catalog that only superusers may read; the password
+/// does not.
+pub fn conninfo(server: &Server<'_>, database: &str) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
+    let passfile = server.password.map(|_| format!(" passfile={PASSFILE}")).unwrap_or_default();
+    format!(
+        "host={} port={} user={} dbname={}{passfile} application_name=xnat-provision connect_timeout=120 \
+         keepalives_idle=60 options='{WITHOUT_LIMITS} {EXACT}'",
+        quoted(server.host),
+        server.port,
+        quoted(server.user),
+        quoted(database),
+    )
+}
+
+fn passfile(password: &Secret) -> String {
+    let escaped = password.expose().replace('\\', "\\\\").replace(':', "\\:");
+    format!("*:*:*:*:{escaped}\n")
+}
+
+/// Makes a slot for logical replication there, says which snapshot has all that comes before what the slot has, and holds
+/// that until its input ends. What goes wrong is said instead. The slot stays.
+pub fn slot((server, database): (&Server<'_>, &str), slot: &str, major: u32) -> String {
+    let connection = sh(&format!("{} replication=database", conninfo(server, database)));
+    format!(
+        "exec 2>&1
+{}cat >{DIRECTORY}/slot.sql <<'END'
+CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput EXPORT_SNAPSHOT \\gset
+\\setenv SNAPSHOT :snapshot_name
+\\! echo \"snapshot $SNAPSHOT\"; cat >/dev/null
+END
+{}/psql -XAtq -v ON_ERROR_STOP=1 -f {DIRECTORY}/slot.sql {connection}
+",
+        locked(),
+        programs(major),
+    )
+}
+
 fn locked() -> String {
-    format!("set -e\numask 077\nexec 9<{DIRECTORY}/lock\nflock -s -n 9\ntrap 'rm -f {DIRECTORY}/password' EXIT\n")
+    format!("set -e\numask 077\nexec 9<{DIRECTORY}/lock\nflock -s -n 9\n")
 }
 
 /// Which of the two servers a program is to talk to.
@@ -69,6 +131,9 @@ pub enum At<'a> {
 
 const WITHOUT_LIMITS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
 
+/// What newer servers ask for by themselves when they follow another one.
+const EXACT: &str = "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3";
+
 /// A shell function `as` that runs a program as somebody the server lets in, with what the program has to know.
 fn client(at: At<'_>, options: &str) -> String {
     let server = match at {
@@ -80,14 +145,13 @@ fn client(at: At<'_>, options: &str) -> String {
         }
         At::There(server) => server,
     };
+    // it goes with whoever needs it, whatever becomes of that
     let password = match server.password {
         None => String::new(),
         Some(password) => {
-            let escaped = password.expose().replace('\\', "\\\\").replace(':', "\\:");
-            let line = format!("*:*:*:*:{escaped}\n");
             format!(
-                "base64 -d >{DIRECTORY}/password {}export PGPASSFILE={DIRECTORY}/password\n",
-                heredoc_base64(line.as_bytes())
+                "trap 'rm -f {DIRECTORY}/password' EXIT\nbase64 -d >{DIRECTORY}/password {}export PGPASSFILE={DIRECTORY}/password\n",
+                heredoc_base64(passfile(password).as_bytes())
             )
         }
     };
@@ -238,6 +302,16 @@ mod tests {
         let text = dump((At::There(&server), "x'y"), "0001-1", (17, 4));
         assert!(!text.contains("a:b") && text.contains("PGUSER='post gres'"), "{text}");
         assert!(text.contains(&sh(r"dbname='x\'y'")), "{text}");
+    }
+
+    #[test]
+    fn what_the_leaders_server_connects_with_has_no_password_in_it() {
+        let password = Secret::new("hush");
+        let server = Server { host: "10.0.0.5", port: 5432, user: "o'brien", password: Some(&password) };
+        let text = conninfo(&server, "x");
+        assert!(text.starts_with(r"host='10.0.0.5' port=5432 user='o\'brien' dbname='x' passfile=/"), "{text}");
+        assert!(!text.contains("hush") && !let_in(&server).contains("hush"));
+        assert!(!conninfo(&Server { password: None, ..server }, "x").contains("passfile"));
     }
 
     #[test]

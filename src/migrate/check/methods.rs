@@ -21,23 +21,43 @@ pub fn methods(source: &Found, target: &Target) -> Vec<(&'static str, bool, Stri
     let (low, high) = seconds(source);
     let window = format!("nobody can write for about {} to {}", duration(low * 1000), duration(high * 1000));
     let (stream, logical) = (against_stream(source, target), against_logical(source));
-    let long = high > WINDOW;
-    let by_stream = long && stream.is_empty();
-    let by_logical = long && !by_stream && logical.is_empty();
-    let dump = match by_stream || by_logical {
-        true => format!("{window}, which is long; it is the only way that this program goes today"),
+    let by_logical = high > WINDOW && logical.is_empty();
+    let dump = match by_logical {
+        true => format!("{window}, which is long"),
         false => format!("{window}; takes any older version, locale and build, and leaves the source as it was"),
     };
     vec![
-        ("dump", !(by_stream || by_logical), format!("pg_dump and pg_restore: {dump}")),
-        ("stream", by_stream, other("a standby of the source that is promoted: seconds without writing", &stream)),
-        ("logical", by_logical, other("logical replication: seconds without writing", &logical)),
+        ("dump", !by_logical, format!("pg_dump and pg_restore: {dump}")),
+        (
+            "stream",
+            false,
+            other("a standby of the source that is promoted: seconds without writing", &stream) + NOT_DONE,
+        ),
+        ("logical", by_logical, other(&following(source, (low, high)), &logical)),
     ]
 }
 
-pub(super) fn other(what: &str, against: &[String]) -> String {
+const NOT_DONE: &str = ". This program does not do it today";
+
+fn other(what: &str, against: &[String]) -> String {
     let against = if against.is_empty() { String::new() } else { format!(". Not here: {}", against.join("; ")) };
-    format!("{what}{against}. This program does not do it today")
+    format!("{what}{against}")
+}
+
+/// Comparing takes about as long as copying, and what is not followed has to be copied then.
+fn following(source: &Found, (low, high): (u64, u64)) -> String {
+    let keyless = source.tables.without_primary_key.count;
+    let rest = [
+        (keyless, told(keyless, "table") + " without a primary key"),
+        (source.objects.large_objects, told(source.objects.large_objects, "large object")),
+    ];
+    let rest: Vec<String> = rest.into_iter().filter(|(number, _)| *number > 0).map(|(_, text)| text).collect();
+    let rest = if rest.is_empty() { String::new() } else { format!("; {} are copied then", rest.join(" and ")) };
+    format!(
+        "a copy that follows the source by logical replication: nobody can write while both are compared, about {} to {}{rest}",
+        duration(low * 500),
+        duration(high * 500)
+    )
 }
 
 pub(super) fn against_stream(source: &Found, target: &Target) -> Vec<String> {
@@ -52,17 +72,35 @@ pub(super) fn against_stream(source: &Found, target: &Target) -> Vec<String> {
     against
 }
 
-pub(super) fn against_logical(source: &Found) -> Vec<String> {
-    let (keyless, large) = (source.tables.without_primary_key.count, source.objects.large_objects);
+/// Why the source cannot be followed.
+pub fn against_logical(source: &Found) -> Vec<String> {
+    let server = &source.server;
+    if server.version_num < 100_000 {
+        return vec!["the source cannot publish before version 10".to_owned()];
+    }
     let mut against = Vec::new();
-    if source.server.version_num < 100_000 {
-        against.push("the source cannot publish before version 10".to_owned());
+    if server.in_recovery {
+        against.push("it is a standby".to_owned());
     }
-    if keyless > 0 {
-        against.push(format!("{} without a primary key", told(keyless, "table")));
+    let kept = &source.tables.kept_by_extensions;
+    if !kept.is_empty() {
+        against.push(format!("rows that extensions keep in tables of theirs would not follow: {}", kept.join(", ")));
     }
-    if large > 0 {
-        against.push(format!("{}, which it does not copy", told(large, "large object")));
+    if server.wal_level != "logical" {
+        against.push(format!(
+            "its wal_level is {:?}: set it to logical in its postgresql.conf, and restart it",
+            server.wal_level
+        ));
+    }
+    if server.free_slots < 1 {
+        against.push("it has no replication slot left: raise max_replication_slots, and restart it".to_owned());
+    }
+    if server.free_senders < 1 {
+        against.push("it has no WAL sender left: raise max_wal_senders, and restart it".to_owned());
+    }
+    if source.tables.always_fire > 0 {
+        let number = told(source.tables.always_fire, "trigger");
+        against.push(format!("{number} (or rules) would fire in the copy, too (ENABLE ALWAYS or REPLICA)"));
     }
     against
 }

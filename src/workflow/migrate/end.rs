@@ -96,6 +96,7 @@ impl End<'_> {
 
     pub async fn remove(&self, approved: &Approved) -> Result<(), MigrateError> {
         let left = self.left().await?;
+        self.unsubscribe(approved).await?;
         let session = self.session("postgres").await?;
         execute(&session, approved, ALONE).await?;
         for database in &left.databases {

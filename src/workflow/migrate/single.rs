@@ -7,7 +7,7 @@ use super::end::{End, INCOMING, SCRATCH, both, execute, other_passwords};
 use super::look::{free, system, verifiers, who};
 use super::place::{clean, made, scratch};
 use super::source::Snapshot;
-use super::sums::{of_a_database, of_a_foreign};
+use super::sums::{measure, of_a_database, of_a_foreign};
 use super::{Clock, Compared, MigrateError, Moved, password, server_of, told};
 use crate::cluster::Gather;
 use crate::cluster::postgres::foreign::Foreign;
@@ -222,14 +222,16 @@ impl Leaving<'_> {
     async fn compare(&self, workshop: &Workshop<'_>) -> Result<Compared, MigrateError> {
         let Operation { gather, approved, reporter, .. } = &self.operation;
         let (mine, its) = (self.looked.cluster_version, self.looked.version);
-        let older = mine.min(its);
+        let (here, there) = (self.here().session(self.database()).await?, self.foreign.connect(INCOMING).await?);
+        let measured = measure((&here, mine), (&there, its)).await;
+        let measure = measured.map_err(|error| MigrateError::failed("see how rows are compared", one_line(&error)))?;
         let server = server_of(self.foreign);
         let schemas = workshop.compare_schemas((&server, INCOMING, None), (SCRATCH, self.database()), Way::Out);
         let told_here = ("the cluster's database", *reporter);
         let told_there = ("the copy", *reporter);
         let (source, target, schemas) = futures::try_join!(
-            of_a_database((gather, self.leader), self.database(), (mine, older), told_here),
-            of_a_foreign((self.foreign, INCOMING), self.jobs, None, (its, older), told_there),
+            of_a_database((gather, self.leader), self.database(), (mine, measure), told_here),
+            of_a_foreign((self.foreign, INCOMING), self.jobs, None, (its, measure), told_there),
             scratch((gather, self.leader), approved, schemas)
         )?;
         let here = (self.here(), self.database());

@@ -11,7 +11,7 @@ use crate::cluster::postgres::foreign::Foreign;
 use crate::engine::HostError;
 use crate::engine::wait::{Wait, WaitError};
 use crate::error::one_line;
-use crate::quote::identifier;
+use crate::quote::{identifier, literal};
 use crate::report::Reporter;
 
 /// What all sessions see alike for as long as this one lives.
@@ -39,9 +39,18 @@ const FROZEN: &str = "SELECT EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_da
 
 impl Snapshot {
     pub async fn take(of: End<'_>, database: &str) -> Result<Self, MigrateError> {
+        Self::begun(of, database, SNAPSHOT).await
+    }
+
+    /// The same as another session has.
+    pub async fn shared(of: End<'_>, database: &str, with: &str) -> Result<Self, MigrateError> {
+        Self::begun(of, database, &format!("{SNAPSHOT}; SET TRANSACTION SNAPSHOT {}", literal(with))).await
+    }
+
+    async fn begun(of: End<'_>, database: &str, how: &str) -> Result<Self, MigrateError> {
         let session = of.session(database).await?;
         let taking = async {
-            session.batch_execute(SNAPSHOT).await?;
+            session.batch_execute(how).await?;
             session.query_one("SELECT pg_export_snapshot()::text", &[]).await?.try_get(0)
         };
         let name =

@@ -12,7 +12,7 @@ use crate::cluster::postgres::foreign::Foreign;
 use crate::cluster::postgres::{Login, connect, server};
 use crate::error::one_line;
 use crate::inventory::Host;
-use crate::migrate::fingerprint::{self, Fingerprint, LargeObjects, Rows, SETTINGS, Table};
+use crate::migrate::fingerprint::{self, Fingerprint, LargeObjects, Measure, Rows, SETTINGS, Table};
 use crate::quote::literal;
 use crate::report::{Kind, Reporter};
 
@@ -23,22 +23,32 @@ const AT_ONCE: usize = 200;
 
 pub(super) struct Sums<'a> {
     pub moving: &'a Moving<'a>,
+    pub measure: Measure,
+}
+
+/// How both sides are summed up: by their own hash where they agree on it.
+pub(super) async fn measure(
+    (mine, version): (&Client, u32),
+    (theirs, its): (&Client, u32),
+) -> Result<Measure, tokio_postgres::Error> {
+    let older = version.min(its);
+    if !Measure::may_be_hashed(older) {
+        return Ok(Measure { older, hashed: false });
+    }
+    let asked = futures::try_join!(mine.query_one(Measure::PROBE, &[]), theirs.query_one(Measure::PROBE, &[]))?;
+    let read = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?));
+    let (mine, theirs): ((String, i64), (String, i64)) = (read(&asked.0)?, read(&asked.1)?);
+    Ok(Measure { older, hashed: mine == theirs })
 }
 
 impl Sums<'_> {
-    /// The older of the two versions says how floats are written.
-    pub fn older(&self) -> u32 {
-        let looked = self.moving.looked;
-        looked.target.version_num.min(looked.source.server.version_num)
-    }
-
     /// Some floats cannot be compared to their last bit.
     pub fn are_rounded(&self) -> bool {
-        fingerprint::rounds(self.older())
+        fingerprint::rounds(self.measure.older)
     }
 
     pub async fn of_the_source(&self, snapshot: Option<&str>) -> Result<Fingerprint, MigrateError> {
-        let versions = (self.moving.looked.source.server.version_num, self.older());
+        let versions = (self.moving.looked.source.server.version_num, self.measure);
         let told = ("the source", self.moving.operation.reporter);
         of_a_foreign((self.moving.foreign, &self.moving.looked.database), self.moving.jobs, snapshot, versions, told)
             .await
@@ -46,7 +56,7 @@ impl Sums<'_> {
 
     pub async fn of_the_copy(&self) -> Result<Fingerprint, MigrateError> {
         let (gather, leader) = (self.moving.gather(), self.moving.leader);
-        let versions = (self.moving.looked.target.version_num, self.older());
+        let versions = (self.moving.looked.target.version_num, self.measure);
         let reporter = &self.moving.operation.reporter;
         of_a_database((gather, leader), self.moving.copied(), versions, ("the copy", reporter)).await
     }
@@ -57,20 +67,19 @@ pub(super) async fn of_a_foreign(
     (foreign, database): (&Foreign<'_>, &str),
     jobs: usize,
     snapshot: Option<&str>,
-    versions: (u32, u32),
+    versions: (u32, Measure),
     told: (&str, &Reporter),
 ) -> Result<Fingerprint, MigrateError> {
     let sessions = try_join_all((0..jobs).map(|_| foreign.connect(database))).await?;
     sum_up(&sessions, snapshot, versions, told).await
 }
 
-/// Of the application's database as it is now; `older` is the version of the source it came from.
+/// Of the application's database as it is now, by the measure of what it is held against.
 pub async fn of_the_target(
     (gather, leader): (&Gather<'_>, &Host),
-    (version, source): (u32, u32),
+    versions: (u32, Measure),
     reporter: &Reporter,
 ) -> Result<Fingerprint, MigrateError> {
-    let versions = (version, version.min(source));
     of_a_database((gather, leader), &gather.inventory.database.name, versions, ("the copy", reporter)).await
 }
 
@@ -78,7 +87,7 @@ pub async fn of_the_target(
 pub(super) async fn of_a_database(
     (gather, leader): (&Gather<'_>, &Host),
     database: &str,
-    versions: (u32, u32),
+    versions: (u32, Measure),
     told: (&str, &Reporter),
 ) -> Result<Fingerprint, MigrateError> {
     let failed = |reason: String| MigrateError::failed("read the copy", reason);
@@ -94,16 +103,18 @@ pub(super) async fn of_a_database(
     summed
 }
 
-/// `versions`: the server's own, and the older of the two that are compared.
+/// `versions`: the server's own, and how both that are compared are summed up.
 async fn sum_up(
     sessions: &[Client],
     snapshot: Option<&str>,
-    (version, older): (u32, u32),
+    (version, measure): (u32, Measure),
     (whose, reporter): (&str, &Reporter),
 ) -> Result<Fingerprint, MigrateError> {
     let failed = |what: String| move |error: tokio_postgres::Error| MigrateError::failed(what, one_line(&error));
     let reading = format!("read {whose}");
-    try_join_all(sessions.iter().map(|session| prepare(session, older))).await.map_err(failed(reading.clone()))?;
+    try_join_all(sessions.iter().map(|session| prepare(session, measure.older)))
+        .await
+        .map_err(failed(reading.clone()))?;
     let first = sessions.first().expect("there is a session");
     let row = asked(first, snapshot, &fingerprint::tables(version)).await.map_err(failed(reading.clone()))?;
     let tables: Vec<Table> = serde_json::from_str(row.get(0).unwrap_or_default())
@@ -112,13 +123,14 @@ async fn sum_up(
     let beside = beside(first, version).await.map_err(failed(reading.clone()))?;
     first.batch_execute("COMMIT").await.map_err(failed(reading.clone()))?;
     let queue = Queue::new(tables);
-    let work = try_join_all(sessions.iter().map(|session| queue.work((session, snapshot), older, whose)));
+    let work = try_join_all(sessions.iter().map(|session| queue.work((session, snapshot), measure, whose)));
     let tables = tokio::select! {
         biased;
         done = work => done?,
         never = queue.tell(whose, reporter) => match never {},
     };
-    Ok(Fingerprint { tables: tables.into_iter().flatten().collect(), ..beside })
+    let tables = tables.into_iter().flatten().collect();
+    Ok(Fingerprint { hashed: measure.hashed, tables, ..beside })
 }
 
 pub(super) async fn prepare(session: &Client, older: u32) -> Result<(), tokio_postgres::Error> {
@@ -186,14 +198,14 @@ impl Queue {
     async fn work(
         &self,
         (session, snapshot): (&Client, Option<&str>),
-        older: u32,
+        measure: Measure,
         whose: &str,
     ) -> Result<Vec<(String, Rows)>, MigrateError> {
         let mut done = Vec::new();
         while let Some(table) = self.next() {
             let failed =
                 |reason: String| MigrateError::failed(format!("read the table {} of {whose}", table.title()), reason);
-            let row = asked(session, snapshot, &table.sum(older)).await.map_err(|error| failed(one_line(&error)))?;
+            let row = asked(session, snapshot, &table.sum(measure)).await.map_err(|error| failed(one_line(&error)))?;
             let rows = row.get(0).and_then(|rows| rows.parse().ok());
             let rows = rows.zip(row.get(1)).map(|(rows, sum)| Rows { rows, sum: sum.to_owned() });
             let rows = rows.ok_or_else(|| failed("it does not say how many rows there are".to_owned()))?;

@@ -1,0 +1,108 @@
+//! How a run ends: XNAT goes on with the cluster, or the source goes on, and keeps nothing for a copy that is no more.
+
+use super::super::Failure;
+use super::super::handout;
+use super::super::session::Session;
+use super::ends::also;
+use super::kept::{Kept, State, Step};
+use super::moving::Course;
+use crate::approval::Approved;
+use crate::cluster::endpoints::{Files, Notation, endpoints};
+use crate::report::Kind;
+use crate::workflow::migrate::{self, Address, Looked};
+
+const KEEPS_WAL: &str = "THE SOURCE MAY KEEP ITS WAL UNTIL ITS DISK IS FULL: `xnat-provision migrate abort` ends that";
+
+impl Course<'_> {
+    /// XNAT goes on with the cluster, or not: the database is there whatever comes of it, so that is told and no failure.
+    pub(super) async fn switched(&self, kept_as: &str, approved: &Approved, session: &Session) -> bool {
+        let inventory = &session.inventory;
+        let files = Files { inventory: &inventory.path, authorities: &handout::path(&inventory.path) };
+        let lines = endpoints(inventory, files, Notation::of(&session.secrets.application));
+        let settings = [
+            ("datasource.driver", "org.postgresql.Driver".to_owned()),
+            ("datasource.url", lines.jdbc),
+            ("datasource.username", inventory.database.owner.clone()),
+            ("datasource.password", session.secrets.application.expose().to_owned()),
+        ];
+        let trusted = session.secrets.pki.trusted();
+        let authorities = lines.authorities.as_deref().map(|path| (trusted.as_str(), path));
+        let application = self.ends.application(session);
+        let told = (approved, &session.reporter);
+        let address = Address { settings: &settings, authorities, kept_as };
+        let done: Result<(), Failure> = async {
+            application.point(&address, told).await?;
+            application.start(told).await?;
+            Ok(application.answers((&session.reporter, &session.cancel)).await?)
+        }
+        .await;
+        match done {
+            Ok(()) => {
+                let (resource, summary) = ("XNAT".to_owned(), "shows its page, with the cluster's database".to_owned());
+                session.reporter.emit(Kind::ChangeApplied { resource, summary, millis: 0 }).await;
+                true
+            }
+            Err(failure) => {
+                let what = "the database is moved, but XNAT does not go on by itself (`migrate resume` tries again)";
+                also(session, what, &failure).await;
+                false
+            }
+        }
+    }
+
+    /// The run came to nothing, and the source goes on.
+    pub(super) async fn opened_again(
+        &self,
+        (kept, state, looked): (&Kept, &State, &Looked),
+        approved: &Approved,
+        session: &Session,
+    ) {
+        // the copy may have been about to take its place
+        let reached = kept.state().ok().flatten().map_or(Step::ReadOnly, |reached| reached.step);
+        let reached = if reached == Step::Following { reached } else { Step::ReadOnly };
+        let kept_so = kept.set(&State { step: reached, ..state.clone() }).map_err(Failure::from);
+        let opened = migrate::undo(&self.ends.foreign).await.map_err(Failure::from);
+        let application = self.ends.application(session);
+        let started = application.start((approved, &session.reporter)).await.map_err(Failure::from);
+        let alone = migrate::leave_alone(&self.ends.foreign, looked.system).await.map_err(Failure::from);
+        let (open, left) = (opened.is_ok() && started.is_ok(), alone.is_ok());
+        if open && left && kept_so.is_ok() && kept.over().is_ok() {
+            let text = "the source can be written to again; the application's database is as it was";
+            session.reporter.emit(Kind::Warned { message: text.to_owned(), help: None }).await;
+            return;
+        }
+        let what = match reached {
+            Step::Following => KEEPS_WAL,
+            _ if open && !left => KEEPS_WAL,
+            _ => "THE SOURCE MAY STILL BE READ-ONLY, and XNAT stopped: `xnat-provision migrate abort` ends that",
+        };
+        for failure in [opened.err(), started.err(), alone.err(), kept_so.err()].into_iter().flatten() {
+            also(session, what, &failure).await;
+        }
+    }
+
+    /// What the source keeps for a copy in a cluster that is gone has another name.
+    pub(super) async fn forget(
+        &self,
+        former: Option<&State>,
+        looked: &Looked,
+        approved: &Approved,
+    ) -> Result<(), Failure> {
+        match former.filter(|former| former.system != looked.system && !former.has_switched()) {
+            Some(former) => Ok(migrate::unfollow(&self.ends.foreign, former.system, approved).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// The source keeps nothing for the copy any more, whatever became of it; otherwise somebody has to know.
+    pub(super) async fn left_alone(&self, (kept, looked): (&Kept, &Looked), session: &Session) {
+        let left: Result<(), Failure> = async {
+            migrate::leave_alone(&self.ends.foreign, looked.system).await?;
+            Ok(kept.over()?)
+        }
+        .await;
+        if let Err(failure) = left {
+            also(session, KEEPS_WAL, &failure).await;
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! The copy follows the source by logical replication, so that the application is stopped only for what comes last: a
+//! publication and a slot there, a subscription here, all of one name, and all gone afterwards. Tables whose rows cannot be
+//! told apart, large objects and sequences are not followed; they are copied when nobody writes any more.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use tokio_postgres::{Client, Error, Row};
+
+use super::between::{Between, READ, WRITE, known};
+use super::end::{ALONE, End, INCOMING, SCRATCH, execute};
+use super::place::Place;
+use super::{CATCHING_UP, MigrateError, Moving, server_of, source};
+use crate::approval::Approved;
+use crate::cluster::postgres::foreign::Foreign;
+use crate::engine::HostError;
+use crate::engine::dump::{Way, Workshop, conninfo};
+use crate::engine::wait::{Wait, WaitError};
+use crate::error::one_line;
+use crate::quote::{identifier, literal};
+use crate::transport::Stream;
+
+/// So little is left when the application is stopped: what is written in a moment.
+const NEAR: i64 = 4 << 20;
+/// Of what was changed, so much is named.
+const NAMED: usize = 5;
+/// Whoever still reads the slot is told to end, and has so long.
+const ENDING: Duration = Duration::from_secs(60);
+/// From this version on a partitioned table is published as one.
+const AS_ROOTS: u32 = 130_000;
+/// Subscriptions count their errors by then, and run as whoever made them.
+const COUNTS_ERRORS: u32 = 15;
+const AS_ITS_OWNER: u32 = 16;
+/// So many without anything coming through are enough; without a count, so long.
+const ERRORS: i64 = 3;
+const WITHOUT_PROGRESS: Duration = Duration::from_secs(15 * 60);
+/// A backlog takes its time.
+const FOLLOWING: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Tables whose rows can be told apart, as a publication lists them: not those of the system, of extensions, unlogged ones,
+/// or those of which a part cannot. An UPDATE of any other one that is published would fail on the source; that is why a
+/// table with parts needs a primary key, which parts that are made later have too.
+const KEYED: &str = "WITH RECURSIVE keyed AS (
+  SELECT c.oid, n.nspname, c.relname, c.relkind, c.relispartition
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+     AND (c.relreplident = 'f' AND c.relkind = 'r' AND NOT c.relispartition
+          OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
+                        AND CASE c.relreplident WHEN 'd' THEN i.indisprimary
+                              WHEN 'i' THEN i.indisreplident AND c.relkind = 'r' AND NOT c.relispartition END))
+     AND NOT EXISTS (SELECT FROM pg_depend d
+                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+), below AS (
+  SELECT oid AS root, oid FROM keyed WHERE relkind = 'p'
+  UNION SELECT b.root, i.inhrelid FROM below b JOIN pg_inherits i ON i.inhparent = b.oid
+)
+SELECT c.nspname::text, c.relname::text FROM keyed c
+ WHERE {kind} AND NOT EXISTS (SELECT FROM below b WHERE b.root = c.oid AND b.oid NOT IN (SELECT oid FROM keyed))
+ ORDER BY 1, 2";
+const ROOTS: &str = "NOT c.relispartition";
+/// Where a row goes in a table divided by a hash is not the same on both sides.
+const LEAVES: &str = "c.relkind = 'r' AND NOT EXISTS (WITH RECURSIVE up AS (
+          SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid
+          UNION SELECT i.inhparent FROM pg_inherits i JOIN up ON i.inhrelid = up.inhparent)
+        SELECT FROM up JOIN pg_partitioned_table p ON p.partrelid = up.inhparent WHERE p.partstrat = 'h')";
+
+/// Tables that are published, with their parts.
+const PUBLISHED: &str = "WITH RECURSIVE published AS (
+    SELECT r.prrelid AS oid FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid WHERE p.pubname = $1
+    UNION SELECT i.inhrelid FROM pg_inherits i JOIN published u ON i.inhparent = u.oid
+      JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition)
+  SELECT n.nspname::text, c.relname::text
+    FROM published JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace";
+
+/// Materialised views, those first that others are made of.
+const FILLED: &str = "SELECT n.nspname::text, c.relname::text
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'm' AND c.relispopulated AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+   AND NOT EXISTS (SELECT FROM pg_depend d
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ ORDER BY c.oid";
+
+/// How much of what there is now the slot has not handed over, how far it is, and whether the source has thrown away what
+/// it needs.
+const BEHIND: &str = "SELECT pg_wal_lsn_diff({now}, confirmed_flush_lsn)::bigint, active,
+       pg_wal_lsn_diff(confirmed_flush_lsn, '0/0')::bigint, coalesce(to_jsonb(s) ->> 'wal_status', '') = 'lost'
+  FROM pg_replication_slots s WHERE slot_name = $1";
+/// Something after everything that was committed, also by whoever did not wait for the disk.
+const MARK: &str = "SET default_transaction_read_only TO off; SET synchronous_commit TO local;
+SELECT pg_logical_emit_message(true, 'xnat_provision', '')";
+
+/// What all three are called, and nobody else's: another cluster may follow the same source.
+fn name(system: i64) -> String {
+    // as PostgreSQL writes it
+    format!("xnat_provision_{}", system as u64)
+}
+
+/// Whether something of that is on the source: as long as it is, the source keeps what was not read.
+pub async fn followed(foreign: &Foreign<'_>, system: i64) -> Result<bool, MigrateError> {
+    let session = foreign.connect(&foreign.source().database).await?;
+    let failed = |error: Error| MigrateError::failed("look for a replication slot on the source", one_line(&error));
+    if version(&session).await.map_err(failed)? < 100_000 {
+        return Ok(false);
+    }
+    let asked = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)
+                     OR EXISTS (SELECT FROM pg_publication WHERE pubname = $1)";
+    session.query_one(asked, &[&name(system)]).await.and_then(|row| row.try_get(0)).map_err(failed)
+}
+
+async fn version(session: &Client) -> Result<u32, Error> {
+    let row = session.query_one("SELECT current_setting('server_version_num')::bigint", &[]).await?;
+    Ok(u32::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default())
+}
+
+/// The source is as it was before it was followed.
+pub async fn unfollow(foreign: &Foreign<'_>, system: i64, approved: &Approved) -> Result<(), MigrateError> {
+    approved.still_holds().map_err(HostError::from)?;
+    leave_alone(foreign, system).await
+}
+
+/// The same for who has just begun, and comes to nothing: that is no change of the cluster, so its locks do not matter.
+pub async fn leave_alone(foreign: &Foreign<'_>, system: i64) -> Result<(), MigrateError> {
+    let session = foreign.connect(&foreign.source().database).await?;
+    let name = name(system);
+    let failed = |error: Error| MigrateError::failed("remove the replication slot from the source", one_line(&error));
+    // one that still waits for a lock would come about when nobody looks any more
+    let asking = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE pid <> pg_backend_pid() AND position('CREATE PUBLICATION ' || $1 in query) = 1";
+    session.query(asking, &[&name]).await.map_err(failed)?;
+    if !followed(foreign, system).await? {
+        return Ok(());
+    }
+    session
+        .batch_execute("SET default_transaction_read_only TO off; SET synchronous_commit TO local")
+        .await
+        .map_err(failed)?;
+    let begun = Instant::now();
+    let ended = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active";
+    let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
+    loop {
+        session.query(ended, &[&name]).await.map_err(failed)?;
+        match session.query(drop, &[&name]).await {
+            Ok(_) => break,
+            // whoever reads it has not ended yet
+            Err(error) if begun.elapsed() > ENDING => return Err(failed(error)),
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+    session.batch_execute(&format!("DROP PUBLICATION IF EXISTS {name}")).await.map_err(failed)
+}
+
+impl End<'_> {
+    /// The copy here, if there is one, follows nobody any more.
+    pub(super) async fn unsubscribe(&self, approved: &Approved) -> Result<(), MigrateError> {
+        let asked = "SELECT subname::text FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+                      WHERE d.datname = $1";
+        let found = self.session("postgres").await?.query(asked, &[&INCOMING]).await;
+        let names = found.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>());
+        let names = names.map_err(|error| MigrateError::failed("look for a subscription", one_line(&error)))?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let session = self.session(INCOMING).await?;
+        execute(&session, approved, ALONE).await?;
+        for name in names.iter().map(|name| identifier(name)) {
+            execute(&session, approved, &format!("ALTER SUBSCRIPTION {name} DISABLE")).await?;
+            // its slot is removed by whoever can reach the source
+            execute(&session, approved, &format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)")).await?;
+            execute(&session, approved, &format!("DROP SUBSCRIPTION {name}")).await?;
+        }
+        Ok(())
+    }
+}
+
+/// From the publication until the source is left alone again.
+pub(super) struct Following<'a> {
+    pub moving: &'a Moving<'a>,
+}
+
+impl Following<'_> {
+    fn name(&self) -> String {
+        name(self.moving.looked.system)
+    }
+
+    fn approved(&self) -> &Approved {
+        self.moving.operation.approved
+    }
+
+    fn version(&self) -> u32 {
+        self.moving.looked.source.server.version_num
+    }
+
+    fn copy(&self) -> End<'_> {
+        End::Leader(self.moving.gather(), self.moving.leader)
+    }
+
+    async fn there(&self) -> Result<Client, MigrateError> {
+        Ok(self.moving.foreign.connect(&self.moving.looked.database).await?)
+    }
+
+    /// From the snapshot on everything is kept for the copy. The publication comes first: what was written before there was
+    /// one could not be read.
+    pub async fn begin(&self, workshop: &Workshop<'_>) -> Result<source::Snapshot, MigrateError> {
+        let server = server_of(self.moving.foreign);
+        workshop.let_in(&server).await?;
+        self.publish().await?;
+        let database = &self.moving.looked.database;
+        let name = self.name();
+        let making = workshop.slot((&server, database), &name);
+        let (snapshot, holder): (String, Box<dyn Stream>) = tokio::select! {
+            biased;
+            () = self.moving.operation.cancel.cancelled() => return Err(MigrateError::Interrupted),
+            made = making => made?,
+        };
+        let own = source::Snapshot::shared(End::Foreign(self.moving.foreign), database, &snapshot).await;
+        drop(holder);
+        own
+    }
+
+    async fn publish(&self) -> Result<(), MigrateError> {
+        let failed = |error: Error| MigrateError::failed("publish the source's tables", one_line(&error));
+        let as_roots = self.version() >= AS_ROOTS;
+        let session = self.there().await?;
+        let keyed = KEYED.replace("{kind}", if as_roots { ROOTS } else { LEAVES });
+        let tables = titles(&session, &keyed, &[]).await.map_err(failed)?;
+        let tables: Vec<String> = tables.into_iter().map(|title| format!("ONLY {title}")).collect();
+        let tables = if tables.is_empty() { String::new() } else { format!(" FOR TABLE {}", tables.join(", ")) };
+        let with = if as_roots { " WITH (publish_via_partition_root)" } else { "" };
+        self.approved().still_holds().map_err(HostError::from)?;
+        // whoever has locked a table keeps it from being published
+        let set = "SET default_transaction_read_only TO off; SET lock_timeout TO '60s'";
+        session.batch_execute(set).await.map_err(failed)?;
+        session.batch_execute(&format!("CREATE PUBLICATION {}{tables}{with}", self.name())).await.map_err(failed)
+    }
+
+    /// Until there is hardly anything that the copy does not have, and the replicas have what it has.
+    pub async fn follow(&self, place: &Place<'_>) -> Result<(), MigrateError> {
+        self.subscribe().await?;
+        // that it does follow is seen by what was written until now
+        let until = Until { near: 0, position: Some(self.position().await?), patience: CATCHING_UP };
+        self.until("the copy to have what was written meanwhile", until).await?;
+        let until = Until { near: NEAR, position: None, patience: CATCHING_UP };
+        self.until("the copy to have caught up", until).await?;
+        self.moving.replicas(place).await
+    }
+
+    /// How far the source has written.
+    async fn position(&self) -> Result<String, MigrateError> {
+        self.approved().still_holds().map_err(HostError::from)?;
+        let session = self.there().await?;
+        let asked = async {
+            session.batch_execute(MARK).await?;
+            session.query_one("SELECT pg_current_wal_lsn()::text", &[]).await?.try_get(0)
+        };
+        asked.await.map_err(|error| MigrateError::failed("ask the source how far it is", one_line(&error)))
+    }
+
+    /// A schema that has been changed would be found when nobody can write any more, and for nothing.
+    pub async fn schema_is_the_same(&self, place: &Place<'_>, workshop: &Workshop<'_>) -> Result<(), MigrateError> {
+        let server = server_of(self.moving.foreign);
+        let theirs = (&server, self.moving.looked.database.as_str(), None);
+        let schemas = place.scratch(workshop.compare_schemas(theirs, (SCRATCH, INCOMING), Way::In)).await?;
+        let ours = |name: &str| name.contains(&self.name());
+        let changed: Vec<&str> =
+            schemas.differ.iter().map(|(_, name)| name.as_str()).filter(|name| !ours(name)).take(NAMED).collect();
+        match changed.is_empty() {
+            true => Ok(()),
+            false => {
+                let reason = format!("its schema was changed since the copy was made: {}", changed.join(", "));
+                Err(MigrateError::failed("follow the source", reason))
+            }
+        }
+    }
+
+    async fn subscribe(&self) -> Result<(), MigrateError> {
+        let server = server_of(self.moving.foreign);
+        let major = self.moving.major;
+        let mut with = format!("create_slot = false, copy_data = false, slot_name = {}", literal(&self.name()));
+        if major >= AS_ITS_OWNER {
+            with.push_str(", run_as_owner = true");
+        }
+        let name = self.name();
+        let connection = literal(&conninfo(&server, &self.moving.looked.database));
+        let session = self.copy().session(INCOMING).await?;
+        // it came with the dump, and is the source's
+        execute(&session, self.approved(), &format!("DROP PUBLICATION IF EXISTS {name}")).await?;
+        let subscribe = format!("CREATE SUBSCRIPTION {name} CONNECTION {connection} PUBLICATION {name} WITH ({with})");
+        execute(&session, self.approved(), &subscribe).await
+    }
+
+    /// Nobody writes any more: the copy gets the last of it, and what was not followed; then the source is left alone.
+    pub async fn finish(&self) -> Result<(), MigrateError> {
+        let until = Until { near: 0, position: Some(self.position().await?), patience: WITHOUT_PROGRESS };
+        self.until("the copy to have everything", until).await?;
+        let failed = |error: Error| MigrateError::failed("ask the source what it publishes", one_line(&error));
+        let published = titles(&self.there().await?, PUBLISHED, &[&self.name()]).await.map_err(failed)?;
+        self.copy().unsubscribe(self.approved()).await?;
+        unfollow(self.moving.foreign, self.moving.looked.system, self.approved()).await?;
+        self.copy_the_rest(&published).await
+    }
+
+    async fn until(&self, what: &str, Until { near, position, patience }: Until) -> Result<(), MigrateError> {
+        let name = self.name();
+        let (there, here) = (self.there().await?, self.copy().session(INCOMING).await?);
+        let now =
+            position.map_or_else(|| "pg_current_wal_lsn()".to_owned(), |lsn| format!("{}::pg_lsn", literal(&lsn)));
+        let asked = BEHIND.replace("{now}", &now);
+        let wait = Wait {
+            what: what.to_owned(),
+            deadline: FOLLOWING,
+            interval: Duration::from_millis(250),
+            help: "see the log of PostgreSQL on the leader".to_owned(),
+        };
+        let errors = match self.moving.major {
+            COUNTS_ERRORS.. => "SELECT apply_error_count FROM pg_stat_subscription_stats WHERE subname = $1",
+            _ => "SELECT 0::bigint FROM pg_subscription WHERE subname = $1",
+        };
+        let best = Mutex::new(Best::default());
+        let look = || async {
+            let read = async {
+                let errors: i64 = here.query_one(errors, &[&name]).await?.try_get(0)?;
+                let row = there.query_one(&asked, &[&name]).await?;
+                let seen = Seen { behind: row.try_get(0)?, active: row.try_get(1)?, at: row.try_get(2)?, errors };
+                Ok::<(Seen, bool), Error>((seen, row.try_get(3)?))
+            };
+            match read.await {
+                Err(error) => Ok(Err(one_line(&error))),
+                Ok((_, true)) => Ok(Err(LOST.to_owned())),
+                Ok((seen, _)) if seen.active && seen.behind <= near => Ok(Ok(())),
+                Ok((seen, _)) => {
+                    let mut best = best.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    if best.is_stuck(&seen, patience) { Ok(Err(STUCK.to_owned())) } else { Err(seen.to_string()) }
+                }
+            }
+        };
+        let told = (self.moving.operation.reporter, self.moving.operation.cancel);
+        let followed = wait.until(told.0, told.1, look).await.map_err(|error| match error {
+            WaitError::Cancelled { .. } => MigrateError::Interrupted,
+            error => error.into(),
+        })?;
+        followed.map_err(|reason| MigrateError::failed("follow the source", reason))
+    }
+
+    /// What logical replication leaves out.
+    async fn copy_the_rest(&self, published: &[String]) -> Result<(), MigrateError> {
+        let from = (self.there().await?, self.version());
+        let into = (self.copy().session(INCOMING).await?, self.moving.looked.target.version_num);
+        let refused = |what: &str, reason| MigrateError::failed(what, reason);
+        let between = Between::new(from, into, self.moving.operation.reporter, refused).await?;
+        let failed = |error: Error| between.failed("copy what was not followed", &error);
+        between.from.batch_execute(READ).await.map_err(failed)?;
+        execute(&between.into, self.approved(), WRITE).await?;
+        let rest = between.mine.iter().filter(|(title, _)| !published.contains(title));
+        // one that was made meanwhile is found when both sides are compared
+        for (title, mine, theirs) in rest.filter_map(|(title, mine)| Some((title, mine, between.theirs.get(title)?))) {
+            if !between.is_same((mine, theirs)).await.map_err(failed)? {
+                between.table(title).await?;
+            }
+        }
+        let mine = known(&between.from).await.map_err(failed)?;
+        between.objects(&mine).await?;
+        execute(&between.into, self.approved(), "COMMIT").await?;
+        // they were filled when the copy was made; a session of its own has the settings that the database gives it
+        let refreshing = self.copy().session(INCOMING).await?;
+        for title in titles(&refreshing, FILLED, &[]).await.map_err(failed)? {
+            execute(&refreshing, self.approved(), &format!("REFRESH MATERIALIZED VIEW {title}")).await?;
+        }
+        let sequences = titles(&between.from, crate::migrate::fingerprint::SEQUENCES, &[]).await.map_err(failed)?;
+        let there = titles(&between.into, crate::migrate::fingerprint::SEQUENCES, &[]).await.map_err(failed)?;
+        for title in sequences.iter().filter(|title| there.contains(title)) {
+            between.sequence(title).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// So little of what there is now, or of what there was then, is to be left; and who sees nothing come through for so long
+/// gives up.
+struct Until {
+    near: i64,
+    position: Option<String>,
+    patience: Duration,
+}
+
+struct Seen {
+    behind: i64,
+    /// Somebody reads the slot.
+    active: bool,
+    /// How far it was read.
+    at: i64,
+    errors: i64,
+}
+
+impl std::fmt::Display for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let nobody = if self.active { "" } else { ", and nobody reads them now" };
+        write!(f, "{} KiB are left{nobody}", self.behind.max(0) >> 10)
+    }
+}
+
+/// When something came through last, and how many errors there were by then.
+struct Best {
+    at: i64,
+    when: Instant,
+    errors: i64,
+}
+
+impl Default for Best {
+    fn default() -> Self {
+        Self { at: 0, when: Instant::now(), errors: 0 }
+    }
+}
+
+impl Best {
+    fn is_stuck(&mut self, seen: &Seen, patience: Duration) -> bool {
+        if seen.at > self.at {
+            *self = Self { at: seen.at, when: Instant::now(), errors: seen.errors };
+        }
+        seen.errors >= self.errors + ERRORS || self.when.elapsed() > patience
+    }
+}
+
+const STUCK: &str = "the leader's server cannot take what the source sends: its log says why (a table that was changed or \
+                     made meanwhile, most likely)";
+const LOST: &str = "the source has thrown away what the copy had not read yet: its max_slot_wal_keep_size is too small";
+
+/// Tables or sequences, as people and reports write them.
+async fn titles(
+    session: &Client,
+    asked: &str,
+    with: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+) -> Result<Vec<String>, Error> {
+    let title = |row: &Row| Ok(crate::migrate::fingerprint::title(row.try_get(0)?, row.try_get(1)?));
+    session.query(asked, with).await?.iter().map(title).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_sees_nothing_come_through_is_stuck_after_some_errors_or_some_time() {
+        let seen = |at, errors| Seen { behind: 5, active: true, at, errors };
+        let mut best = Best::default();
+        assert!(!best.is_stuck(&seen(7, 1), WITHOUT_PROGRESS));
+        assert!(!best.is_stuck(&seen(7, 3), WITHOUT_PROGRESS));
+        assert!(!best.is_stuck(&seen(8, 4), WITHOUT_PROGRESS), "something came through");
+        assert!(!best.is_stuck(&seen(8, 6), WITHOUT_PROGRESS));
+        assert!(best.is_stuck(&seen(8, 7), WITHOUT_PROGRESS));
+        assert!(best.is_stuck(&seen(8, 4), Duration::ZERO));
+    }
+
+    #[test]
+    fn two_clusters_are_told_apart_and_a_number_is_never_negative() {
+        assert_eq!(name(7), "xnat_provision_7");
+        assert_eq!(name(-1), "xnat_provision_18446744073709551615");
+    }
+}
