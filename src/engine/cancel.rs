@@ -1,8 +1,10 @@
-//! Ctrl-C. The first one finishes the action under way and begins nothing more; the second stops at once.
+//! Ctrl-C. The first one finishes the action under way and begins nothing more; the second stops at once. A terminal that
+//! goes away is like the first: nobody is there any more to see what comes next.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 /// Shared by everything that might go on for long.
@@ -18,17 +20,21 @@ struct Shared {
 }
 
 impl Cancel {
-    /// Listen for SIGINT and SIGTERM for as long as the process lives.
+    /// Listen for SIGINT, SIGTERM and SIGHUP for as long as the process lives.
     pub fn on_signals() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = hangup()?;
         let cancel = Self::default();
         let handle = cancel.clone();
         tokio::spawn(async move {
             loop {
-                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-                if handle.is_cancelled() {
+                let asked = tokio::select! {
+                    _ = interrupt.recv() => true,
+                    _ = terminate.recv() => true,
+                    () = received(&mut hangup) => false,
+                };
+                if asked && handle.is_cancelled() {
                     // The second time the administrator means it; the next apply repairs what is half done.
                     std::process::exit(crate::error::Exit::Interrupted as i32);
                 }
@@ -59,5 +65,39 @@ impl Cancel {
             }
             notified.await;
         }
+    }
+}
+
+/// None where somebody has it ignored (`nohup`): to listen would end that.
+fn hangup() -> std::io::Result<Option<Signal>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    if is_ignored(&status, SignalKind::hangup()) { Ok(None) } else { signal(SignalKind::hangup()).map(Some) }
+}
+
+/// As `/proc/PID/status` has it: a bit for each signal, from the first one on.
+fn is_ignored(status: &str, kind: SignalKind) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (kind.as_raw_value() - 1) & 1 == 1
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ignored_signal_is_told_by_its_bit() {
+        let status = |mask: &str| format!("Name:\tx\nSigBlk:\t0000000000000001\nSigIgn:\t{mask}\n");
+        assert!(is_ignored(&status("0000000000000001"), SignalKind::hangup()));
+        assert!(!is_ignored(&status("0000000000001000"), SignalKind::hangup()));
+        assert!(is_ignored(&status("0000000000001002"), SignalKind::interrupt()));
+        assert!(!is_ignored("Name:\tx\n", SignalKind::hangup()));
     }
 }

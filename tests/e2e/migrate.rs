@@ -65,16 +65,47 @@ impl Origin {
         let lab = Lab::up(test, &["--hosts", "1", "--suite", suite, "--packages", &package]);
         let origin = Self { lab, version };
         origin.shell(&format!("pg_createcluster {version} main --start"));
-        origin.sql("postgres", "CREATE ROLE xnat LOGIN PASSWORD 'of the source'");
-        origin.sql(
+        origin.fill("on");
+        origin
+    }
+
+    /// PostgreSQL 10, of which no release of Debian has packages, where Debian's would be.
+    fn of_10(test: &str) -> Self {
+        let lab = Lab::up(test, &["--hosts", "1", "--suite", "bookworm", "--packages", "postgresql-15"]);
+        let origin = Self { lab, version: "10" };
+        let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/postgresql-10");
+        assert!(programs.join("bin/postgres").exists(), "{} is made by `make old-postgres`", programs.display());
+        let into = origin.lab.directory().join("hosts/db1/root/opt/pg10");
+        let copied = Command::new("cp").arg("-r").arg(&programs).arg(&into).status().expect("cp runs");
+        assert!(copied.success());
+        let settings = "unix_socket_directories = '/var/run/postgresql'\nwal_level = logical\n";
+        origin.shell(&format!(
+            "chmod -R a+rX /opt/pg10 && install -d -o postgres /srv/pg10 && \
+             runuser -u postgres -- /opt/pg10/bin/initdb -D /srv/pg10/data -A peer && \
+             printf \"{settings}\" >>/srv/pg10/data/postgresql.conf && \
+             runuser -u postgres -- /opt/pg10/bin/pg_ctl -D /srv/pg10/data -w -l /srv/pg10/log start"
+        ));
+        origin.fill("off");
+        // what is newer than that is left out
+        let tables = origin.sql("xnat", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'");
+        assert!(tables.trim().parse::<u32>().expect("a number") > 60, "{tables}");
+        origin
+    }
+
+    /// With one of everything.
+    fn fill(&self, stop_at_errors: &str) {
+        self.sql("postgres", "CREATE ROLE xnat LOGIN PASSWORD 'of the source'");
+        self.sql(
             "postgres",
             "CREATE DATABASE xnat OWNER xnat TEMPLATE template0 ENCODING UTF8 LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'",
         );
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/migrate/xnat-like.sql");
-        std::fs::copy(fixture, origin.lab.directory().join("hosts/db1/root/srv/xnat-like.sql")).expect("copied");
-        origin.shell("chmod 644 /srv/xnat-like.sql");
-        origin.shell("runuser -u postgres -- psql -qX -v tables=40 -v rows=300 -d xnat -f /srv/xnat-like.sql");
-        origin
+        std::fs::copy(fixture, self.lab.directory().join("hosts/db1/root/srv/xnat-like.sql")).expect("copied");
+        self.shell("chmod 644 /srv/xnat-like.sql");
+        self.shell(&format!(
+            "sed -i 's/^.set ON_ERROR_STOP on/\\\\set ON_ERROR_STOP {stop_at_errors}/' /srv/xnat-like.sql && \
+             runuser -u postgres -- psql -qX -v tables=40 -v rows=300 -d xnat -f /srv/xnat-like.sql"
+        ));
     }
 
     fn shell(&self, command: &str) -> String {
@@ -289,9 +320,10 @@ fn given_up(site: &Site) {
     given_up.expect(0);
 }
 
+/// By a terminal that goes away, which is as a first Ctrl-C.
 fn an_interrupted_run_opens_the_source_again(site: &Site, origin: &Origin) {
     let run = under_way(site);
-    let sent = Command::new("kill").args(["-INT", &run.id().to_string()]).status().expect("kill runs");
+    let sent = Command::new("kill").args(["-HUP", &run.id().to_string()]).status().expect("kill runs");
     assert!(sent.success());
     let ended = Ran::of(run.wait_with_output().expect("it ends")).expect(130);
     assert!(ended.stderr.contains("the source can be written to again"), "{}", ended.stderr);
@@ -476,6 +508,45 @@ fn what_was_written_since_is_carried_back(site: &Site, origin: &Origin) {
     assert_eq!(origin.sql("xnat", &told_since()), on_the_leader(site, ("xnat", &told_since())));
     let granted = origin.sql("xnat", "SELECT lomacl::text FROM pg_largeobject_metadata WHERE oid = 910001");
     assert!(granted.contains("readers=r"), "{granted}");
+}
+
+/// The oldest that can be followed: it writes floats otherwise, and its large tables' parts are published one by one.
+#[test]
+fn the_oldest_that_can_be_followed_is_moved_in() {
+    let origin = Origin::of_10("migfrom10");
+    let site = Site::new("migto10", (&["--hosts", "1", "--suite", "trixie"], "root"));
+    site.run(&["apply", "--yes"]).expect(0);
+    site.append(&origin.table());
+    site.run(&["migrate", "check"]).expect(0);
+    origin.sql("xnat", FIRE_ONCE);
+    origin.sql(
+        "xnat",
+        "CREATE TABLE public.parts (id integer, t text) PARTITION BY RANGE (id);
+        CREATE TABLE public.part_1 PARTITION OF public.parts (PRIMARY KEY (id)) FOR VALUES FROM (0) TO (10);
+        CREATE TABLE public.part_2 PARTITION OF public.parts FOR VALUES FROM (10) TO (20);
+        INSERT INTO public.parts SELECT g, 'one' FROM generate_series(0, 19) g",
+    );
+    let changed = "UPDATE public.parts SET t = t || '.'; INSERT INTO public.writer_ledger SELECT coalesce(max(id), 0) + 1 FROM public.writer_ledger;
+        UPDATE public.types_float SET f8 = coalesce(f8, 0) + 0.1, f4 = 1.1 WHERE id = 2;
+        UPDATE public.types_time SET tz = now(), i = '1 day 00:00:01.5' WHERE id = 1; SELECT nextval('public.hibernate_sequence');
+        INSERT INTO public.no_key VALUES (4, 'w'); SELECT lo_from_bytea(0, 'of the writer')";
+    let run = site.spawn(&["migrate", "run", "--method", "logical", "--confirm", site.lab.name()]);
+    let begun = Instant::now();
+    let copied = ("postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname = 'xnat_provision_incoming'");
+    while sql_on(&site.lab, &site.leader(), copied).expect(0).stdout.trim() == "0" {
+        assert!(begun.elapsed() < Duration::from_secs(120), "nothing is restored");
+        origin.sql("xnat", changed);
+    }
+    origin.sql("xnat", changed);
+    let moved = Ran::of(run.wait_with_output().expect("it ends")).expect(0).stdout;
+    assert!(moved.contains("Migration passed: the copy is the same as the source"), "{moved}");
+    origin.nothing_follows();
+    assert!(origin.is_read_only());
+    let parts = "SELECT string_agg(id || t, ' ' ORDER BY id) FROM public.parts";
+    assert_eq!(origin.sql("xnat", parts), on_the_leader(&site, ("xnat", parts)));
+    site.run(&["migrate", "verify", "--yes"]).expect(0);
+    site.run(&["migrate", "rollback", "--yes"]).expect(0);
+    assert!(!origin.is_read_only());
 }
 
 /// Over the network, with a password, from one major version to the same one.

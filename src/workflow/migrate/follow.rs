@@ -70,7 +70,7 @@ const PUBLISHED: &str = "WITH RECURSIVE published AS (
     UNION SELECT i.inhrelid FROM pg_inherits i JOIN published u ON i.inhparent = u.oid
       JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition)
   SELECT n.nspname::text, c.relname::text
-    FROM published JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace";
+    FROM published p JOIN pg_class c ON c.oid = p.oid JOIN pg_namespace n ON n.oid = c.relnamespace";
 
 /// Materialised views, those first that others are made of.
 const FILLED: &str = "SELECT n.nspname::text, c.relname::text
