@@ -19,7 +19,7 @@ pub(super) use kept::told;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The source stands in the inventory, under [migrate.source]: it is looked at with `check`, copied and compared while it goes on with `rehearse`, and moved with `run`. Until `run` nothing is changed on it.\n\nExit status: 0 done and the same on both sides, 1 failed, 2 a mistake in the inventory or the command, 3 a host could not be reached, 4 something speaks against it, or the copy is not the same, 130 interrupted."
+    after_help = "The source stands in the inventory, under [migrate.source]: it is looked at with `check`, copied and compared while it goes on with `rehearse`, and moved with `run`. Until `run` nothing is changed on it, but that with --method logical it has a publication and a replication slot for as long as it lasts.\n\nExit status: 0 done and the same on both sides, 1 failed, 2 a mistake in the inventory or the command, 3 a host could not be reached, 4 something speaks against it, or the copy is not the same, 130 interrupted."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -142,10 +142,12 @@ enum NotNow {
     #[error("{number} in the way of moving {source_name}: {titles}; nothing was changed")]
     #[diagnostic(code(xnat::migrate::stops), help("`xnat-provision migrate check` says what to do about each"))]
     Stops { number: String, source_name: String, titles: String },
-    #[error("a migration from {former} was cut off, and [migrate.source] is {source_name} now; nothing was changed")]
+    #[error("the migration was from {former}, and [migrate.source] is {source_name} now; nothing was changed")]
     #[diagnostic(
         code(xnat::migrate::another),
-        help("put the former one back into the inventory, and end it: `xnat-provision migrate abort`")
+        help(
+            "put the former one back into the inventory; a run that was cut off is ended by `xnat-provision migrate abort`"
+        )
     )]
     Another { former: String, source_name: String },
     #[error("{source_name} cannot be followed by logical replication: {reasons}; nothing was changed")]

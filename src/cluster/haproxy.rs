@@ -37,7 +37,8 @@ pub struct Server {
 impl Server {
     /// Somebody told HAProxy to send no new clients there, whatever its checks say.
     pub fn is_held_back(&self) -> bool {
-        matches!(self.status.as_str(), "DRAIN" | "MAINT")
+        // `DRAIN 1/2` while its checks fail
+        self.status.starts_with("DRAIN") || self.status == "MAINT"
     }
 
     /// What HAProxy calls it: twice while it is checked both ways.

@@ -28,16 +28,19 @@ impl Cancel {
         let cancel = Self::default();
         let handle = cancel.clone();
         tokio::spawn(async move {
+            let mut asked_before = false;
             loop {
                 let asked = tokio::select! {
                     _ = interrupt.recv() => true,
                     _ = terminate.recv() => true,
                     () = received(&mut hangup) => false,
                 };
-                if asked && handle.is_cancelled() {
+                // whoever shuts a machine down sends one after the other
+                if asked && asked_before {
                     // The second time the administrator means it; the next apply repairs what is half done.
                     std::process::exit(crate::error::Exit::Interrupted as i32);
                 }
+                asked_before |= asked;
                 handle.cancel();
             }
         });
@@ -70,7 +73,8 @@ impl Cancel {
 
 /// None where somebody has it ignored (`nohup`): to listen would end that.
 fn hangup() -> std::io::Result<Option<Signal>> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
+    // without /proc nobody can tell
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     if is_ignored(&status, SignalKind::hangup()) { Ok(None) } else { signal(SignalKind::hangup()).map(Some) }
 }
 

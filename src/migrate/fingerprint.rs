@@ -1,6 +1,6 @@
 //! What a database holds, in a few numbers that every PostgreSQL from 9.6 on computes alike: of each table the rows and a
 //! sum over them that does not depend on their order; of sequences and large objects what is in them. Two that differ in
-//! one byte differ here.
+//! one byte differ here (but for control characters, 1 and 2, that were moved about in a row).
 //!
 //! Rows are written as text and that is hashed: by `hashtextextended`, which cannot change since it says in which part of a
 //! table a row lies, or, where the servers do not have it or do not agree on it, by md5, at three times the time. Neither is

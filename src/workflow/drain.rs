@@ -85,23 +85,30 @@ impl Operation<'_> {
     /// readers. Of one that stays silent nobody reads, and `status` says so.
     async fn set_state(&self, replica: &HostName, state: &str) -> Result<(), OperationError> {
         let mut told = BTreeSet::new();
+        let mut left = Ok(());
         for _ in 0..TRIES {
             let view = cluster::gather(&self.gather).await;
             let reached: Vec<_> = view.haproxy.iter().filter(|seen| self.fleet.host(&seen.host).is_some()).collect();
             let mut done = reached.iter().all(|seen| seen.answer.known().is_some());
+            left = Ok(());
             for (seen, server) in reached.iter().flat_map(|seen| servers(seen, replica).map(move |one| (seen, one))) {
                 let held_back = server.is_held_back() && state == READY;
-                if told.insert(seen.host.clone()) || held_back {
-                    self.tell_haproxy(&seen.host, &commands(server, state)).await?;
+                if told.contains(&seen.host) && !held_back {
+                    continue;
                 }
                 done &= !held_back;
+                match self.tell_haproxy(&seen.host, &commands(server, state)).await {
+                    Ok(()) => drop(told.insert(seen.host.clone())),
+                    // it may be reloading, and the others have to hear of it all the same
+                    Err(error) => left = Err(error),
+                }
             }
-            if done {
+            if done && left.is_ok() {
                 return Ok(());
             }
             tokio::time::sleep(BETWEEN).await;
         }
-        Ok(())
+        left
     }
 
     pub async fn send_clients_to(&self, held: &Drained) -> Result<(), OperationError> {

@@ -308,7 +308,8 @@ impl Moving<'_> {
                 );
                 return Ok(compared);
             }
-            clock.stage("Compare the schemas", following.schema_is_the_same(place, workshop)).await?;
+            let unchanged = following.nothing_else_has_changed(place, workshop);
+            clock.stage("Compare schemas and roles", unchanged).await?;
             self.quiet(clock).await?;
             clock.stage("Take the last of it", following.finish()).await?;
             clock.stage("Compare", self.compare(place, workshop, None)).await
@@ -372,8 +373,9 @@ impl Moving<'_> {
         let schemas = workshop.compare_schemas(theirs, (SCRATCH, self.copied()), Way::In);
         let (source, target, schemas) =
             futures::try_join!(sums.of_the_source(seen_as), sums.of_the_copy(), place.scratch(schemas))?;
-        let (theirs, ours) = both(self.source(), (place.end(), self.copied())).await?;
-        let mut compared = Compared { objects: schemas.objects, roles: theirs.roles.len(), ..Compared::default() };
+        let stage = if self.mode == Mode::Verify { Stage::Finished } else { Stage::Copied };
+        let (number, of_roles) = self.roles(place, stage).await?;
+        let mut compared = Compared { objects: schemas.objects, roles: number, ..Compared::default() };
         compared.differences = source.differences(&target);
         if self.mode == Mode::Rehearse {
             compared.differences.retain(|it| !it.what.starts_with("sequence "));
@@ -385,17 +387,22 @@ impl Moving<'_> {
             compared.left_out.push(text.to_owned());
         }
         compared.differences.extend(told(&schemas));
-        let made = &self.looked.made;
-        let stage = if self.mode == Mode::Verify { Stage::Finished } else { Stage::Copied };
         if self.mode == Mode::Verify {
             compared.differences.retain(|it| !self.is_of_the_inventory(&it.what));
         }
-        compared.differences.extend(roles::differences(&theirs, &ours, (made, stage)));
-        compared
-            .differences
-            .extend(other_passwords(self.source(), place.end(), made).await?.iter().map(|role| password(role)));
+        compared.differences.extend(of_roles);
         (compared.source, compared.target) = (source, target);
         Ok(compared)
+    }
+
+    /// How many roles the source has, and what of roles and settings is not the same.
+    async fn roles(&self, place: &Place<'_>, stage: Stage) -> Result<(usize, Vec<Difference>), MigrateError> {
+        let made = &self.looked.made;
+        let (theirs, ours) = both(self.source(), (place.end(), self.copied())).await?;
+        let mut differences = roles::differences(&theirs, &ours, (made, stage));
+        let others = other_passwords(self.source(), place.end(), made).await?;
+        differences.extend(others.iter().map(|role| password(role)));
+        Ok((theirs.roles.len(), differences))
     }
 
     async fn measure(&self) -> Result<Measure, MigrateError> {

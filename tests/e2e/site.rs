@@ -180,6 +180,15 @@ impl Site {
         self.command(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
     }
 
+    /// The same with every signal as it is by nature: `nohup` has one ignored.
+    pub fn spawn_listening(&self, words: &[&str]) -> Child {
+        let command = self.command(words);
+        let mut env = Command::new("env");
+        env.arg("--default-signal").arg(command.get_program()).args(command.get_args());
+        env.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        env.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
+    }
+
     /// Where events of all runs are.
     pub fn state(&self) -> PathBuf {
         self.directory.path().join("state")

@@ -83,14 +83,15 @@ async fn give_up(
         migrate::thaw(&ends.foreign, &approved).await?;
     }
     let gather = ends.ground.gather(session);
-    if begun.is_some() {
+    if begun.is_some_and(|state| state.step != Step::Following) {
         // it was stopped when the run was cut off, and goes on where it was
         ends.application(session).start((&approved, &session.reporter)).await?;
     }
-    migrate::clean(&gather, &ends.leader, (&ends.ground.fleet, &approved)).await?;
-    for system in std::collections::BTreeSet::from([system, former]) {
-        migrate::unfollow(&ends.foreign, system, &approved).await?;
+    let systems = std::collections::BTreeSet::from([system, former]);
+    for system in &systems {
+        migrate::unfollow(&ends.foreign, *system, &approved).await?;
     }
+    migrate::clean(&gather, &ends.leader, (&ends.ground.fleet, &approved)).await?;
     kept.over()?;
     let summary = match elsewhere {
         None => format!("{} can be written to; nothing of the copy is left", name(source)),
@@ -144,6 +145,9 @@ async fn rolled_back(args: &Rollback, globals: &Globals, session: &mut Session) 
         let help = "no database was moved in from this machine; a run that was cut off is ended by `migrate abort`";
         return Err(NotNow::Nothing { go_on: "take back", help }.into());
     };
+    if state.source != name(&source) {
+        return Err(NotNow::Another { former: state.source, source_name: name(&source) }.into());
+    }
     let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
     let result = go_back((&ends, &source), (args, &kept, &state), globals, session).await;
     ends.close(session).await;

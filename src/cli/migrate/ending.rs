@@ -63,7 +63,11 @@ impl Course<'_> {
         let kept_so = kept.set(&State { step: reached, ..state.clone() }).map_err(Failure::from);
         let opened = migrate::undo(&self.ends.foreign).await.map_err(Failure::from);
         let application = self.ends.application(session);
-        let started = application.start((approved, &session.reporter)).await.map_err(Failure::from);
+        let started = match reached {
+            // nobody has stopped it
+            Step::Following => Ok(()),
+            _ => application.start((approved, &session.reporter)).await.map_err(Failure::from),
+        };
         let alone = migrate::leave_alone(&self.ends.foreign, looked.system).await.map_err(Failure::from);
         let (open, left) = (opened.is_ok() && started.is_ok(), alone.is_ok());
         if open && left && kept_so.is_ok() && kept.over().is_ok() {

@@ -187,7 +187,7 @@ async fn ran(
         (Err(failure), _) => Err(failure),
         // what may be left of it is XNAT's part
         (Ok(true), Some(state)) if resume && ends.application(session).is_there() => {
-            course.go_on(&naming, &state, session).await
+            course.go_on(&naming, (&kept, &state), session).await
         }
         (Ok(true), Some(State { source, since, .. })) => Err(NotNow::Done { source_name: source, since }.into()),
         (Ok(_), _) => course.run(&naming, (globals, &kept), session).await,
@@ -308,9 +308,11 @@ impl Course<'_> {
         } else {
             session.print(&text)?;
         }
-        let warning = match xnats.is_empty() {
-            true => "The application has to be stopped by now.",
-            false => "XNAT is stopped by this; whatever else writes has to be stopped by now.",
+        let warning = match (xnats.is_empty(), self.method) {
+            (true, Method::Dump) => "The application has to be stopped by now.",
+            (false, Method::Dump) => "XNAT is stopped by this; whatever else writes has to be stopped by now.",
+            (true, Method::Logical) => "The application may go on until the source is read-only, which cuts it off.",
+            (false, Method::Logical) => "XNAT goes on until this stops it; whatever else writes is cut off then.",
         };
         let standing = (&session.cancel, &self.ends.ground.fleet.standing);
         let Some(approved) = naming.approve(warning, standing).await? else {
@@ -322,7 +324,7 @@ impl Course<'_> {
         let end = Ending::of(result.as_ref().map(|_| 1));
         session.remember((fleet, &approved), 1, Some(end)).await;
         let (record, goes_on) = result?;
-        let in_place = kept.state()?.is_some();
+        let in_place = matches!(kept.state()?, Some(State { step: Step::Switched, .. }));
         let report = kept.report(&record)?;
         session.settle().await;
         if globals.json {
@@ -351,7 +353,13 @@ impl Course<'_> {
         let mut state = self.state(started, looked);
         state.kept_as = kept_as.unwrap_or_else(|| started.strftime(".before-%Y%m%dT%H%M%SZ").to_string());
         if self.method == Method::Logical {
-            if former.is_some_and(|former| former.step == Step::ReadOnly) {
+            let closed = |former: State| match former.step {
+                Step::ReadOnly => true,
+                // it was about to take its place, and did not
+                Step::Switched => former.system == looked.system,
+                _ => false,
+            };
+            if former.is_some_and(closed) {
                 // nobody has to wait while a new copy is made
                 migrate::thaw(&self.ends.foreign, approved).await?;
                 self.ends.application(session).start((approved, &session.reporter)).await?;
@@ -400,7 +408,12 @@ impl Course<'_> {
     }
 
     /// A run that was cut off when the copy had taken its place.
-    async fn go_on(&self, naming: &Naming, state: &State, session: &mut Session) -> Result<Done, Failure> {
+    async fn go_on(
+        &self,
+        naming: &Naming,
+        (kept, state): (&Kept, &State),
+        session: &mut Session,
+    ) -> Result<Done, Failure> {
         if !migrate::frozen(&self.ends.foreign).await? {
             let help =
                 "the source can be written to: a `migrate rollback` was begun, which goes on when it is typed again";
@@ -417,6 +430,8 @@ impl Course<'_> {
         let Some(approved) = naming.approve(warning, standing).await? else {
             return declined(session, "the name was not typed; nothing was changed").await;
         };
+        // a going back that had not opened the source is over: later it has to compare again
+        kept.set(&State { step: Step::Switched, ..state.clone() })?;
         self.ends.application(session).stop((&approved, &session.reporter)).await?;
         let goes_on = self.switched(&state.kept_as, &approved, session).await;
         session.settle().await;

@@ -58,6 +58,9 @@ impl Course<'_> {
         let leader = &self.ends.leader.name;
         let cut_off = match kept.state()?.map(|state| (state.step, state.since)) {
             Some((Step::Rehearsing, since)) => format!("A rehearsal of {since} was cut off; what it has left goes.\n"),
+            Some((Step::Following, since)) => {
+                format!("A run was begun {since} and cut off; the source goes on. It begins anew.\n")
+            }
             Some((_, since)) => {
                 format!("A run was begun {since} and cut off; the source may be read-only. It begins anew.\n")
             }

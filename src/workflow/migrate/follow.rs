@@ -17,6 +17,7 @@ use crate::engine::HostError;
 use crate::engine::dump::{Way, Workshop, conninfo};
 use crate::engine::wait::{Wait, WaitError};
 use crate::error::one_line;
+use crate::migrate::roles::Stage;
 use crate::quote::{identifier, literal};
 use crate::transport::Stream;
 
@@ -34,18 +35,25 @@ const AS_ITS_OWNER: u32 = 16;
 /// So many without anything coming through are enough; without a count, so long.
 const ERRORS: i64 = 3;
 const WITHOUT_PROGRESS: Duration = Duration::from_secs(15 * 60);
+/// Whoever reads the slot comes again every five seconds; so long nobody is it who will.
+const UNREAD: Duration = Duration::from_secs(180);
 /// A backlog takes its time.
 const FOLLOWING: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Tables whose rows can be told apart, as a publication lists them: not those of the system, of extensions, unlogged ones,
 /// or those of which a part cannot. An UPDATE of any other one that is published would fail on the source; that is why a
-/// table with parts needs a primary key, which parts that are made later have too.
+/// table with parts needs a primary key, which parts that are made later have too. What is computed is not published, so it
+/// tells no rows apart.
 const KEYED: &str = "WITH RECURSIVE keyed AS (
   SELECT c.oid, n.nspname, c.relname, c.relkind, c.relispartition
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
    WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
      AND (c.relreplident = 'f' AND c.relkind = 'r' AND NOT c.relispartition
+          AND NOT EXISTS (SELECT FROM pg_attribute a
+                           WHERE a.attrelid = c.oid AND coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '')
           OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
+                        AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
+                                           AND coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '')
                         AND CASE c.relreplident WHEN 'd' THEN i.indisprimary
                               WHEN 'i' THEN i.indisreplident AND c.relkind = 'r' AND NOT c.relispartition END))
      AND NOT EXISTS (SELECT FROM pg_depend d
@@ -73,12 +81,15 @@ const PUBLISHED: &str = "WITH RECURSIVE published AS (
     FROM published p JOIN pg_class c ON c.oid = p.oid JOIN pg_namespace n ON n.oid = c.relnamespace";
 
 /// Materialised views, those first that others are made of.
-const FILLED: &str = "SELECT n.nspname::text, c.relname::text
+const VIEWS: &str = "SELECT n.nspname::text, c.relname::text
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind = 'm' AND c.relispopulated AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ WHERE c.relkind = 'm' AND {which} AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
    AND NOT EXISTS (SELECT FROM pg_depend d
                     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
  ORDER BY c.oid";
+/// As a restore has it; otherwise the session is as the database's settings make it.
+const UNBOUNDED: &str =
+    "SET statement_timeout TO 0; SET lock_timeout TO 0; SET idle_in_transaction_session_timeout TO 0";
 
 /// How much of what there is now the slot has not handed over, how far it is, and whether the source has thrown away what
 /// it needs.
@@ -88,6 +99,9 @@ const BEHIND: &str = "SELECT pg_wal_lsn_diff({now}, confirmed_flush_lsn)::bigint
 /// Something after everything that was committed, also by whoever did not wait for the disk.
 const MARK: &str = "SET default_transaction_read_only TO off; SET synchronous_commit TO local;
 SELECT pg_logical_emit_message(true, 'xnat_provision', '')";
+
+/// Event triggers are not to see what is made for this alone.
+const UNSEEN: &str = "SET session_replication_role TO replica; SET default_transaction_read_only TO off";
 
 /// What all three are called, and nobody else's: another cluster may follow the same source.
 fn name(system: i64) -> String {
@@ -130,10 +144,7 @@ pub async fn leave_alone(foreign: &Foreign<'_>, system: i64) -> Result<(), Migra
     if !followed(foreign, system).await? {
         return Ok(());
     }
-    session
-        .batch_execute("SET default_transaction_read_only TO off; SET synchronous_commit TO local")
-        .await
-        .map_err(failed)?;
+    session.batch_execute(UNSEEN).await.map_err(failed)?;
     let begun = Instant::now();
     let ended = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active";
     let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
@@ -162,6 +173,7 @@ impl End<'_> {
         }
         let session = self.session(INCOMING).await?;
         execute(&session, approved, ALONE).await?;
+        execute(&session, approved, UNSEEN).await?;
         for name in names.iter().map(|name| identifier(name)) {
             execute(&session, approved, &format!("ALTER SUBSCRIPTION {name} DISABLE")).await?;
             // its slot is removed by whoever can reach the source
@@ -228,8 +240,7 @@ impl Following<'_> {
         let with = if as_roots { " WITH (publish_via_partition_root)" } else { "" };
         self.approved().still_holds().map_err(HostError::from)?;
         // whoever has locked a table keeps it from being published
-        let set = "SET default_transaction_read_only TO off; SET lock_timeout TO '60s'";
-        session.batch_execute(set).await.map_err(failed)?;
+        session.batch_execute(&format!("{UNSEEN}; SET lock_timeout TO '60s'")).await.map_err(failed)?;
         session.batch_execute(&format!("CREATE PUBLICATION {}{tables}{with}", self.name())).await.map_err(failed)
     }
 
@@ -255,18 +266,23 @@ impl Following<'_> {
         asked.await.map_err(|error| MigrateError::failed("ask the source how far it is", one_line(&error)))
     }
 
-    /// A schema that has been changed would be found when nobody can write any more, and for nothing.
-    pub async fn schema_is_the_same(&self, place: &Place<'_>, workshop: &Workshop<'_>) -> Result<(), MigrateError> {
+    /// A schema or a role that has been changed would be found when nobody can write any more, and for nothing.
+    pub async fn nothing_else_has_changed(
+        &self,
+        place: &Place<'_>,
+        workshop: &Workshop<'_>,
+    ) -> Result<(), MigrateError> {
         let server = server_of(self.moving.foreign);
         let theirs = (&server, self.moving.looked.database.as_str(), None);
         let schemas = place.scratch(workshop.compare_schemas(theirs, (SCRATCH, INCOMING), Way::In)).await?;
         let ours = |name: &str| name.contains(&self.name());
-        let changed: Vec<&str> =
-            schemas.differ.iter().map(|(_, name)| name.as_str()).filter(|name| !ours(name)).take(NAMED).collect();
+        let objects = schemas.differ.iter().map(|(_, name)| name.clone()).filter(|name| !ours(name));
+        let (_, roles) = self.moving.roles(place, Stage::Copied).await?;
+        let changed: Vec<String> = objects.chain(roles.into_iter().map(|it| it.what)).take(NAMED).collect();
         match changed.is_empty() {
             true => Ok(()),
             false => {
-                let reason = format!("its schema was changed since the copy was made: {}", changed.join(", "));
+                let reason = format!("something was changed there since the copy was made: {}", changed.join(", "));
                 Err(MigrateError::failed("follow the source", reason))
             }
         }
@@ -282,6 +298,7 @@ impl Following<'_> {
         let name = self.name();
         let connection = literal(&conninfo(&server, &self.moving.looked.database));
         let session = self.copy().session(INCOMING).await?;
+        execute(&session, self.approved(), UNSEEN).await?;
         // it came with the dump, and is the source's
         execute(&session, self.approved(), &format!("DROP PUBLICATION IF EXISTS {name}")).await?;
         let subscribe = format!("CREATE SUBSCRIPTION {name} CONNECTION {connection} PUBLICATION {name} WITH ({with})");
@@ -360,15 +377,25 @@ impl Following<'_> {
         let mine = known(&between.from).await.map_err(failed)?;
         between.objects(&mine).await?;
         execute(&between.into, self.approved(), "COMMIT").await?;
-        // they were filled when the copy was made; a session of its own has the settings that the database gives it
-        let refreshing = self.copy().session(INCOMING).await?;
-        for title in titles(&refreshing, FILLED, &[]).await.map_err(failed)? {
-            execute(&refreshing, self.approved(), &format!("REFRESH MATERIALIZED VIEW {title}")).await?;
-        }
+        let filled = titles(&between.from, &VIEWS.replace("{which}", "c.relispopulated"), &[]).await.map_err(failed)?;
+        self.fill(&filled).await?;
         let sequences = titles(&between.from, crate::migrate::fingerprint::SEQUENCES, &[]).await.map_err(failed)?;
         let there = titles(&between.into, crate::migrate::fingerprint::SEQUENCES, &[]).await.map_err(failed)?;
         for title in sequences.iter().filter(|title| there.contains(title)) {
             between.sequence(title).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Materialised views were filled when the copy was made. Those of the source that are filled are filled anew.
+    async fn fill(&self, filled: &[String]) -> Result<(), MigrateError> {
+        let session = self.copy().session(INCOMING).await?;
+        let failed = |error: Error| MigrateError::failed("look for materialised views", one_line(&error));
+        execute(&session, self.approved(), UNSEEN).await?;
+        execute(&session, self.approved(), UNBOUNDED).await?;
+        for title in titles(&session, &VIEWS.replace("{which}", "true"), &[]).await.map_err(failed)? {
+            let none = if filled.contains(&title) { "" } else { " WITH NO DATA" };
+            execute(&session, self.approved(), &format!("REFRESH MATERIALIZED VIEW {title}{none}")).await?;
         }
         Ok(())
     }
@@ -398,31 +425,35 @@ impl std::fmt::Display for Seen {
     }
 }
 
-/// When something came through last, and how many errors there were by then.
+/// When something came through last, how many errors there were by then, and since when nobody reads.
 struct Best {
     at: i64,
     when: Instant,
     errors: i64,
+    unread: Option<Instant>,
 }
 
 impl Default for Best {
     fn default() -> Self {
-        Self { at: 0, when: Instant::now(), errors: 0 }
+        Self { at: 0, when: Instant::now(), errors: 0, unread: None }
     }
 }
 
 impl Best {
     fn is_stuck(&mut self, seen: &Seen, patience: Duration) -> bool {
         if seen.at > self.at {
-            *self = Self { at: seen.at, when: Instant::now(), errors: seen.errors };
+            *self = Self { at: seen.at, when: Instant::now(), errors: seen.errors, unread: None };
         }
-        seen.errors >= self.errors + ERRORS || self.when.elapsed() > patience
+        self.unread = if seen.active { None } else { self.unread.or_else(|| Some(Instant::now())) };
+        let unread = self.unread.is_some_and(|since| since.elapsed() > UNREAD);
+        seen.errors >= self.errors + ERRORS || unread || self.when.elapsed() > patience
     }
 }
 
-const STUCK: &str = "the leader's server cannot take what the source sends: its log says why (a table that was changed or \
-                     made meanwhile, most likely)";
-const LOST: &str = "the source has thrown away what the copy had not read yet: its max_slot_wal_keep_size is too small";
+const STUCK: &str = "the leader's server cannot take what the source sends: its log says why (a table that was changed \
+                     meanwhile, most likely, or no connection to the source)";
+const LOST: &str = "the source has thrown away what the copy had not read yet: its max_slot_wal_keep_size is too small (or \
+                    idle_replication_slot_timeout, of 18)";
 
 /// Tables or sequences, as people and reports write them.
 async fn titles(
