@@ -65,29 +65,44 @@ if [ -r /proc/net/fib_trie ]; then
 fi
 
 # Listening TCP sockets as the kernel prints them (state 0A), and which processes hold them.
-inodes=' '
-for table in /proc/net/tcp /proc/net/tcp6; do
-    [ -r "$table" ] || continue
-    while read -r slot local remote state queues timer retransmits uid timeout inode rest; do
-        [ "$state" = 0A ] || continue
-        echo "listen=$local $inode"
-        inodes="$inodes$inode "
-    done <"$table"
-done
-if [ "$inodes" != ' ' ]; then
-    find /proc/[0-9]*/fd -lname 'socket:*' -printf '%p %l\n' 2>/dev/null | while read -r path socket; do
-        inode=${socket#socket:\[}
-        inode=${inode%\]}
-        case $inodes in *" $inode "*) ;; *) continue ;; esac
-        pid=${path#/proc/}
-        pid=${pid%%/*}
-        first "/proc/$pid/comm"
-        # The working directory of PostgreSQL is its data directory.
-        cd -P "/proc/$pid/cwd" 2>/dev/null || cd /
-        echo "holder=$inode $PWD $line"
-        cd /
+listening() {
+    inodes=' '
+    for table in /proc/net/tcp /proc/net/tcp6; do
+        [ -r "$table" ] || continue
+        while read -r slot local remote state queues timer retransmits uid timeout inode rest; do
+            [ "$state" = 0A ] || continue
+            echo "listen=$local $inode"
+            inodes="$inodes$inode "
+        done <"$table"
     done
-fi
+    if [ "$inodes" != ' ' ]; then
+        find /proc/[0-9]*/fd -lname 'socket:*' -printf '%p %l\n' 2>/dev/null | while read -r path socket; do
+            inode=${socket#socket:\[}
+            inode=${inode%\]}
+            case $inodes in *" $inode "*) ;; *) continue ;; esac
+            pid=${path#/proc/}
+            pid=${pid%%/*}
+            first "/proc/$pid/comm"
+            # The working directory of PostgreSQL is its data directory.
+            cd -P "/proc/$pid/cwd" 2>/dev/null || cd /
+            echo "holder=$inode $PWD $line"
+            cd /
+        done
+    fi
+}
+found=$(listening)
+# One that ends in between is told of as listening and holds nothing any more: then all is looked at once more.
+unheld= previous=
+set -f
+for word in $found; do
+    case $previous in
+        listen=*) case $found in *"holder=$word "*) ;; *) unheld=$word ;; esac ;;
+    esac
+    previous=$word
+done
+set +f
+[ -z "$unheld" ] || { sleep 0.2; found=$(listening); }
+[ -z "$found" ] || printf '%s\n' "$found"
 
 for file in /var/lib/postgresql/*/*/PG_VERSION; do
     [ -e "$file" ] || continue

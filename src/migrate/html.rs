@@ -27,7 +27,12 @@ pub fn page(record: &Record) -> Result<String, minijinja::Error> {
             }
         })
         .collect();
-    let phases: Vec<_> = record.phases.iter().map(|phase| (phase.name.clone(), duration(phase.millis))).collect();
+    let phases: Vec<_> = record
+        .phases
+        .iter()
+        .map(|phase| (phase.name.clone(), duration(phase.millis), if phase.beside { "" } else { "nobody can write" }))
+        .collect();
+    let standstill = record.goes_on_beside().then(|| duration(record.standstill()));
     // `</` would end the element it stands in
     let data = serde_json::to_string(record)
         .map_err(|error| minijinja::Error::new(minijinja::ErrorKind::BadSerialization, error.to_string()))?
@@ -40,7 +45,7 @@ pub fn page(record: &Record) -> Result<String, minijinja::Error> {
         total => duration(record.millis()),
         started => record.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
         finished => record.finished.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
-        tables, phases, data,
+        tables, phases, standstill, data,
     })
 }
 
@@ -48,6 +53,16 @@ pub fn page(record: &Record) -> Result<String, minijinja::Error> {
 mod tests {
     use super::super::record::tests::record;
     use super::page;
+
+    #[test]
+    fn when_nobody_can_write_is_told_where_that_is_not_all_the_time() {
+        let mut record = record();
+        assert!(!page(&record).expect("a page").contains("nobody can write"));
+        record.phases[0].beside = true;
+        record.sums.source.hashed = true;
+        let page = page(&record).expect("a page");
+        assert!(page.contains("nobody can write for 1 min 1 s of it") && page.contains("hashtextextended"), "{page}");
+    }
 
     #[test]
     fn odd_names_end_no_element() {

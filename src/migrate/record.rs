@@ -109,6 +109,11 @@ impl Record {
         self.phases.iter().filter(|phase| !phase.beside).map(|phase| phase.millis).sum()
     }
 
+    /// Some of it was done while the application went on.
+    pub fn goes_on_beside(&self) -> bool {
+        self.phases.iter().any(|phase| phase.beside)
+    }
+
     fn window(&self) -> String {
         let time = duration(self.standstill());
         match self.what.as_str() {
@@ -135,7 +140,8 @@ impl Record {
         let width = self.phases.iter().map(|phase| phase.name.len()).max().unwrap_or_default();
         text.push('\n');
         for phase in &self.phases {
-            text.push_str(&format!("  {:width$}  {:>8}\n", phase.name, duration(phase.millis)));
+            let beside = if phase.beside { "  the application goes on" } else { "" };
+            text.push_str(&format!("  {:width$}  {:>8}{beside}\n", phase.name, duration(phase.millis)));
         }
         text.push_str(&format!("  {:width$}  {:>8}\n\n{}", "in all", duration(self.millis()), self.window()));
         if let Some(kept) = &self.kept {

@@ -88,8 +88,8 @@ const VIEWS: &str = "SELECT n.nspname::text, c.relname::text
                     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
  ORDER BY c.oid";
 /// As a restore has it; otherwise the session is as the database's settings make it.
-const UNBOUNDED: &str =
-    "SET statement_timeout TO 0; SET lock_timeout TO 0; SET idle_in_transaction_session_timeout TO 0";
+const AS_A_RESTORE: &str = "SET session_replication_role TO replica; SET default_transaction_read_only TO off;
+SET statement_timeout TO 0; SET lock_timeout TO 0; SET idle_in_transaction_session_timeout TO 0";
 
 /// How much of what there is now the slot has not handed over, how far it is, and whether the source has thrown away what
 /// it needs.
@@ -100,8 +100,11 @@ const BEHIND: &str = "SELECT pg_wal_lsn_diff({now}, confirmed_flush_lsn)::bigint
 const MARK: &str = "SET default_transaction_read_only TO off; SET synchronous_commit TO local;
 SELECT pg_logical_emit_message(true, 'xnat_provision', '')";
 
+/// A database's own settings may put anybody's functions before PostgreSQL's.
+const PLAIN: &str = "SET search_path TO pg_catalog";
 /// Event triggers are not to see what is made for this alone.
-const UNSEEN: &str = "SET session_replication_role TO replica; SET default_transaction_read_only TO off";
+const UNSEEN: &str = "SET search_path TO pg_catalog; SET session_replication_role TO replica;
+SET default_transaction_read_only TO off";
 
 /// What all three are called, and nobody else's: another cluster may follow the same source.
 fn name(system: i64) -> String {
@@ -111,7 +114,7 @@ fn name(system: i64) -> String {
 
 /// Whether something of that is on the source: as long as it is, the source keeps what was not read.
 pub async fn followed(foreign: &Foreign<'_>, system: i64) -> Result<bool, MigrateError> {
-    let session = foreign.connect(&foreign.source().database).await?;
+    let session = plain(End::Foreign(foreign), &foreign.source().database).await?;
     let failed = |error: Error| MigrateError::failed("look for a replication slot on the source", one_line(&error));
     if version(&session).await.map_err(failed)? < 100_000 {
         return Ok(false);
@@ -119,6 +122,14 @@ pub async fn followed(foreign: &Foreign<'_>, system: i64) -> Result<bool, Migrat
     let asked = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)
                      OR EXISTS (SELECT FROM pg_publication WHERE pubname = $1)";
     session.query_one(asked, &[&name(system)]).await.and_then(|row| row.try_get(0)).map_err(failed)
+}
+
+/// A session in which names are what they are.
+async fn plain(end: End<'_>, database: &str) -> Result<Client, MigrateError> {
+    let session = end.session(database).await?;
+    let set = session.batch_execute(PLAIN).await;
+    set.map_err(|error| MigrateError::failed(format!("begin in {database}"), one_line(&error)))?;
+    Ok(session)
 }
 
 async fn version(session: &Client) -> Result<u32, Error> {
@@ -134,7 +145,7 @@ pub async fn unfollow(foreign: &Foreign<'_>, system: i64, approved: &Approved) -
 
 /// The same for who has just begun, and comes to nothing: that is no change of the cluster, so its locks do not matter.
 pub async fn leave_alone(foreign: &Foreign<'_>, system: i64) -> Result<(), MigrateError> {
-    let session = foreign.connect(&foreign.source().database).await?;
+    let session = plain(End::Foreign(foreign), &foreign.source().database).await?;
     let name = name(system);
     let failed = |error: Error| MigrateError::failed("remove the replication slot from the source", one_line(&error));
     // one that still waits for a lock would come about when nobody looks any more
@@ -207,7 +218,7 @@ impl Following<'_> {
     }
 
     async fn there(&self) -> Result<Client, MigrateError> {
-        Ok(self.moving.foreign.connect(&self.moving.looked.database).await?)
+        plain(End::Foreign(self.moving.foreign), &self.moving.looked.database).await
     }
 
     /// From the snapshot on everything is kept for the copy. The publication comes first: what was written before there was
@@ -316,9 +327,10 @@ impl Following<'_> {
         self.copy_the_rest(&published).await
     }
 
+    /// Until so little is left. Whoever is stuck does not wait for ever.
     async fn until(&self, what: &str, Until { near, position, patience }: Until) -> Result<(), MigrateError> {
         let name = self.name();
-        let (there, here) = (self.there().await?, self.copy().session(INCOMING).await?);
+        let (there, here) = (self.there().await?, plain(self.copy(), INCOMING).await?);
         let now =
             position.map_or_else(|| "pg_current_wal_lsn()".to_owned(), |lsn| format!("{}::pg_lsn", literal(&lsn)));
         let asked = BEHIND.replace("{now}", &now);
@@ -378,7 +390,8 @@ impl Following<'_> {
         between.objects(&mine).await?;
         execute(&between.into, self.approved(), "COMMIT").await?;
         let filled = titles(&between.from, &VIEWS.replace("{which}", "c.relispopulated"), &[]).await.map_err(failed)?;
-        self.fill(&filled).await?;
+        let views = titles(&between.into, &VIEWS.replace("{which}", "true"), &[]).await.map_err(failed)?;
+        self.fill(&views, &filled).await?;
         let sequences = titles(&between.from, crate::migrate::fingerprint::SEQUENCES, &[]).await.map_err(failed)?;
         let there = titles(&between.into, crate::migrate::fingerprint::SEQUENCES, &[]).await.map_err(failed)?;
         for title in sequences.iter().filter(|title| there.contains(title)) {
@@ -388,13 +401,11 @@ impl Following<'_> {
     }
 
     /// Materialised views were filled when the copy was made. Those of the source that are filled are filled anew.
-    async fn fill(&self, filled: &[String]) -> Result<(), MigrateError> {
+    async fn fill(&self, views: &[String], filled: &[String]) -> Result<(), MigrateError> {
         let session = self.copy().session(INCOMING).await?;
-        let failed = |error: Error| MigrateError::failed("look for materialised views", one_line(&error));
-        execute(&session, self.approved(), UNSEEN).await?;
-        execute(&session, self.approved(), UNBOUNDED).await?;
-        for title in titles(&session, &VIEWS.replace("{which}", "true"), &[]).await.map_err(failed)? {
-            let none = if filled.contains(&title) { "" } else { " WITH NO DATA" };
+        execute(&session, self.approved(), AS_A_RESTORE).await?;
+        for title in views {
+            let none = if filled.contains(title) { "" } else { " WITH NO DATA" };
             execute(&session, self.approved(), &format!("REFRESH MATERIALIZED VIEW {title}{none}")).await?;
         }
         Ok(())
