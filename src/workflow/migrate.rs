@@ -411,7 +411,7 @@ impl Moving<'_> {
         if let Some(hashed) = self.hashed {
             return Ok(Measure { older: mine.min(theirs), hashed });
         }
-        let here = End::Leader(self.gather(), self.leader).session(self.copied()).await?;
+        let here = self.cluster().session(self.copied()).await?;
         let there = self.foreign.connect(&looked.database).await?;
         let measured = sums::measure((&here, mine), (&there, theirs)).await;
         measured.map_err(|error| MigrateError::failed("see how rows are compared", one_line(&error)))
@@ -511,6 +511,10 @@ impl Moving<'_> {
 
     fn source(&self) -> (End<'_>, &str) {
         (End::Foreign(self.foreign), &self.looked.database)
+    }
+
+    fn cluster(&self) -> End<'_> {
+        End::Leader(self.gather(), self.leader)
     }
 
     fn workshop(&self) -> Workshop<'_> {

@@ -1,5 +1,7 @@
 //! `abort` and `rollback`: the source can be written to again.
 
+use std::collections::BTreeSet;
+
 use super::super::confirm::{self, Ask};
 use super::super::ground::Ground;
 use super::super::session::{Done, Session};
@@ -66,8 +68,11 @@ async fn give_up(
     let frozen = ours && migrate::frozen(&ends.foreign).await?;
     let system = migrate::cluster_system(&gather, &ends.leader).await?;
     let former = state.as_ref().map_or(system, |state| state.system);
-    let followed = migrate::followed(&ends.foreign, system).await?
-        || former != system && migrate::followed(&ends.foreign, former).await?;
+    let systems = BTreeSet::from([system, former]);
+    let mut followed = false;
+    for system in &systems {
+        followed |= migrate::followed(&ends.foreign, *system).await?;
+    }
     if left.is_empty() && !frozen && !followed && state.is_none() {
         let help = "the source can be written to, and nothing is left on the leader";
         return Err(NotNow::Nothing { go_on: "give up", help }.into());
@@ -87,7 +92,6 @@ async fn give_up(
         // it was stopped when the run was cut off, and goes on where it was
         ends.application(session).start((&approved, &session.reporter)).await?;
     }
-    let systems = std::collections::BTreeSet::from([system, former]);
     for system in &systems {
         migrate::unfollow(&ends.foreign, *system, &approved).await?;
     }

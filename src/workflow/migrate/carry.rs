@@ -6,7 +6,6 @@
 use tokio_postgres::{Client, Error};
 
 use super::between::{Between, Objects, READ, WRITE, known};
-use super::end::End;
 use super::sums::of_the_target;
 use super::{AboutToSwitch, Compared, MigrateError, Moving};
 use crate::engine::HostError;
@@ -96,7 +95,7 @@ impl Moving<'_> {
     }
 
     async fn way(&self) -> Result<Way<'_>, MigrateError> {
-        let here = (self.cluster().await?, self.looked.target.version_num);
+        let here = (self.application_session().await?, self.looked.target.version_num);
         let there = (self.foreign.connect(&self.looked.database).await?, self.looked.source.server.version_num);
         let between = Between::new(here, there, self.operation.reporter, refused).await?;
         let all: Vec<&str> = between.mine.keys().map(String::as_str).collect();
@@ -111,8 +110,8 @@ impl Moving<'_> {
     }
 
     /// A session in the application's database.
-    async fn cluster(&self) -> Result<Client, MigrateError> {
-        End::Leader(self.gather(), self.leader).session(&self.gather().inventory.database.name).await
+    async fn application_session(&self) -> Result<Client, MigrateError> {
+        self.cluster().session(&self.gather().inventory.database.name).await
     }
 
     async fn nobody_has_written(&self, compared: &Compared) -> Result<(), MigrateError> {
@@ -166,7 +165,7 @@ impl Way<'_> {
     /// others see them now.
     async fn objects_are_the_same(&self, mine: &Objects) -> Result<(), MigrateError> {
         let what = "see that nobody has written large objects";
-        let now = known(&self.moving.cluster().await?).await.map_err(|error| failed(what, &error))?;
+        let now = known(&self.moving.application_session().await?).await.map_err(|error| failed(what, &error))?;
         match objects::changes(mine, &now).is_empty() {
             true => Ok(()),
             false => Err(refused(what, "some are other ones than when they were copied".to_owned())),

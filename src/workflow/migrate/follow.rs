@@ -17,6 +17,7 @@ use crate::engine::HostError;
 use crate::engine::dump::{Way, Workshop, conninfo};
 use crate::engine::wait::{Wait, WaitError};
 use crate::error::one_line;
+use crate::migrate::fingerprint::{SEQUENCES, title};
 use crate::migrate::roles::Stage;
 use crate::quote::{identifier, literal};
 use crate::transport::Stream;
@@ -115,13 +116,17 @@ fn name(system: i64) -> String {
 /// Whether something of that is on the source: as long as it is, the source keeps what was not read.
 pub async fn followed(foreign: &Foreign<'_>, system: i64) -> Result<bool, MigrateError> {
     let session = plain(End::Foreign(foreign), &foreign.source().database).await?;
+    is_followed(&session, &name(system)).await
+}
+
+async fn is_followed(session: &Client, name: &str) -> Result<bool, MigrateError> {
     let failed = |error: Error| MigrateError::failed("look for a replication slot on the source", one_line(&error));
-    if version(&session).await.map_err(failed)? < 100_000 {
+    if version(session).await.map_err(failed)? < 100_000 {
         return Ok(false);
     }
     let asked = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)
                      OR EXISTS (SELECT FROM pg_publication WHERE pubname = $1)";
-    session.query_one(asked, &[&name(system)]).await.and_then(|row| row.try_get(0)).map_err(failed)
+    session.query_one(asked, &[&name]).await.and_then(|row| row.try_get(0)).map_err(failed)
 }
 
 /// A session in which names are what they are.
@@ -152,7 +157,7 @@ pub async fn leave_alone(foreign: &Foreign<'_>, system: i64) -> Result<(), Migra
     let asking = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                    WHERE pid <> pg_backend_pid() AND position('CREATE PUBLICATION ' || $1 in query) = 1";
     session.query(asking, &[&name]).await.map_err(failed)?;
-    if !followed(foreign, system).await? {
+    if !is_followed(&session, &name).await? {
         return Ok(());
     }
     session.batch_execute(UNSEEN).await.map_err(failed)?;
@@ -211,10 +216,6 @@ impl Following<'_> {
 
     fn version(&self) -> u32 {
         self.moving.looked.source.server.version_num
-    }
-
-    fn copy(&self) -> End<'_> {
-        End::Leader(self.moving.gather(), self.moving.leader)
     }
 
     async fn there(&self) -> Result<Client, MigrateError> {
@@ -308,7 +309,7 @@ impl Following<'_> {
         }
         let name = self.name();
         let connection = literal(&conninfo(&server, &self.moving.looked.database));
-        let session = self.copy().session(INCOMING).await?;
+        let session = self.moving.cluster().session(INCOMING).await?;
         execute(&session, self.approved(), UNSEEN).await?;
         // it came with the dump, and is the source's
         execute(&session, self.approved(), &format!("DROP PUBLICATION IF EXISTS {name}")).await?;
@@ -322,7 +323,7 @@ impl Following<'_> {
         self.until("the copy to have everything", until).await?;
         let failed = |error: Error| MigrateError::failed("ask the source what it publishes", one_line(&error));
         let published = titles(&self.there().await?, PUBLISHED, &[&self.name()]).await.map_err(failed)?;
-        self.copy().unsubscribe(self.approved()).await?;
+        self.moving.cluster().unsubscribe(self.approved()).await?;
         unfollow(self.moving.foreign, self.moving.looked.system, self.approved()).await?;
         self.copy_the_rest(&published).await
     }
@@ -330,7 +331,7 @@ impl Following<'_> {
     /// Until so little is left. Whoever is stuck does not wait for ever.
     async fn until(&self, what: &str, Until { near, position, patience }: Until) -> Result<(), MigrateError> {
         let name = self.name();
-        let (there, here) = (self.there().await?, plain(self.copy(), INCOMING).await?);
+        let (there, here) = (self.there().await?, plain(self.moving.cluster(), INCOMING).await?);
         let now =
             position.map_or_else(|| "pg_current_wal_lsn()".to_owned(), |lsn| format!("{}::pg_lsn", literal(&lsn)));
         let asked = BEHIND.replace("{now}", &now);
@@ -373,7 +374,7 @@ impl Following<'_> {
     /// What logical replication leaves out.
     async fn copy_the_rest(&self, published: &[String]) -> Result<(), MigrateError> {
         let from = (self.there().await?, self.version());
-        let into = (self.copy().session(INCOMING).await?, self.moving.looked.target.version_num);
+        let into = (self.moving.cluster().session(INCOMING).await?, self.moving.looked.target.version_num);
         let refused = |what: &str, reason| MigrateError::failed(what, reason);
         let between = Between::new(from, into, self.moving.operation.reporter, refused).await?;
         let failed = |error: Error| between.failed("copy what was not followed", &error);
@@ -392,8 +393,8 @@ impl Following<'_> {
         let filled = titles(&between.from, &VIEWS.replace("{which}", "c.relispopulated"), &[]).await.map_err(failed)?;
         let views = titles(&between.into, &VIEWS.replace("{which}", "true"), &[]).await.map_err(failed)?;
         self.fill(&views, &filled).await?;
-        let sequences = titles(&between.from, crate::migrate::fingerprint::SEQUENCES, &[]).await.map_err(failed)?;
-        let there = titles(&between.into, crate::migrate::fingerprint::SEQUENCES, &[]).await.map_err(failed)?;
+        let sequences = titles(&between.from, SEQUENCES, &[]).await.map_err(failed)?;
+        let there = titles(&between.into, SEQUENCES, &[]).await.map_err(failed)?;
         for title in sequences.iter().filter(|title| there.contains(title)) {
             between.sequence(title).await.map_err(failed)?;
         }
@@ -402,7 +403,7 @@ impl Following<'_> {
 
     /// Materialised views were filled when the copy was made. Those of the source that are filled are filled anew.
     async fn fill(&self, views: &[String], filled: &[String]) -> Result<(), MigrateError> {
-        let session = self.copy().session(INCOMING).await?;
+        let session = self.moving.cluster().session(INCOMING).await?;
         execute(&session, self.approved(), AS_A_RESTORE).await?;
         for title in views {
             let none = if filled.contains(title) { "" } else { " WITH NO DATA" };
@@ -472,8 +473,8 @@ async fn titles(
     asked: &str,
     with: &[&(dyn tokio_postgres::types::ToSql + Sync)],
 ) -> Result<Vec<String>, Error> {
-    let title = |row: &Row| Ok(crate::migrate::fingerprint::title(row.try_get(0)?, row.try_get(1)?));
-    session.query(asked, with).await?.iter().map(title).collect()
+    let read = |row: &Row| Ok(title(row.try_get(0)?, row.try_get(1)?));
+    session.query(asked, with).await?.iter().map(read).collect()
 }
 
 #[cfg(test)]

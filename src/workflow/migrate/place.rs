@@ -111,7 +111,7 @@ impl Place<'_> {
     }
 
     pub fn end(&self) -> End<'_> {
-        End::Leader(self.moving.gather(), self.moving.leader)
+        self.moving.cluster()
     }
 
     async fn session(&self, database: &str) -> Result<Client, MigrateError> {
