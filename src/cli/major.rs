@@ -21,10 +21,10 @@ use crate::plan::diff_resources;
 use crate::report::{self, Kind, Show};
 use crate::resource::Resource;
 use crate::role;
-use crate::workflow::Operation;
 use crate::workflow::lock::RunLock;
-use crate::workflow::major::{Major, Rehearsal, Standing, Wanted, standing};
+use crate::workflow::major::{Major, Rehearsal, Standing, standing};
 use crate::workflow::stage::{Stage, by_stage};
+use crate::workflow::{Operation, Wanted};
 
 /// What is asked for.
 pub(super) enum What {

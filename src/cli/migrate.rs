@@ -6,6 +6,7 @@ mod ends;
 mod kept;
 mod moving;
 mod single;
+mod streaming;
 mod told;
 
 use super::session::Target;
@@ -19,7 +20,7 @@ pub(super) use kept::told;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The source stands in the inventory, under [migrate.source]: it is looked at with `check`, copied and compared while it goes on with `rehearse`, and moved with `run`. Until `run` nothing is changed on it, but that with --method logical it has a publication and a replication slot for as long as it lasts.\n\nExit status: 0 done and the same on both sides, 1 failed, 2 a mistake in the inventory or the command, 3 a host could not be reached, 4 something speaks against it, or the copy is not the same, 130 interrupted."
+    after_help = "The source stands in the inventory, under [migrate.source]: it is looked at with `check`, copied and compared while it goes on with `rehearse`, and moved with `run`. Until `run` nothing is changed on it, but that with --method logical or stream it has replication slots, and a publication, for as long as it lasts.\n\nExit status: 0 done and the same on both sides, 1 failed, 2 a mistake in the inventory or the command, 3 a host could not be reached, 4 something speaks against it, or the copy is not the same, 130 interrupted."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -150,9 +151,9 @@ enum NotNow {
         )
     )]
     Another { former: String, source_name: String },
-    #[error("{source_name} cannot be followed by logical replication: {reasons}; nothing was changed")]
+    #[error("{source_name} cannot be followed {by}: {reasons}; nothing was changed")]
     #[diagnostic(code(xnat::migrate::method), help("put that right, or leave out --method: a dump takes everything"))]
-    Method { source_name: String, reasons: String },
+    Method { source_name: String, by: &'static str, reasons: String },
     #[error("the cluster is not fit for it now: {reason}; nothing was changed")]
     #[diagnostic(code(xnat::migrate::not_fit), help("see `xnat-provision status`"))]
     NotFit { reason: String },

@@ -223,6 +223,11 @@ pub async fn patch_config(http: &Http<'_>, approved: &Approved, patch: &Value) -
     http.json(&http.call(Method::PATCH, "/config", Some(patch)).await?)
 }
 
+/// Have a member see at once what has come about, and not only in its next turn: what it answers to a change that is none.
+pub async fn look_again(http: &Http<'_>, approved: &Approved) -> Result<(), CallError> {
+    patch_config(http, approved, &json!({ "xnat_provision": null })).await.map(drop)
+}
+
 /// Have a member read its files again. Patroni answers before it has done so.
 pub async fn reload(http: &Http<'_>, approved: &Approved) -> Result<(), CallError> {
     approved.still_holds()?;

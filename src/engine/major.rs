@@ -1,20 +1,15 @@
-//! A member's part in the upgrade to another major version of PostgreSQL: how far it has come, its steps, and files from
-//! the member that was upgraded to another, through this machine, since hosts cannot log in to each other.
+//! A member's part in the upgrade to another major version of PostgreSQL: how far it has come, and files from the member
+//! that was upgraded to another, through this machine, since hosts cannot log in to each other.
 
-use std::time::Duration;
-
-use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::fleet::Fleet;
 use super::host::HostError;
-use super::shell::major as script;
+use super::shell::member as script;
+use super::step::{MemberStep, StepError};
 use crate::approval::Approved;
 use crate::names::HostName;
-use crate::transport::{Output, Script, TransportError};
-
-/// A copy of a large database, or its statistics, take their time.
-const DEADLINE: Duration = Duration::from_secs(24 * 3600);
+use crate::transport::{Script, TransportError};
 
 /// The cluster's data of one major version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,56 +19,6 @@ pub struct DataDir {
     pub held: bool,
     /// `pg_upgrade` has taken its files over, so this member led.
     pub led: bool,
-}
-
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum StepError {
-    #[error("{host}: cannot {what}: {reason}")]
-    #[diagnostic(code(xnat::major::step))]
-    Failed { host: HostName, what: &'static str, reason: String },
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Host(Box<HostError>),
-}
-
-impl From<HostError> for StepError {
-    fn from(error: HostError) -> Self {
-        Self::Host(Box::new(error))
-    }
-}
-
-/// A step, and what it is for.
-#[derive(Clone, Copy)]
-pub struct MajorStep<'a> {
-    pub what: &'static str,
-    pub verb: &'static str,
-    pub from: u32,
-    /// `leader` or `replica`, where that makes a difference.
-    pub role: &'a str,
-    /// Lines of JSON for its standard input.
-    pub input: &'a [String],
-}
-
-impl MajorStep<'_> {
-    fn script(&self) -> Script {
-        let text = script::member(self.verb, self.from, self.role, self.input);
-        Script::as_root(self.what, text).timeout(DEADLINE)
-    }
-
-    fn failed(&self, host: &HostName, reason: impl Into<String>) -> StepError {
-        StepError::Failed { host: host.clone(), what: self.what, reason: reason.into() }
-    }
-
-    /// The last line is the answer.
-    fn answer(&self, host: &HostName, said: &str) -> Result<Value, StepError> {
-        let last = said.lines().next_back().unwrap_or_default();
-        let answer: Value =
-            serde_json::from_str(last).map_err(|_| self.failed(host, format!("its answer is {last:?}")))?;
-        match answer.get("error").and_then(Value::as_str) {
-            Some(reason) => Err(self.failed(host, reason)),
-            None => Ok(answer),
-        }
-    }
 }
 
 impl Fleet {
@@ -90,27 +35,12 @@ impl Fleet {
         Ok(found)
     }
 
-    pub async fn major_step(
-        &self,
-        host: &HostName,
-        approved: &Approved,
-        step: MajorStep<'_>,
-    ) -> Result<Value, StepError> {
-        approved.still_holds().map_err(HostError::from)?;
-        let output = self.ran(host, step.script()).await?;
-        if output.stdout.trim().is_empty() {
-            let said = output.stderr.trim();
-            return Err(step.failed(host, format!("it ended with status {}: {said}", output.status)));
-        }
-        step.answer(host, &output.stdout)
-    }
-
     /// What one member sends is for the other.
     pub async fn carry(
         &self,
         approved: &Approved,
-        (from, send): (&HostName, MajorStep<'_>),
-        (to, receive): (&HostName, MajorStep<'_>),
+        (from, send): (&HostName, MemberStep<'_>),
+        (to, receive): (&HostName, MemberStep<'_>),
     ) -> Result<(), StepError> {
         approved.still_holds().map_err(HostError::from)?;
         let cut = |host: &HostName| {
@@ -133,18 +63,6 @@ impl Fleet {
         receive.answer(to, said.as_deref().unwrap_or_default())?;
         sent.map_err(|error| send.failed(from, error.to_string()))
     }
-
-    /// The program of the upgrade goes again.
-    pub async fn tidy_after_major(&self, host: &HostName, approved: &Approved) -> Result<(), HostError> {
-        approved.still_holds()?;
-        self.ran(host, Script::as_root("remove the upgrade's program", script::TIDY)).await.map(drop)
-    }
-
-    async fn ran(&self, host: &HostName, script: Script) -> Result<Output, HostError> {
-        let what = script.title.clone();
-        let ran = self.connections[host].run(script).await;
-        ran.map_err(|source| HostError::Transport { host: host.clone(), what, source })
-    }
 }
 
 fn read(line: &str) -> Option<DataDir> {
@@ -159,13 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_the_last_line_and_an_error_is_one() {
-        let step = MajorStep { what: "stop", verb: "stop", from: 15, role: "", input: &[] };
-        let host = HostName::new("db1");
-        assert_eq!(step.answer(&host, "noise\n{\"a\": 1}\n").expect("an answer")["a"], 1);
-        let told = |said| step.answer(&host, said).expect_err("no answer").to_string();
-        assert_eq!(told("{\"error\": \"no space\"}\n"), "db1: cannot stop: no space");
-        assert_eq!(told(""), "db1: cannot stop: its answer is \"\"");
+    fn a_directory_is_a_line() {
         assert_eq!(read("15 yes no"), Some(DataDir { major: 15, held: true, led: false }));
         assert_eq!(read("fifteen yes no"), None);
     }

@@ -1,7 +1,7 @@
 //! Makes it true. `host` is the trait everything goes through, `remote` the one over SSH (the only place where actions
 //! run), `simulated` the one in memory; `converge` brings the resources of a stage on one host to their wanted state;
 //! `fleet` is every host of an inventory, `hold` the lock a run has on each, `history` what
-//! they remember of runs, `newer` which packages they could have, `reboot` whether a machine has to be restarted, `carry` how the packages of a bundle reach them, `relay` how they give them to each other, `ended` how a database that does not run has ended, `major` a member's part in an upgrade to another major version; `wait` and `cancel` are how anything waits or stops.
+//! they remember of runs, `newer` which packages they could have, `reboot` whether a machine has to be restarted, `carry` how the packages of a bundle reach them, `relay` how they give them to each other, `ended` how a database that does not run has ended, `step` a member's part in what its cluster does as a whole, `major` in an upgrade to another major version; `wait` and `cancel` are how anything waits or stops.
 
 pub mod cancel;
 pub mod carry;
@@ -21,6 +21,7 @@ mod relay;
 pub mod remote;
 pub mod shell;
 pub mod simulated;
+pub mod step;
 pub mod wait;
 
 pub use cancel::Cancel;
@@ -32,9 +33,10 @@ pub use fleet::{Connection, Connector, Dialer, Fleet};
 pub use history::Remembered;
 pub use hold::{Claim, Hold, HoldError};
 pub use host::{Host, HostError, Performed};
-pub use major::{DataDir, MajorStep, StepError};
+pub use major::DataDir;
 pub use newer::{Newest, Question, Step, System};
 pub use reboot::Boot;
 pub use remote::RemoteHost;
 pub use shell::facts::Scrutiny;
 pub use simulated::SimulatedHost;
+pub use step::{MemberStep, Program, StepError};

@@ -12,9 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::found::Found;
+use super::physical::Physical;
 use crate::report::text::printable;
 
-pub use methods::{against_logical, methods, seconds};
+pub use methods::{against_logical, against_stream, methods, seconds};
 pub use server::spoken;
 
 /// The worst first.
@@ -78,12 +79,16 @@ pub struct Target {
     pub available_extensions: BTreeMap<String, String>,
     /// That are there already.
     pub roles: Vec<String>,
-    /// The application's role.
+    /// The application's database, and its role.
+    pub database: String,
     pub owner: String,
     /// On the leader's file system with the data.
     pub free_bytes: Option<u64>,
     pub max_connections: u32,
     pub database_has_tables: bool,
+    /// PostgreSQL members, each of which would have a copy that follows.
+    pub members: usize,
+    pub physical: Option<Physical>,
     /// Names of the settings it knows.
     pub settings: BTreeSet<String>,
 }

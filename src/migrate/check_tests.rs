@@ -39,10 +39,13 @@ fn healthy() -> (Found, Target) {
         locale: "en_US.UTF-8".to_owned(),
         available_extensions: BTreeMap::from([("plpgsql".to_owned(), "1.0".to_owned())]),
         roles: vec!["postgres".to_owned(), "xnat".to_owned()],
+        database: "xnat".to_owned(),
         owner: "xnat".to_owned(),
         free_bytes: Some(100 * GB),
         max_connections: 100,
         database_has_tables: false,
+        members: 3,
+        physical: None,
         settings: ["work_mem", "search_path", "default_transaction_read_only"].map(str::to_owned).into(),
     };
     (source, target)

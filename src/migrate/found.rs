@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::physical::Physical;
+
 /// With `{…}` for what is not the same in every version.
 const LOOK: &str = "WITH relations AS (
   SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.reltuples, c.relowner,
@@ -252,6 +254,9 @@ pub struct Found {
     pub objects: Objects,
     pub roles: Roles,
     pub clients: Clients,
+    /// Asked for by itself, and only of versions that may be the cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub physical: Option<Physical>,
 }
 
 impl Found {

@@ -7,6 +7,7 @@ pub mod fingerprint;
 pub mod found;
 pub mod html;
 pub mod objects;
+pub mod physical;
 pub mod properties;
 pub mod record;
 pub mod roles;

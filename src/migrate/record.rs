@@ -13,6 +13,9 @@ pub enum Method {
     /// The application stops first; then everything is dumped and restored
     #[default]
     Dump,
+    /// Standbys of the source on every member take the place of all that the cluster has, with all of the source's databases;
+    /// the application stops for about half a minute, whatever the size. Same major version, libraries that sort alike
+    Stream,
     /// Everything is dumped and restored while the application goes on; what it writes meanwhile follows by logical
     /// replication, and the application stops only for the last of it and the comparison
     Logical,
@@ -44,6 +47,11 @@ pub struct Record {
     pub target: String,
     pub bytes: u64,
     pub jobs: usize,
+    #[serde(default)]
+    pub method: Method,
+    /// Of a copy of files, that were read.
+    #[serde(default)]
+    pub indexes: u64,
     pub phases: Vec<Phase>,
     /// All that is not the same; empty when it passed.
     pub differences: Vec<Difference>,
@@ -78,7 +86,9 @@ impl Record {
 
     /// One line.
     pub fn verdict(&self) -> String {
-        if self.passed {
+        if self.passed && self.is_of_files() {
+            format!("{} passed: copies follow the source, and the leader's became a server of its own", self.name())
+        } else if self.passed {
             format!("{} passed: the copy is the same as the source", self.name())
         } else {
             let differ = count(self.differences.len(), "difference");
@@ -86,8 +96,20 @@ impl Record {
         }
     }
 
+    /// Copies of files while the source was written to: no rows were compared.
+    fn is_of_files(&self) -> bool {
+        self.method == Method::Stream && self.what == "rehearse"
+    }
+
     /// What was held against what.
     pub fn compared(&self) -> String {
+        if self.is_of_files() {
+            let indexes = count(usize::try_from(self.indexes).unwrap_or_default(), "index");
+            return format!(
+                "{} with their tables, in the order of the cluster's libraries",
+                indexes.replace("indexs", "indexes")
+            );
+        }
         let source = &self.sums.source;
         format!(
             "{} with {} rows, {}, {}, {}, {}",
@@ -119,6 +141,9 @@ impl Record {
         match self.what.as_str() {
             "run" => format!("The source was read-only for {time} until the copy was in its place.\n"),
             "verify" | "to-single" => String::new(),
+            _ if self.is_of_files() => format!(
+                "A run will keep the application waiting for about {time}, and about half a minute for the cluster to start with the copies.\n"
+            ),
             _ => format!(
                 "A run will keep the application waiting for about {time}, and some seconds for the replicas.\n"
             ),
@@ -176,6 +201,8 @@ pub(super) mod tests {
             target: "xnat on db1, PostgreSQL 17.5".into(),
             bytes: 9 << 20,
             jobs: 4,
+            method: Method::Dump,
+            indexes: 0,
             phases: vec![
                 Phase { name: "Dump the source".into(), millis: 1200, beside: false },
                 Phase { name: "Compare".into(), millis: 61_000, beside: false },

@@ -68,6 +68,11 @@ pub fn expand_major(input: &Input<'_>) -> Result<Vec<RoleResources>, RoleError> 
     expand_with(input, &[RoleName::from("major")], Context::new(input)?)
 }
 
+/// What a copy that follows a foreign server needs on a member, beside what runs.
+pub fn expand_follow(input: &Input<'_>) -> Result<Vec<RoleResources>, RoleError> {
+    expand_with(input, &[RoleName::from("follow")], Context::new(input)?)
+}
+
 /// The same during a conversion to TLS.
 pub fn expand_during(input: &Input<'_>, transition: Transition) -> Result<Vec<RoleResources>, RoleError> {
     expand_with(input, &roles(input.host), Context::new(input)?.during(transition))

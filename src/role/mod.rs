@@ -13,5 +13,6 @@ mod sources;
 pub use dynamic::dynamic_config;
 pub use error::RoleError;
 pub use expand::{
-    Data, Input, RoleResources, Transition, expand, expand_during, expand_joining, expand_major, expand_reset,
+    Data, Input, RoleResources, Transition, expand, expand_during, expand_follow, expand_joining, expand_major,
+    expand_reset,
 };

@@ -10,29 +10,21 @@ mod rehearsal;
 mod standing;
 mod switch;
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 pub use error::MajorError;
 pub use rehearsal::{Rehearsal, Times};
 pub use standing::{Standing, standing};
 
-use super::ApplyError;
 use super::handover::told;
-use super::operation::Operation;
-use crate::cluster::http::{CallError, Http};
-use crate::cluster::{etcd, pause};
-use crate::engine::{Converge, Interruption, MajorStep, StepError, for_each_host};
+use super::operation::{Operation, Wanted};
+use crate::cluster::pause;
+use crate::engine::{MemberStep, Program, for_each_host};
 use crate::inventory::Component;
 use crate::names::HostName;
-use crate::report::{Kind, millis_since};
-use crate::resource::Resource;
-use crate::workflow::OperationError;
 
+const PROGRAM: Program = Program::MajorUpgrade;
 const KEEP: &str = "put the new version in its place";
-
-/// The resources of each member.
-pub type Wanted = BTreeMap<HostName, Vec<Resource>>;
 
 /// One upgrade.
 pub struct Major<'a> {
@@ -82,22 +74,15 @@ impl Major<'_> {
     /// The program goes again; the new version's packages stay.
     async fn tidy(&self) -> Result<(), MajorError> {
         for host in self.members() {
-            self.operation.fleet.tidy_after_major(&host, self.operation.approved).await?;
+            self.operation.fleet.remove_program(&host, PROGRAM, self.operation.approved).await?;
         }
         Ok(())
     }
 
     async fn converge(&self, hosts: Vec<HostName>, wanted: &Wanted) -> Result<(), MajorError> {
-        let parallel = hosts.len();
-        let Operation { fleet, approved, reporter, cancel, .. } = self.operation;
-        let results = for_each_host(hosts, parallel, async |name| {
-            let Some(host) = fleet.host(&name) else { return Ok(0) };
-            let resources = wanted.get(&name).map(Vec::as_slice).unwrap_or_default();
-            let (reporter, interruption) = (&reporter.for_host(&name), Interruption::Refused);
-            Converge { host: &host, resources, approved, interruption, reporter, cancel }.told().await
-        });
-        let stage = "the upgrade";
-        Ok(ApplyError::gathered(stage, results.await, &mut 0)?)
+        let of = |name: HostName| wanted.get(&name).cloned().map(|resources| (name, resources));
+        let wanted = hosts.into_iter().filter_map(of).collect();
+        Ok(self.operation.install(&wanted, "the upgrade").await?)
     }
 
     /// What can be known to be in the way is known while clients still work.
@@ -114,47 +99,19 @@ impl Major<'_> {
         Ok(seen)
     }
 
-    fn step(&self, what: &'static str, verb: &'static str) -> MajorStep<'static> {
-        MajorStep { what, verb, from: self.from, role: "", input: &[] }
+    fn step(&self, what: &'static str, verb: &'static str) -> MemberStep<'static> {
+        MemberStep { what, program: PROGRAM, verb, from: self.from, role: "", input: &[] }
     }
 
-    async fn at(&self, host: &HostName, step: MajorStep<'_>) -> Result<serde_json::Value, MajorError> {
-        self.shown(host, step.what, self.operation.fleet.major_step(host, self.operation.approved, step)).await
-    }
-
-    /// The work of a step, with its beginning and its end told.
-    async fn shown<T>(
-        &self,
-        host: &HostName,
-        what: &'static str,
-        work: impl Future<Output = Result<T, StepError>>,
-    ) -> Result<T, MajorError> {
-        let reporter = self.operation.reporter.for_host(host);
-        let (title, begun) = (what.to_owned(), Instant::now());
-        reporter.emit(Kind::StepStarted { title: title.clone() }).await;
-        let done = work.await?;
-        reporter.emit(Kind::StepFinished { title, millis: millis_since(begun) }).await;
-        Ok(done)
+    async fn at(&self, host: &HostName, step: MemberStep<'_>) -> Result<serde_json::Value, MajorError> {
+        Ok(self.operation.step(host, step).await?)
     }
 
     /// The same on several at once; the first error when any fails.
-    async fn at_all(&self, hosts: Vec<HostName>, step: MajorStep<'_>) -> Result<(), MajorError> {
+    async fn at_all(&self, hosts: Vec<HostName>, step: MemberStep<'_>) -> Result<(), MajorError> {
         let parallel = hosts.len();
         let answers = for_each_host(hosts, parallel, async |host| self.at(&host, step).await).await;
         answers.into_values().try_for_each(|answer| answer.map(drop))
-    }
-
-    /// Any etcd member can be told; the first that answers is.
-    async fn etcd<T>(&self, work: impl AsyncFn(&Http<'_>) -> Result<T, CallError>) -> Result<T, MajorError> {
-        let mut last = None;
-        for host in self.operation.gather.inventory.with(Component::Etcd) {
-            let Ok(http) = etcd::client(&self.operation.gather, host) else { continue };
-            match work(&http).await {
-                Ok(done) => return Ok(done),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.map_or_else(|| MajorError::NoEtcd, |error| OperationError::from(error).into()))
     }
 }
 

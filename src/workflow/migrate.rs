@@ -1,124 +1,62 @@
 //! `migrate`: a foreign database is dumped by the leader's own programs, restored beside the cluster's, and compared row by
 //! row with where it came from. A rehearsal then drops it; a run puts it in the place of the application's database. Both go
 //! the same way, so that a rehearsal says what a run will do, and nothing is to be undone but the source's being read-only.
-//! `single` leads out of the cluster again.
+//! `stream` makes copies that follow the source on all members, and `takeover` puts them in the place of the cluster's data. `single` leads out of the cluster again.
 
 mod between;
 mod bridge;
 mod carry;
 mod end;
+mod error;
 mod follow;
 mod look;
 mod place;
 mod single;
 mod source;
+mod stream;
 mod sums;
+mod takeover;
 mod xnat;
 
 use std::time::{Duration, Instant};
 
+use crate::cluster::postgres::administrator;
 use crate::cluster::postgres::foreign::Foreign;
 use crate::cluster::postgres::objects::{desired, diff};
-use crate::cluster::postgres::{SqlError, administrator};
 use crate::cluster::{self, Gather};
-use crate::engine::HostError;
-use crate::engine::dump::{At, DumpError, SOCKETS, Schemas, Server, Way, Workshop};
-use crate::engine::wait::{Wait, WaitError};
-use crate::error::{Exit, Fails, one_line};
+use crate::engine::dump::{At, SOCKETS, Schemas, Server, Way, Workshop};
+use crate::engine::wait::Wait;
+use crate::error::one_line;
 use crate::inventory::{Host, Reach};
 use crate::migrate::fingerprint::{Difference, Fingerprint, Measure};
 use crate::migrate::record::{Method, Phase};
 use crate::migrate::roles::{self, Stage};
 use crate::report::{Kind, millis_since};
-use crate::transport::TransportError;
 use crate::vault::Secrets;
 
-use super::operation::Operation;
+use super::operation::{Operation, Wanted};
 use bridge::Bridge;
 use end::{End, SCRATCH, both, other_passwords};
 use follow::Following;
 use place::Place;
+use stream::Streaming;
 use sums::Sums;
 
 pub use carry::{Carried, is_rows};
 pub use end::{INCOMING, Left};
+pub use error::MigrateError;
 pub use follow::{followed, leave_alone, unfollow};
 pub use look::{Looked, cluster_system, look};
 pub use place::{clean, left, moved_in, unmark};
 pub use single::{Leaving, Single, single};
 pub use source::{frozen, thaw, undo};
+pub use stream::Opened;
 pub use sums::of_the_target;
+pub use takeover::{Standing, Takeover};
 pub use xnat::{Address, Application};
 
 /// How long replicas may take to have all of it.
 const CATCHING_UP: Duration = Duration::from_secs(6 * 3600);
-
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum MigrateError {
-    #[error("cannot {what}: {reason}")]
-    #[diagnostic(code(xnat::migrate::failed), help("{help}"))]
-    Failed { what: String, reason: String, help: &'static str },
-    #[error("the source still has {sessions} sessions in {database} a minute after they were ended: {who}")]
-    #[diagnostic(
-        code(xnat::migrate::not_quiet),
-        help("stop whatever connects again and again, the application first; the source can be written to again")
-    )]
-    NotQuiet { database: String, sessions: usize, who: String },
-    #[error("interrupted; nothing is in the place of the application's database yet")]
-    #[diagnostic(code(xnat::interrupted))]
-    Interrupted,
-    #[error("the copy is the application's database now, and was the same as the source; but then: {reason}")]
-    #[diagnostic(
-        code(xnat::migrate::in_place),
-        help("see `xnat-provision status`; `xnat-provision apply` does what is left. The source stays read-only")
-    )]
-    InPlace { reason: String },
-    #[error("the copy has its name there, and was the same as the cluster's; but then: {reason}")]
-    #[diagnostic(
-        code(xnat::migrate::there),
-        help("see whether all is well there; the same command would make another copy")
-    )]
-    There { reason: String },
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Sql(#[from] SqlError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Dump(#[from] DumpError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Transport(#[from] TransportError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Wait(#[from] WaitError),
-}
-
-impl From<HostError> for MigrateError {
-    fn from(error: HostError) -> Self {
-        Self::Dump(error.into())
-    }
-}
-
-impl MigrateError {
-    fn failed(what: impl Into<String>, reason: impl Into<String>) -> Self {
-        let help = "run the same command again: it begins anew, and removes what this one has left";
-        Self::Failed { what: what.into(), reason: reason.into(), help }
-    }
-}
-
-impl Fails for MigrateError {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Failed { .. } => Exit::Failed,
-            Self::NotQuiet { .. } | Self::InPlace { .. } | Self::There { .. } => Exit::Unhealthy,
-            Self::Interrupted => Exit::Interrupted,
-            Self::Sql(error) => error.exit(),
-            Self::Dump(error) => error.exit(),
-            Self::Transport(error) => error.exit(),
-            Self::Wait(error) => error.exit(),
-        }
-    }
-}
 
 /// What is to become of the copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +76,8 @@ pub struct Compared {
     pub target: Fingerprint,
     pub objects: u64,
     pub roles: usize,
+    /// Of a copy of files, that were read.
+    pub indexes: u64,
     pub differences: Vec<Difference>,
     /// What could not be compared, and why.
     pub left_out: Vec<String>,
@@ -150,8 +90,10 @@ pub struct Moved {
     pub compared: Compared,
     /// It is the application's database now.
     pub in_place: bool,
-    /// Where the application's database is now that was there before; none when it was empty.
+    /// Where what was there before is now; none when it was empty.
     pub kept: Option<String>,
+    /// By stream, what is compared while the application goes on with it.
+    pub opened: Option<Opened>,
 }
 
 /// Writes down that the source is read-only from now on.
@@ -179,6 +121,8 @@ pub struct Moving<'a> {
     pub mark: String,
     /// How rows are summed up, when they are held against what was summed up before.
     pub hashed: Option<bool>,
+    /// What members need for copies that follow; nothing by another method.
+    pub programs: &'a Wanted,
     /// Write down that the copy, which is this, takes its place: before it does.
     pub about_to_switch: &'a AboutToSwitch<'a>,
 }
@@ -228,6 +172,9 @@ impl Moving<'_> {
     /// The stages.
     pub async fn run(&self) -> Result<Moved, MigrateError> {
         let mut clock = Clock::new(&self.operation);
+        if self.method == Method::Stream && self.mode != Mode::Verify {
+            return Streaming { moving: self }.run(clock).await;
+        }
         let place = Place { moving: self };
         let workshop = self.workshop();
         match (self.mode, self.method) {
@@ -261,7 +208,7 @@ impl Moving<'_> {
             clock.stage("Wait for the replicas", self.replicas(&place)).await?;
         }
         let kept = if in_place { self.finish(&mut clock, &place, &mut compared).await? } else { None };
-        Ok(Moved { phases: clock.phases, compared, in_place, kept })
+        Ok(Moved { phases: clock.phases, compared, in_place, kept, opened: None })
     }
 
     async fn copy(
@@ -270,16 +217,17 @@ impl Moving<'_> {
         place: &Place<'_>,
         workshop: &Workshop<'_>,
     ) -> Result<Compared, MigrateError> {
-        let bridge = Bridge::open(self.foreign, self.operation.fleet.connections[&self.leader.name].as_ref()).await?;
+        let bridge =
+            Bridge::open(self.foreign, &[self.operation.fleet.connections[&self.leader.name].as_ref()]).await?;
         let work = async {
             if self.mode == Mode::Verify {
-                return clock.stage("Compare", self.compare(place, workshop, None)).await;
+                return clock.stage("Compare", self.compare(place, workshop, (None, None))).await;
             }
             let following = Following { moving: self };
             clock.stage("Make the roles", place.roles()).await?;
             let snapshot = match self.method {
                 Method::Dump => source::Snapshot::take(End::Foreign(self.foreign), &self.looked.database).await?,
-                Method::Logical => clock.stage("Publish the source", following.begin(workshop)).await?,
+                _ => clock.stage("Publish the source", following.begin(workshop)).await?,
             };
             let server = server_of(self.foreign);
             let dump = workshop.dump((At::There(&server), &self.looked.database), &snapshot.name);
@@ -289,12 +237,12 @@ impl Moving<'_> {
             let seen_as = snapshot.as_ref().map(|snapshot| snapshot.name.as_str());
             self.make(clock, place, workshop).await?;
             if self.method == Method::Dump {
-                return clock.stage("Compare", self.compare(place, workshop, seen_as)).await;
+                return clock.stage("Compare", self.compare(place, workshop, (seen_as, None))).await;
             }
             let rehearsed = match self.mode {
                 Mode::Rehearse => {
                     clock.beside = false;
-                    let compared = clock.stage("Compare", self.compare(place, workshop, seen_as)).await?;
+                    let compared = clock.stage("Compare", self.compare(place, workshop, (seen_as, None))).await?;
                     clock.beside = true;
                     Some(compared)
                 }
@@ -312,7 +260,7 @@ impl Moving<'_> {
             clock.stage("Compare schemas and roles", unchanged).await?;
             self.quiet(clock).await?;
             clock.stage("Take the last of it", following.finish()).await?;
-            clock.stage("Compare", self.compare(place, workshop, None)).await
+            clock.stage("Compare", self.compare(place, workshop, (None, None))).await
         };
         let done = tokio::select! {
             biased;
@@ -365,15 +313,20 @@ impl Moving<'_> {
         &self,
         place: &Place<'_>,
         workshop: &Workshop<'_>,
-        seen_as: Option<&str>,
+        (seen_as, opened): (Option<&str>, Option<&Opened>),
     ) -> Result<Compared, MigrateError> {
         let sums = Sums { moving: self, measure: self.measure().await? };
         let server = server_of(self.foreign);
         let theirs = (&server, self.looked.database.as_str(), seen_as);
         let schemas = workshop.compare_schemas(theirs, (SCRATCH, self.copied()), Way::In);
-        let (source, target, schemas) =
-            futures::try_join!(sums.of_the_source(seen_as), sums.of_the_copy(), place.scratch(schemas))?;
-        let stage = if self.mode == Mode::Verify { Stage::Finished } else { Stage::Copied };
+        let copy = sums.of_the_copy(opened.map(Opened::snapshot));
+        let (source, mut target, schemas) =
+            futures::try_join!(sums.of_the_source(seen_as), copy, place.scratch(schemas))?;
+        if let Some(opened) = opened {
+            // the only thing that the snapshot does not hold as it was
+            target.sequences.clone_from(&opened.sequences);
+        }
+        let stage = if self.is_finished() { Stage::Finished } else { Stage::Copied };
         let (number, of_roles) = self.roles(place, stage).await?;
         let mut compared = Compared { objects: schemas.objects, roles: number, ..Compared::default() };
         compared.differences = source.differences(&target);
@@ -387,7 +340,7 @@ impl Moving<'_> {
             compared.left_out.push(text.to_owned());
         }
         compared.differences.extend(told(&schemas));
-        if self.mode == Mode::Verify {
+        if self.is_finished() {
             compared.differences.retain(|it| !self.is_of_the_inventory(&it.what));
         }
         compared.differences.extend(of_roles);
@@ -417,9 +370,14 @@ impl Moving<'_> {
         measured.map_err(|error| MigrateError::failed("see how rows are compared", one_line(&error)))
     }
 
+    /// The application's own database is compared, as the inventory has it.
+    fn is_finished(&self) -> bool {
+        self.mode == Mode::Verify || self.method == Method::Stream
+    }
+
     /// The database that is compared.
     fn copied(&self) -> &str {
-        if self.mode == Mode::Verify { &self.gather().inventory.database.name } else { INCOMING }
+        if self.is_finished() { &self.gather().inventory.database.name } else { INCOMING }
     }
 
     /// The inventory's extensions, and who may make tables in `public`, are made so after the copy.

@@ -34,7 +34,7 @@ mod whole;
 
 pub use apply::{Applied, Apply, ApplyError};
 pub use cluster_plan::Started;
-pub use operation::{Operation, OperationError};
+pub use operation::{Operation, OperationError, Wanted};
 pub use parameters::Restarts;
 pub use preflight::{Checked, Mending, Preflight};
 pub use rolling::{STRANGER, obstacles};

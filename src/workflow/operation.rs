@@ -1,18 +1,24 @@
 //! What is done to the members of a running cluster, and waited for. Each kind is a file: [`super::handover`],
 //! [`super::in_turn`], [`super::members`], [`super::maintenance`], [`super::drain`], [`super::whole`].
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::ApplyError;
 
 use crate::approval::Approved;
 use crate::cluster::http::{CallError, Http};
 use crate::cluster::postgres::SqlError;
-use crate::cluster::{Gather, patroni};
+use crate::cluster::{Gather, etcd, patroni};
 use crate::engine::wait::{Wait, WaitError};
-use crate::engine::{Cancel, Fleet, HostError};
+use crate::engine::{Cancel, Converge, Fleet, HostError, Interruption, MemberStep, StepError, for_each_host};
 use crate::error::{Exit, Fails};
-use crate::inventory::Host;
+use crate::inventory::{Component, Host};
 use crate::names::HostName;
 use crate::report::{Kind, Reporter, millis_since};
+use crate::resource::Resource;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum OperationError {
@@ -43,6 +49,9 @@ pub enum OperationError {
         )
     )]
     NotShutDown { host: HostName, state: String },
+    #[error("no etcd member can be asked")]
+    #[diagnostic(code(xnat::operation::etcd), help("see `xnat-provision status`"))]
+    NoEtcd,
     #[error(transparent)]
     #[diagnostic(transparent)]
     Host(Box<HostError>),
@@ -66,7 +75,7 @@ impl From<HostError> for OperationError {
 impl Fails for OperationError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Member { .. } | Self::NotSpared { .. } | Self::NotShutDown { .. } => Exit::Unhealthy,
+            Self::Member { .. } | Self::NotSpared { .. } | Self::NotShutDown { .. } | Self::NoEtcd => Exit::Unhealthy,
             Self::Unit { .. } => Exit::Failed,
             Self::Host(error) => error.exit(),
             Self::Call(error) => error.exit(),
@@ -75,6 +84,9 @@ impl Fails for OperationError {
         }
     }
 }
+
+/// The resources of each host.
+pub type Wanted = BTreeMap<HostName, Vec<Resource>>;
 
 /// What every one of them needs.
 pub struct Operation<'a> {
@@ -101,6 +113,54 @@ impl<'a> Operation<'a> {
     pub(super) fn patroni(&self, name: &HostName) -> Result<Http<'a>, OperationError> {
         let failed = |reason| OperationError::Member { host: name.clone(), reason };
         patroni::client(&self.gather, self.host(name)?).map_err(failed)
+    }
+
+    /// Any etcd member can be told; the first that answers is.
+    pub(super) async fn etcd<T>(
+        &self,
+        work: impl AsyncFn(&Http<'_>) -> Result<T, CallError>,
+    ) -> Result<T, OperationError> {
+        let mut last = OperationError::NoEtcd;
+        for host in self.gather.inventory.with(Component::Etcd) {
+            let Ok(http) = etcd::client(&self.gather, host) else { continue };
+            match work(&http).await {
+                Ok(done) => return Ok(done),
+                Err(error) => last = error.into(),
+            }
+        }
+        Err(last)
+    }
+
+    /// Resources of hosts are made what they are to be, and nothing is restarted for it.
+    pub(super) async fn install(&self, wanted: &Wanted, stage: &'static str) -> Result<(), ApplyError> {
+        let results = for_each_host(wanted.keys().cloned().collect(), wanted.len(), async |name: HostName| {
+            let Some(host) = self.fleet.host(&name) else { return Ok(0) };
+            let resources = wanted.get(&name).map(Vec::as_slice).unwrap_or_default();
+            let (approved, reporter, cancel) = (self.approved, &self.reporter.for_host(&name), self.cancel);
+            Converge { host: &host, resources, approved, interruption: Interruption::Refused, reporter, cancel }
+                .told()
+                .await
+        });
+        ApplyError::gathered(stage, results.await, &mut 0)
+    }
+
+    /// A step of a member, with its beginning and its end told.
+    pub(super) async fn step(&self, host: &HostName, step: MemberStep<'_>) -> Result<Value, StepError> {
+        self.shown(host, step.what, self.fleet.step(host, self.approved, step)).await
+    }
+
+    pub(super) async fn shown<T>(
+        &self,
+        host: &HostName,
+        what: &'static str,
+        work: impl Future<Output = Result<T, StepError>>,
+    ) -> Result<T, StepError> {
+        let reporter = self.reporter.for_host(host);
+        let (title, begun) = (what.to_owned(), Instant::now());
+        reporter.emit(Kind::StepStarted { title: title.clone() }).await;
+        let done = work.await?;
+        reporter.emit(Kind::StepFinished { title, millis: millis_since(begun) }).await;
+        Ok(done)
     }
 
     pub(super) async fn wait<T, F>(&self, what: String, deadline: Duration, condition: F) -> Result<T, WaitError>

@@ -101,7 +101,11 @@ impl Operation<'_> {
         self.on_all(unit, "stopped", hosts, &Action::StopUnit { name: unit.to_owned() }).await
     }
 
-    async fn start(&self, unit: &'static str, hosts: Vec<HostName>) -> Result<Option<String>, OperationError> {
+    pub(super) async fn start(
+        &self,
+        unit: &'static str,
+        hosts: Vec<HostName>,
+    ) -> Result<Option<String>, OperationError> {
         let start = UnitStart { name: unit.to_owned(), files: Vec::new(), timeout: STARTING };
         self.on_all(unit, "started", hosts, &Action::StartUnit(start)).await
     }

@@ -9,7 +9,7 @@ use super::super::{Failure, Globals, out};
 use super::ends::{Ends, also, name, source};
 use super::kept::{Kept, State, Step};
 use super::moving::{Course, declined, look, of_this_source, open};
-use super::{Abort, NotNow, Rollback};
+use super::{Abort, NotNow, Rollback, streaming};
 use crate::approval::Approved;
 use crate::error::{Exit, one_line};
 use crate::inventory::Source;
@@ -18,6 +18,7 @@ use crate::migrate::record::Method;
 use crate::report::Kind;
 use crate::report::journal::Store;
 use crate::report::text::count;
+use crate::workflow::Wanted;
 use crate::workflow::lock::RunLock;
 use crate::workflow::migrate::{self, Carried, Left, MigrateError, Mode};
 
@@ -39,13 +40,18 @@ async fn aborted(args: &Abort, globals: &Globals, session: &mut Session) -> Resu
     let cluster = session.inventory.cluster.clone();
     let _lock = RunLock::take(&Store::of_user()?.cluster(&cluster), &cluster)?;
     let kept = Kept::of(&cluster)?;
-    let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
+    let ground = Ground::of(session).await?;
+    if let Some(state) = kept.state()?.filter(|state| state.step == Step::Switching) {
+        of_this_source(Some(&state), &source)?;
+        return streaming::give_up((&source, ground), (ask(args.yes), globals), (&kept, &state), session).await;
+    }
+    let ends = Ends::reach(session, &source, ground).await?;
     let result = give_up((&ends, &source), (ask(args.yes), &kept, globals), session).await;
     ends.close(session).await;
     result
 }
 
-async fn give_up(
+pub(super) async fn give_up(
     (ends, source): (&Ends<'_>, &Source),
     (ask, kept, globals): (Ask, &Kept, &Globals),
     session: &mut Session,
@@ -238,8 +244,8 @@ async fn completed(
             return Ok(());
         }
         if args.carry_back {
-            let course =
-                Course { ends, source, jobs: usize::from(args.jobs.jobs), mode: Mode::Verify, method: Method::Dump };
+            let (jobs, programs) = (usize::from(args.jobs.jobs), Wanted::new());
+            let course = Course { ends, source, jobs, mode: Mode::Verify, method: Method::Dump, programs };
             let carried = course.carry_back((kept, state, args.lose_newer_writes), approved, session).await?;
             let summary = told_of(&carried);
             let event = Kind::ChangeApplied { resource: "source".to_owned(), summary, millis: 0 };

@@ -14,6 +14,7 @@ use crate::files;
 use crate::migrate::fingerprint::Fingerprint;
 use crate::migrate::html;
 use crate::migrate::record::{Method, Record};
+use crate::names::HostName;
 use crate::report::ReportError;
 use crate::report::journal::Store;
 
@@ -27,6 +28,8 @@ pub(super) enum Step {
     Following,
     /// The source is read-only, or is about to be; the application's database is as it was.
     ReadOnly,
+    /// The copies take the place of the cluster's data, so that it cannot be used. The source is read-only.
+    Switching,
     /// The copy takes its place, or has taken it: there is none beside it then. The source is read-only.
     Switched,
     /// It is being taken back: the source can be written to, or is about to be.
@@ -51,6 +54,9 @@ pub(super) struct State {
     /// Roles that came with it.
     #[serde(default)]
     pub made: Vec<String>,
+    /// The member whose copy leads, where each member has one.
+    #[serde(default)]
+    pub leader: Option<HostName>,
     /// What XNAT's former settings are called: a suffix.
     #[serde(default)]
     pub kept_as: String,
@@ -169,6 +175,12 @@ pub(in crate::cli) fn told(cluster: &str) -> Option<Problem> {
             format!("a migration was cut off: {source} may be read-only since {since}{}", keeping(method)),
             "`xnat-provision migrate resume` goes on, `migrate abort` opens the source again",
         )),
+        Ok(Some(State { step: Step::Switching, since, source, .. })) => Some(notice(
+            format!(
+                "a migration was cut off since {since} while the copies took the place of the cluster's data: nobody can use it, and {source} is read-only"
+            ),
+            "`xnat-provision migrate resume` goes on; `migrate abort` takes the former data up again, as long as no copy is in its place",
+        )),
         Ok(Some(State { step: Step::Following, since, source, .. })) => Some(notice(
             keeps(&source, since),
             "where no run goes on: `xnat-provision migrate resume` begins anew, `migrate abort` gives it up",
@@ -196,5 +208,5 @@ fn keeps(source: &str, since: Timestamp) -> String {
 }
 
 fn keeping(method: Method) -> &'static str {
-    if method == Method::Logical { ", and may keep its WAL" } else { "" }
+    if method != Method::Dump { ", and may keep its WAL" } else { "" }
 }

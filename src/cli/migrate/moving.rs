@@ -10,6 +10,7 @@ use super::super::{Failure, Globals, out};
 use super::back::newer_writes;
 use super::ends::{Ends, name, source};
 use super::kept::{Kept, State, Step};
+use super::streaming::{self, programs};
 use super::{Check, NotNow, Rehearse, Run, in_the_way, told};
 use crate::approval::Approved;
 use crate::engine::Scrutiny;
@@ -21,9 +22,11 @@ use crate::migrate::record::{Method, Record, Sums};
 use crate::report::journal::Store;
 use crate::report::text::{count, mebibytes};
 use crate::report::{Kind, Show};
-use crate::workflow::Operation;
 use crate::workflow::lock::RunLock;
-use crate::workflow::migrate::{self, AboutToFreeze, AboutToSwitch, Looked, MigrateError, Mode, Moved, Moving};
+use crate::workflow::migrate::{
+    self, AboutToFreeze, AboutToSwitch, Compared, Looked, MigrateError, Mode, Moved, Moving,
+};
+use crate::workflow::{Operation, Wanted};
 
 /// What only stands in the way of a run: a rehearsal changes nothing on the source.
 const OF_A_RUN_ONLY: [&str; 3] = ["recovery", "read-only", "prepared"];
@@ -98,7 +101,7 @@ async fn rehearsed(
             return Err(NotNow::Nothing { go_on: "compare", help }.into());
         }
         // its state is needed to go back
-        (Mode::Rehearse, Some(State { step: Step::Switched, source, since, .. })) if method == Method::Logical => {
+        (Mode::Rehearse, Some(State { step: Step::Switched, source, since, .. })) if method != Method::Dump => {
             return Err(NotNow::Done { source_name: source, since }.into());
         }
         _ => Vec::new(),
@@ -109,8 +112,13 @@ async fn rehearsed(
         return Err(failure);
     }
     let ask = if args.yes { Ask::SaidYes } else { Ask::Terminal };
-    let course = Course { ends: &ends, source: &source, jobs: usize::from(args.jobs.jobs), mode, method };
-    let result = course.rehearse((ask, made), globals, session).await;
+    let jobs = usize::from(args.jobs.jobs);
+    let result = async {
+        let programs = programs(method, &ends.ground, session).await?;
+        let course = Course { ends: &ends, source: &source, jobs, mode, method, programs };
+        course.rehearse((ask, made), globals, session).await
+    };
+    let result = result.await;
     ends.close(session).await;
     result
 }
@@ -126,7 +134,7 @@ pub(super) fn of_this_source(state: Option<&State>, source: &Source) -> Result<(
 /// What a run that was cut off has left is removed by this, and one can tell by it how far that has come.
 pub(super) async fn not_half_done(ends: &Ends<'_>, session: &Session) -> Result<(), Failure> {
     let half = match Kept::of(&session.inventory.cluster)?.state()? {
-        Some(State { step: Step::ReadOnly | Step::Following, .. }) => true,
+        Some(State { step: Step::ReadOnly | Step::Following | Step::Switching, .. }) => true,
         Some(State { step: Step::Switched, .. }) => ends.is_copy_beside(session).await?,
         Some(State { step: Step::GoingBack, .. }) => {
             let reason = "going back was begun, which `migrate rollback` goes on with".to_owned();
@@ -172,11 +180,23 @@ async fn ran(
         let help = "`xnat-provision migrate run` begins one";
         return Err(NotNow::Nothing { go_on: "go on with", help }.into());
     }
-    let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
+    let ground = Ground::of(session).await?;
+    if let Some(state) = begun.filter(|state| state.step == Step::Switching) {
+        let jobs = usize::from(args.jobs.jobs);
+        return streaming::go_on((&source, jobs, ground), (&naming, globals), (&kept, state), session).await;
+    }
+    let ends = Ends::reach(session, &source, ground).await?;
     // who goes on goes on as it was begun
     let method = method.or_else(|| begun.map(|state| state.method)).unwrap_or_default();
     let jobs = usize::from(args.jobs.jobs);
-    let course = Course { ends: &ends, source: &source, jobs, mode: Mode::Run, method };
+    let programs = match programs(method, &ends.ground, session).await {
+        Ok(programs) => programs,
+        Err(failure) => {
+            ends.close(session).await;
+            return Err(failure);
+        }
+    };
+    let course = Course { ends: &ends, source: &source, jobs, mode: Mode::Run, method, programs };
     if begun.is_none()
         && let Err(failure) = not_from_elsewhere(&ends, session).await
     {
@@ -211,6 +231,7 @@ pub(super) struct Course<'a> {
     pub jobs: usize,
     pub mode: Mode,
     pub method: Method,
+    pub programs: Wanted,
 }
 
 impl Course<'_> {
@@ -229,9 +250,13 @@ impl Course<'_> {
             let (number, titles) = (count(stops.len(), "thing"), stops.join("; "));
             return Err(NotNow::Stops { number, source_name: name(self.source), titles }.into());
         }
-        let against = check::against_logical(&looked.source);
-        if self.method == Method::Logical && !against.is_empty() {
-            return Err(NotNow::Method { source_name: name(self.source), reasons: against.join("; ") }.into());
+        let (against, by) = match self.method {
+            Method::Dump => (Vec::new(), ""),
+            Method::Stream => (check::against_stream(&looked.source, &looked.target), "by standbys"),
+            Method::Logical => (check::against_logical(&looked.source), "by logical replication"),
+        };
+        if self.mode != Mode::Verify && !against.is_empty() {
+            return Err(NotNow::Method { source_name: name(self.source), by, reasons: against.join("; ") }.into());
         }
         let worth_a_look = |it: &&Finding| it.severity == Severity::Look && self.mode != Mode::Verify;
         for finding in findings.iter().filter(worth_a_look) {
@@ -255,10 +280,12 @@ impl Course<'_> {
         let (source, leader) = (name(self.source), &self.ends.leader.name);
         let question = if self.mode == Mode::Verify {
             format!("Compare {source} with the application's database on {leader}? Neither is changed.")
+        } else if self.method == Method::Stream {
+            self.to_rehearse(&looked)
         } else {
             let size = mebibytes(looked.source.database.bytes);
             let follows = match self.method {
-                Method::Dump => "",
+                Method::Dump | Method::Stream => "",
                 Method::Logical => {
                     " For as long as it takes it has a publication and a replication slot, and keeps the WAL that the copy has not read."
                 }
@@ -275,11 +302,11 @@ impl Course<'_> {
         let kept = Kept::of(&session.inventory.cluster)?;
         let former = kept.state()?.filter(|former| former.step == Step::Rehearsing);
         self.forget(former.as_ref(), &looked, &approved).await?;
-        if self.method == Method::Logical {
+        if self.method != Method::Dump {
             kept.set(&State { step: Step::Rehearsing, ..self.state(started, &looked) })?;
         }
         let moved = self.moved((&looked, &|| Ok(()), &|_| Ok(())), &approved, session).await;
-        if self.method == Method::Logical || former.is_some() {
+        if self.method != Method::Dump || former.is_some() {
             self.left_alone((&kept, &looked), session).await;
         }
         let record = self.record(started, (&looked, moved?), session);
@@ -311,8 +338,8 @@ impl Course<'_> {
         let warning = match (xnats.is_empty(), self.method) {
             (true, Method::Dump) => "The application has to be stopped by now.",
             (false, Method::Dump) => "XNAT is stopped by this; whatever else writes has to be stopped by now.",
-            (true, Method::Logical) => "The application may go on until the source is read-only, which cuts it off.",
-            (false, Method::Logical) => "XNAT goes on until this stops it; whatever else writes is cut off then.",
+            (true, _) => "The application may go on until the source is read-only, which cuts it off.",
+            (false, _) => "XNAT goes on until this stops it; whatever else writes is cut off then.",
         };
         let standing = (&session.cancel, &self.ends.ground.fleet.standing);
         let Some(approved) = naming.approve(warning, standing).await? else {
@@ -320,7 +347,7 @@ impl Course<'_> {
         };
         let fleet = &self.ends.ground.fleet;
         session.remember((fleet, &approved), 1, None).await;
-        let result = self.under_lock((&looked, &approved), kept, session).await;
+        let result = self.under_lock((&looked, &approved), (globals, kept), session).await;
         let end = Ending::of(result.as_ref().map(|_| 1));
         session.remember((fleet, &approved), 1, Some(end)).await;
         let (record, goes_on) = result?;
@@ -330,7 +357,8 @@ impl Course<'_> {
         if globals.json {
             out::json(&record)?;
         } else {
-            let next = if in_place { self.next(session) } else { String::new() };
+            // by stream it was told when the cluster could be used
+            let next = if in_place && self.method != Method::Stream { self.next(session) } else { String::new() };
             session.print(&format!("{}\nReport: {}\n{next}", record.text(), report.display()))?;
         }
         let well = record.passed && goes_on;
@@ -342,8 +370,8 @@ impl Course<'_> {
     async fn under_lock(
         &self,
         (looked, approved): (&Looked, &Approved),
-        kept: &Kept,
-        session: &Session,
+        (globals, kept): (&Globals, &Kept),
+        session: &mut Session,
     ) -> Result<(Record, bool), Failure> {
         let started = Timestamp::now();
         let former = kept.state()?;
@@ -352,7 +380,7 @@ impl Course<'_> {
         let kept_as = former.as_ref().map(|former| former.kept_as.clone()).filter(|kept_as| !kept_as.is_empty());
         let mut state = self.state(started, looked);
         state.kept_as = kept_as.unwrap_or_else(|| started.strftime(".before-%Y%m%dT%H%M%SZ").to_string());
-        if self.method == Method::Logical {
+        if self.method != Method::Dump {
             let closed = |former: State| match former.step {
                 Step::ReadOnly => true,
                 // it was about to take its place, and did not
@@ -367,16 +395,27 @@ impl Course<'_> {
             kept.set(&State { step: Step::Following, ..state.clone() })?;
         }
         let about_to_freeze = || kept.set(&state).map_err(|error| one_line(&error));
-        let switched = State { step: Step::Switched, ..state.clone() };
+        let step = if self.method == Method::Stream { Step::Switching } else { Step::Switched };
+        let switched = State { step, ..state.clone() };
         let about_to_switch = |copy: &Fingerprint| {
             let state = State { copy: copy.clone(), ..switched.clone() };
             kept.set(&state).map_err(|error| one_line(&error))
         };
-        let application = self.ends.application(session);
         let moved = self.moved((looked, &about_to_freeze, &about_to_switch), approved, session).await;
+        let moved = match moved {
+            Ok(Moved { opened: Some(opened), phases, .. }) => {
+                let moved = Moved { opened: None, in_place: true, phases, compared: Compared::default(), kept: None };
+                return self.opened((kept, &state, looked), (moved, opened), (approved, globals), session).await;
+            }
+            moved => moved,
+        };
+        let application = self.ends.application(session);
         let stays = match &moved {
             Ok(moved) => moved.in_place,
-            Err(error) => matches!(error, MigrateError::InPlace { .. }),
+            Err(error) => matches!(
+                error,
+                MigrateError::InPlace { .. } | MigrateError::Halfway { .. } | MigrateError::Beyond { .. }
+            ),
         };
         let mut goes_on = true;
         if !stays {
@@ -402,6 +441,7 @@ impl Course<'_> {
             system: looked.system,
             copy: Fingerprint::default(),
             made: looked.made.clone(),
+            leader: Some(self.ends.leader.name.clone()),
             kept_as: String::new(),
             carried: Fingerprint::default(),
         }
@@ -470,12 +510,13 @@ impl Course<'_> {
             application: self.ends.application(session),
             about_to_freeze,
             hashed: None,
+            programs: &self.programs,
             mark: format!("from {} at {} by {}", name(self.source), Timestamp::now(), session.claim().who),
             about_to_switch,
         }
     }
 
-    fn record(&self, started: Timestamp, (looked, moved): (&Looked, Moved), session: &Session) -> Record {
+    pub(super) fn record(&self, started: Timestamp, (looked, moved): (&Looked, Moved), session: &Session) -> Record {
         let what = match self.mode {
             Mode::Rehearse => "rehearse",
             Mode::Run => "run",
@@ -485,7 +526,12 @@ impl Course<'_> {
         let (database, leader) = (&session.inventory.database.name, &self.ends.leader.name);
         let source = format!("{}, PostgreSQL {from}", name(self.source));
         let target = format!("{database} on {leader}, PostgreSQL {to}");
-        evidence((what, started, self.jobs), (source, target, looked.source.database.bytes), moved, session)
+        let bytes = match (&looked.source.physical, self.method) {
+            (Some(physical), Method::Stream) => physical.bytes,
+            _ => looked.source.database.bytes,
+        };
+        let record = evidence((what, started, self.jobs), (source, target, bytes), moved, session);
+        Record { method: self.method, ..record }
     }
 }
 
@@ -514,6 +560,8 @@ pub(super) fn evidence(
         left_out: compared.left_out,
         objects: compared.objects,
         roles: compared.roles,
+        method: Method::Dump,
+        indexes: compared.indexes,
         kept,
         sums: Sums { source: compared.source, target: compared.target },
     }

@@ -46,6 +46,20 @@ pub(super) fn checked(source: &Source, looked: &Looked, findings: &[Finding]) ->
     text
 }
 
+/// What another run has left, and what becomes of it.
+pub(super) fn begun(kept: &Kept) -> Result<String, Failure> {
+    Ok(match kept.state()?.map(|state| (state.step, state.since)) {
+        Some((Step::Rehearsing, since)) => format!("A rehearsal of {since} was cut off; what it has left goes.\n"),
+        Some((Step::Following, since)) => {
+            format!("A run was begun {since} and cut off; the source goes on. It begins anew.\n")
+        }
+        Some((_, since)) => {
+            format!("A run was begun {since} and cut off; the source may be read-only. It begins anew.\n")
+        }
+        None => String::new(),
+    })
+}
+
 impl Course<'_> {
     /// What will happen, for a person.
     pub(super) fn announced(
@@ -56,16 +70,10 @@ impl Course<'_> {
     ) -> Result<String, Failure> {
         let (source, database) = (name(self.source), &session.inventory.database.name);
         let leader = &self.ends.leader.name;
-        let cut_off = match kept.state()?.map(|state| (state.step, state.since)) {
-            Some((Step::Rehearsing, since)) => format!("A rehearsal of {since} was cut off; what it has left goes.\n"),
-            Some((Step::Following, since)) => {
-                format!("A run was begun {since} and cut off; the source goes on. It begins anew.\n")
-            }
-            Some((_, since)) => {
-                format!("A run was begun {since} and cut off; the source may be read-only. It begins anew.\n")
-            }
-            None => String::new(),
-        };
+        if self.method == Method::Stream {
+            return self.announced_by_stream((looked, xnats), session, kept);
+        }
+        let cut_off = begun(kept)?;
         let former = if looked.target.database_has_tables {
             format!("{database} of the cluster HAS TABLES: it is kept under another name")
         } else {
@@ -81,7 +89,7 @@ impl Course<'_> {
         let made =
             format!("{}, then dump, restore and analyze beside {database}", count(looked.made.len(), "new role"));
         match self.method {
-            Method::Dump => {
+            Method::Dump | Method::Stream => {
                 steps.extend(stops);
                 steps.extend([quiet, format!("{leader}: {made}")]);
             }

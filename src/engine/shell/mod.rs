@@ -8,7 +8,7 @@ pub mod dump;
 mod ended;
 pub mod facts;
 mod hold;
-pub mod major;
+pub mod member;
 mod newer;
 mod probe;
 mod reboot;

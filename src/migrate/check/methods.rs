@@ -4,6 +4,7 @@ use super::Target;
 use super::server::{major, spoken};
 use super::words::{GB, told};
 use crate::migrate::found::Found;
+use crate::migrate::physical::{self, Physical};
 use crate::report::text::duration;
 
 /// How long nobody can write, at the least and at the most. Roughly: it depends on both servers and the way between.
@@ -21,27 +22,41 @@ pub fn methods(source: &Found, target: &Target) -> Vec<(&'static str, bool, Stri
     let (low, high) = seconds(source);
     let window = format!("nobody can write for about {} to {}", duration(low * 1000), duration(high * 1000));
     let (stream, logical) = (against_stream(source, target), against_logical(source));
-    let by_logical = high > WINDOW && logical.is_empty();
-    let dump = match by_logical {
+    let by_stream = high > WINDOW && stream.is_empty();
+    let by_logical = high > WINDOW && logical.is_empty() && !by_stream;
+    let dump = match by_logical || by_stream {
         true => format!("{window}, which is long"),
         false => format!("{window}; takes any older version, locale and build, and leaves the source as it was"),
     };
     vec![
-        ("dump", !by_logical, format!("pg_dump and pg_restore: {dump}")),
-        (
-            "stream",
-            false,
-            other("a standby of the source that is promoted: seconds without writing", &stream) + NOT_DONE,
-        ),
+        ("dump", !by_logical && !by_stream, format!("pg_dump and pg_restore: {dump}")),
+        ("stream", by_stream, other(&streaming(source), &stream)),
         ("logical", by_logical, other(&following(source, (low, high)), &logical)),
     ]
 }
 
-const NOT_DONE: &str = ". This program does not do it today";
-
 fn other(what: &str, against: &[String]) -> String {
     let against = if against.is_empty() { String::new() } else { format!(". Not here: {}", against.join("; ")) };
     format!("{what}{against}")
+}
+
+fn streaming(source: &Found) -> String {
+    let others = source.physical.as_ref().map_or(0, |physical| physical.databases.len().saturating_sub(1));
+    let others = match others {
+        0 => String::new(),
+        number => format!(
+            ", also {} that {} there",
+            told_plural(number, "other database"),
+            if number == 1 { "is" } else { "are" }
+        ),
+    };
+    format!(
+        "standbys of the source on every member, which take the place of all that the cluster has: nobody can write for about half a minute, whatever the size; all of the source comes along{others}"
+    )
+}
+
+fn told_plural(number: usize, what: &str) -> String {
+    told(u64::try_from(number).unwrap_or(u64::MAX), what)
 }
 
 /// Comparing takes about as long as copying, and what is not followed has to be copied then.
@@ -60,14 +75,89 @@ fn following(source: &Found, (low, high): (u64, u64)) -> String {
     )
 }
 
-pub(super) fn against_stream(source: &Found, target: &Target) -> Vec<String> {
-    let (from, to) = (source.server.version_num, target.version_num);
-    let mut against = Vec::new();
+/// The cluster's own, which a copy would have beside or in the place of the source's.
+const OF_THE_CLUSTER: [&str; 4] = ["replicator", "replicator_next", "rewind", "rewind_next"];
+
+/// Why the source's files cannot become the cluster's.
+pub fn against_stream(source: &Found, target: &Target) -> Vec<String> {
+    let (server, from, to) = (&source.server, source.server.version_num, target.version_num);
     if major(from) != major(to) {
-        against.push(format!("it takes the same major version, and these are {} and {}", spoken(from), spoken(to)));
+        return vec![format!("it takes the same major version, and these are {} and {}", spoken(from), spoken(to))];
+    }
+    let mut against = Vec::new();
+    if server.in_recovery {
+        against.push("it is a standby".to_owned());
     }
     if source.is_musl() {
         against.push("the source was built with musl, so indexes of texts would be out of order".to_owned());
+    }
+    if let (Some(theirs), Some(ours)) = (&source.physical, &target.physical) {
+        against.extend(physical::against(theirs, ours));
+        against.extend(of_the_whole_server(theirs));
+    }
+    let name = &source.database.name;
+    let taken = |physical: &Physical| *name != target.database && physical.databases.contains(&target.database);
+    if name == "postgres" {
+        against.push("the application uses the database postgres, which the cluster needs for itself".to_owned());
+    } else if source.physical.as_ref().is_some_and(taken) {
+        against.push(format!("it has another database that is called {}, as the cluster's", target.database));
+    }
+    against.extend(streams(source, target.members));
+    let taken: Vec<&str> =
+        source.roles.all.iter().map(|role| role.name.as_str()).filter(|name| OF_THE_CLUSTER.contains(name)).collect();
+    if !taken.is_empty() {
+        against.push(format!("it has roles that are called as the cluster's own: {}", taken.join(", ")));
+    }
+    against
+}
+
+/// Of what is not in the application's database and comes along all the same.
+fn of_the_whole_server(source: &Physical) -> Vec<String> {
+    let mut against = Vec::new();
+    if !source.tablespaces.is_empty() {
+        against.push(format!("it has tablespaces, which the members do not have: {}", source.tablespaces.join(", ")));
+    }
+    if source.subscriptions > 0 {
+        let number = told(source.subscriptions, "subscription");
+        against.push(format!("it subscribes to another server ({number}), and its copy would, too"));
+    }
+    if !source.unlogged_that_fire.is_empty() {
+        against.push(format!(
+            "rows of unlogged tables are copied, and triggers (or rules) of these would fire (ENABLE ALWAYS or REPLICA): {}",
+            source.unlogged_that_fire.join(", ")
+        ));
+    }
+    if source.prepared > 0 {
+        let number = told(source.prepared, "prepared transaction");
+        against.push(format!("{number} would wait in the copy, too"));
+    }
+    against
+}
+
+/// Whether it lets as many standbys in.
+fn streams(source: &Found, members: usize) -> Vec<String> {
+    let (server, members) = (&source.server, i64::try_from(members).unwrap_or(i64::MAX));
+    let mut against = Vec::new();
+    if !matches!(server.wal_level.as_str(), "replica" | "logical") {
+        let level = &server.wal_level;
+        against.push(format!("its wal_level is {level:?}: set it to replica in its postgresql.conf, and restart it"));
+    }
+    if server.free_slots < members {
+        against.push(format!(
+            "it has too few replication slots left: raise max_replication_slots by {members}, and restart it"
+        ));
+    }
+    // two each: one copies, and one streams meanwhile
+    if server.free_senders < 2 * members {
+        against
+            .push(format!("it has too few WAL senders left: raise max_wal_senders by {}, and restart it", 2 * members));
+    }
+    if source.physical.as_ref().is_some_and(|physical| !physical.may_replicate) {
+        against.push("the login may not stream: ALTER ROLE … REPLICATION".to_owned());
+    }
+    if !server.hba.is_empty() && !server.hba.iter().any(|line| line.databases.iter().any(|name| name == "replication"))
+    {
+        against.push("no line of its pg_hba.conf lets anybody in for replication".to_owned());
     }
     against
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::error::MajorError;
 use super::{KEEP, Major};
 use crate::cluster::{Gather, keys, patroni};
-use crate::engine::{MajorStep, for_each_host};
+use crate::engine::{MemberStep, for_each_host};
 use crate::error::one_line;
 use crate::inventory::Component;
 use crate::names::HostName;
@@ -35,7 +35,7 @@ impl Major<'_> {
         let (approved, gather) = (self.operation.approved, &self.operation.gather);
         (self.keep_inventory)().map_err(|reason| MajorError::Inventory { reason })?;
         if patroni::leader(gather).await.is_err() {
-            self.etcd(async |http| keys::forget(http, approved, &gather.inventory.cluster).await).await?;
+            self.operation.etcd(async |http| keys::forget(http, approved, &gather.inventory.cluster).await).await?;
         }
         self.converge(vec![leader.clone()], self.afterwards).await?;
         let leads = async |gather: &Gather<'_>| patroni::led(gather, leader).await;
@@ -59,7 +59,7 @@ impl Major<'_> {
                 Err(error) => self.copied_anew(&replica, &one_line(&error)).await,
             });
         }
-        self.at_all(replicas.clone(), MajorStep { role: "replica", ..self.step(KEEP, "keep") }).await?;
+        self.at_all(replicas.clone(), MemberStep { role: "replica", ..self.step(KEEP, "keep") }).await?;
         self.converge(replicas, self.afterwards).await?;
         let members = self.members();
         let stream = async |gather: &Gather<'_>| patroni::streaming(gather, &members).await;
@@ -71,7 +71,7 @@ impl Major<'_> {
         let receive = self.step("take the new version over from the leader", "receive");
         let send = self.step("send the new version", "send");
         let carried = self.operation.fleet.carry(self.operation.approved, (leader, send), (replica, receive));
-        self.shown(replica, receive.what, carried).await
+        Ok(self.operation.shown(replica, receive.what, carried).await?)
     }
 
     async fn copied_anew(&self, replica: &HostName, why: &str) -> String {

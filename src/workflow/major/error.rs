@@ -47,9 +47,6 @@ pub enum MajorError {
     #[error("interrupted")]
     #[diagnostic(code(xnat::interrupted))]
     Interrupted,
-    #[error("no etcd member can be asked")]
-    #[diagnostic(code(xnat::major::etcd), help("see `xnat-provision status`"))]
-    NoEtcd,
     #[error("the inventory was not changed: {reason}")]
     #[diagnostic(code(xnat::major::inventory))]
     Inventory { reason: String },
@@ -93,7 +90,7 @@ impl Fails for MajorError {
         match self {
             Self::InTheWay { .. } | Self::Inventory { .. } => Exit::Failed,
             Self::Back { why } => why.exit(),
-            Self::Stuck { .. } | Self::Beyond(_) | Self::NotShutDown { .. } | Self::NoEtcd => Exit::Unhealthy,
+            Self::Stuck { .. } | Self::Beyond(_) | Self::NotShutDown { .. } => Exit::Unhealthy,
             Self::Interrupted => Exit::Interrupted,
             Self::Step(StepError::Failed { .. }) => Exit::Failed,
             Self::Step(StepError::Host(error)) => error.exit(),

@@ -7,7 +7,7 @@ use super::error::MajorError;
 use super::{KEEP, Major};
 use crate::cluster::keys;
 use crate::cluster::maintenance::Note;
-use crate::engine::{MajorStep, for_each_host};
+use crate::engine::{MemberStep, for_each_host};
 use crate::error::one_line;
 use crate::names::HostName;
 use crate::report::Kind;
@@ -33,12 +33,12 @@ impl Major<'_> {
         self.not_interrupted()?;
         if !offers.is_empty() {
             // what the new version changes as soon as it runs cannot be packed later
-            self.at(leader, MajorStep { input: &offers, ..self.step("pack what is new for the replicas", "pack") })
+            self.at(leader, MemberStep { input: &offers, ..self.step("pack what is new for the replicas", "pack") })
                 .await?;
         }
         self.not_interrupted()?;
         // from here on there is no way back: whoever looks later sees it on this host
-        self.at(leader, MajorStep { role: "leader", ..self.step(KEEP, "keep") }).await?;
+        self.at(leader, MemberStep { role: "leader", ..self.step(KEEP, "keep") }).await?;
         Ok(seen)
     }
 
@@ -56,17 +56,17 @@ impl Major<'_> {
         self.operation.stop(PATRONI, self.members()).await?;
         self.no_more_pause().await?;
         let stop = self.step("stop PostgreSQL", "stop");
-        let ended = self.at(leader, MajorStep { role: "leader", ..stop }).await?;
+        let ended = self.at(leader, MemberStep { role: "leader", ..stop }).await?;
         let state = ended.get("state").and_then(Value::as_str).unwrap_or_default();
         if state != "shut down" {
             return Err(MajorError::NotShutDown { host: leader.to_string(), state: state.to_owned() });
         }
-        self.at_all(self.replicas(leader), MajorStep { role: "replica", ..stop }).await
+        self.at_all(self.replicas(leader), MemberStep { role: "replica", ..stop }).await
     }
 
     pub(super) async fn no_more_pause(&self) -> Result<(), MajorError> {
         let (approved, cluster) = (self.operation.approved, &self.operation.gather.inventory.cluster);
-        self.etcd(async |http| keys::resume(http, approved, cluster).await).await
+        Ok(self.operation.etcd(async |http| keys::resume(http, approved, cluster).await).await?)
     }
 
     /// Which files the replicas have. One that cannot tell is copied anew later, when it cannot take part either.

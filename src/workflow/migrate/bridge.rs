@@ -1,5 +1,5 @@
-//! How the leader's programs reach a server that only its own machine can: a socket on the leader, whose connections end
-//! here and go on from here. Nothing of what passes is kept.
+//! How members' programs reach a server that only its own machine can: a socket on each, whose connections end here and go on
+//! from here. Nothing of what passes is kept.
 
 use std::sync::Mutex;
 
@@ -15,8 +15,8 @@ use crate::transport::{Stream, Streams, Transport};
 
 pub(super) struct Bridge<'a> {
     foreign: &'a Foreign<'a>,
-    /// None when the leader reaches it over the network.
-    gate: Option<Gate>,
+    /// None when members reach it over the network.
+    gates: Vec<Gate>,
     /// Why the last connection was not to be had: programs only say that it was closed.
     refused: Mutex<Option<String>>,
 }
@@ -27,18 +27,16 @@ struct Gate {
 }
 
 impl<'a> Bridge<'a> {
-    /// `leader` is a connection to it.
-    pub async fn open(foreign: &'a Foreign<'a>, leader: &dyn Transport) -> Result<Self, MigrateError> {
-        let gate = match foreign.reach() {
-            Reach::Tcp => None,
-            Reach::Ssh => {
-                // a connection of its own, so that closing it takes the socket away
-                let transport = leader.again().await?;
-                let streams = transport.listen(&socket(foreign.source().port)).await?;
-                Some(Gate { transport, streams: tokio::sync::Mutex::new(streams) })
-            }
-        };
-        Ok(Self { foreign, gate, refused: Mutex::default() })
+    /// `members` are connections to those who are to reach it.
+    pub async fn open(foreign: &'a Foreign<'a>, members: &[&dyn Transport]) -> Result<Self, MigrateError> {
+        let mut gates = Vec::new();
+        for member in members.iter().filter(|_| foreign.reach() == Reach::Ssh) {
+            // a connection of its own, so that closing it takes the socket away
+            let transport = member.again().await?;
+            let streams = transport.listen(&socket(foreign.source().port)).await?;
+            gates.push(Gate { transport, streams: tokio::sync::Mutex::new(streams) });
+        }
+        Ok(Self { foreign, gates, refused: Mutex::default() })
     }
 
     /// The work, while whoever comes is let through.
@@ -50,7 +48,7 @@ impl<'a> Bridge<'a> {
         };
         let refused = self.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         match (done, refused) {
-            (Err(MigrateError::Dump(error)), Some(reason)) => {
+            (Err(error @ (MigrateError::Dump(_) | MigrateError::Step(_))), Some(reason)) => {
                 Err(MigrateError::failed(one_line(&error), format!("its server did not take a connection: {reason}")))
             }
             (done, _) => done,
@@ -58,7 +56,11 @@ impl<'a> Bridge<'a> {
     }
 
     async fn let_through(&self) -> std::convert::Infallible {
-        let Some(gate) = &self.gate else { return std::future::pending().await };
+        futures::future::join_all(self.gates.iter().map(|gate| self.through(gate))).await;
+        std::future::pending().await
+    }
+
+    async fn through(&self, gate: &Gate) -> std::convert::Infallible {
         let mut streams = gate.streams.lock().await;
         let mut under_way = FuturesUnordered::new();
         loop {
@@ -84,7 +86,7 @@ impl<'a> Bridge<'a> {
     }
 
     pub async fn close(self) {
-        if let Some(gate) = self.gate {
+        for gate in self.gates {
             gate.transport.close().await;
         }
     }

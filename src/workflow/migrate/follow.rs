@@ -107,8 +107,9 @@ const PLAIN: &str = "SET search_path TO pg_catalog";
 const UNSEEN: &str = "SET search_path TO pg_catalog; SET session_replication_role TO replica;
 SET default_transaction_read_only TO off";
 
-/// What all three are called, and nobody else's: another cluster may follow the same source.
-fn name(system: i64) -> String {
+/// What all three are called, and nobody else's: another cluster may follow the same source. Members that follow by stream
+/// have a slot each, with a number after it.
+pub(super) fn name(system: i64) -> String {
     // as PostgreSQL writes it
     format!("xnat_provision_{}", system as u64)
 }
@@ -124,7 +125,7 @@ async fn is_followed(session: &Client, name: &str) -> Result<bool, MigrateError>
     if version(session).await.map_err(failed)? < 100_000 {
         return Ok(false);
     }
-    let asked = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)
+    let asked = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name ~ ('^' || $1 || '(_[0-9]+)?$'))
                      OR EXISTS (SELECT FROM pg_publication WHERE pubname = $1)";
     session.query_one(asked, &[&name]).await.and_then(|row| row.try_get(0)).map_err(failed)
 }
@@ -162,8 +163,10 @@ pub async fn leave_alone(foreign: &Foreign<'_>, system: i64) -> Result<(), Migra
     }
     session.batch_execute(UNSEEN).await.map_err(failed)?;
     let begun = Instant::now();
-    let ended = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active";
-    let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
+    let ended = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
+                  WHERE slot_name ~ ('^' || $1 || '(_[0-9]+)?$') AND active";
+    let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+                 WHERE slot_name ~ ('^' || $1 || '(_[0-9]+)?$')";
     loop {
         session.query(ended, &[&name]).await.map_err(failed)?;
         match session.query(drop, &[&name]).await {
@@ -198,6 +201,19 @@ impl End<'_> {
         }
         Ok(())
     }
+}
+
+/// How far the source has written, with everything that was committed until now: as it says it, and in bytes.
+pub(super) async fn position(foreign: &Foreign<'_>, approved: &Approved) -> Result<(String, i64), MigrateError> {
+    approved.still_holds().map_err(HostError::from)?;
+    let session = plain(End::Foreign(foreign), &foreign.source().database).await?;
+    let asked = async {
+        session.batch_execute(MARK).await?;
+        let asked = "SELECT lsn::text, pg_wal_lsn_diff(lsn, '0/0')::bigint FROM pg_current_wal_lsn() AS lsn";
+        let row = session.query_one(asked, &[]).await?;
+        Ok((row.try_get(0)?, row.try_get(1)?))
+    };
+    asked.await.map_err(|error: Error| MigrateError::failed("ask the source how far it is", one_line(&error)))
 }
 
 /// From the publication until the source is left alone again.
@@ -269,13 +285,7 @@ impl Following<'_> {
 
     /// How far the source has written.
     async fn position(&self) -> Result<String, MigrateError> {
-        self.approved().still_holds().map_err(HostError::from)?;
-        let session = self.there().await?;
-        let asked = async {
-            session.batch_execute(MARK).await?;
-            session.query_one("SELECT pg_current_wal_lsn()::text", &[]).await?.try_get(0)
-        };
-        asked.await.map_err(|error| MigrateError::failed("ask the source how far it is", one_line(&error)))
+        Ok(position(self.moving.foreign, self.approved()).await?.0)
     }
 
     /// A schema or a role that has been changed would be found when nobody can write any more, and for nothing.
@@ -468,7 +478,7 @@ const LOST: &str = "the source has thrown away what the copy had not read yet: i
                     idle_replication_slot_timeout, of 18)";
 
 /// Tables or sequences, as people and reports write them.
-async fn titles(
+pub(super) async fn titles(
     session: &Client,
     asked: &str,
     with: &[&(dyn tokio_postgres::types::ToSql + Sync)],

@@ -9,10 +9,11 @@ use crate::cluster::postgres::foreign::Foreign;
 use crate::cluster::postgres::{Login, SUPERUSER, connect, server};
 use crate::engine::{Fleet, HostError};
 use crate::error::one_line;
-use crate::inventory::Host;
+use crate::inventory::{Component, Host};
 use crate::migrate::check::Target;
 use crate::migrate::fingerprint::SETTINGS;
 use crate::migrate::found::{self, Found};
+use crate::migrate::physical::{self, Physical};
 use crate::migrate::roles::{self, MARK, Role, Server};
 use crate::secret::Secret;
 use crate::transport::Script;
@@ -29,8 +30,9 @@ pub struct Looked {
     pub verifiers: Vec<(String, Secret)>,
     /// Roles that will be made, or were.
     pub made: Vec<String>,
-    /// The cluster, by its system identifier.
+    /// The cluster, by its system identifier; and the source.
     pub system: i64,
+    pub source_system: i64,
 }
 
 /// A look is no reason to wait for somebody's lock for long.
@@ -52,17 +54,27 @@ pub async fn look(
     target.roles.retain(|name| ours.roles.iter().any(|role| role.name == *name && stays(role)));
     ours.roles.retain(stays);
     if source_system == target_system {
-        let reason = "it is this cluster itself, by its system identifier".to_owned();
+        let reason = "it is this cluster itself, by its system identifier and timeline".to_owned();
         return Err(MigrateError::failed("move from the source", reason));
     }
     let made = roles::wanted((&server, &ours), ("", &[]), target.version_num).made;
     let database = foreign.source().database.clone();
-    Ok(Looked { source, target, database, theirs: server, ours, verifiers, made, system: target_system })
+    Ok(Looked {
+        source,
+        target,
+        database,
+        theirs: server,
+        ours,
+        verifiers,
+        made,
+        system: target_system.number,
+        source_system: source_system.number,
+    })
 }
 
 type Theirs = (Found, Server, Vec<(String, Secret)>);
 
-async fn of_the_source(foreign: &Foreign<'_>) -> Result<(Theirs, i64), MigrateError> {
+async fn of_the_source(foreign: &Foreign<'_>) -> Result<(Theirs, System), MigrateError> {
     let database = &foreign.source().database;
     let session = foreign.connect(database).await?;
     let failed = |reason: String| MigrateError::failed("look at the source", reason);
@@ -77,7 +89,7 @@ async fn of_the_target(
     gather: &Gather<'_>,
     leader: &Host,
     fleet: &Fleet,
-) -> Result<((Target, Server), i64), MigrateError> {
+) -> Result<((Target, Server), System), MigrateError> {
     let inventory = gather.inventory;
     let failed = |reason: String| MigrateError::failed("look at the leader", reason);
     let transport = gather.transport(&leader.name).map_err(failed)?;
@@ -106,10 +118,13 @@ async fn of_the_target(
         locale: database.locale.clone(),
         available_extensions: found.server.available_extensions,
         roles: ours.roles.iter().map(|role| role.name.clone()).collect(),
+        database: database.name.clone(),
         owner: database.owner.clone(),
         free_bytes: Some(free(fleet, leader).await?),
         max_connections: found.server.max_connections,
         database_has_tables: has_tables,
+        members: inventory.with(Component::Postgres).count(),
+        physical: found.physical,
         settings,
     };
     Ok(((target, ours), system))
@@ -121,23 +136,40 @@ async fn found(session: &Client) -> Result<Found, String> {
         session.batch_execute(SETTINGS).await?;
         session.batch_execute(PATIENCE).await?;
         let version: i32 = session.query_one(VERSION, &[]).await?.try_get(0)?;
-        session.query_one(&found::look(version.unsigned_abs()), &[]).await?.try_get::<_, String>(0)
+        let version = version.unsigned_abs();
+        let document: String = session.query_one(&found::look(version), &[]).await?.try_get(0)?;
+        let physical: Option<String> = match version {
+            physical::SINCE.. => Some(session.query_one(&physical::look(version), &[]).await?.try_get(0)?),
+            _ => None,
+        };
+        Ok((document, physical))
     };
-    let document = reading.await.map_err(|error: tokio_postgres::Error| one_line(&error))?;
-    Found::parse(&document).map_err(|error| error.to_string())
+    let (document, physical) = reading.await.map_err(|error: tokio_postgres::Error| one_line(&error))?;
+    let physical = physical.map(|document| serde_json::from_str::<Physical>(&document)).transpose();
+    let found = Found::parse(&document).map_err(|error| error.to_string())?;
+    Ok(Found { physical: physical.map_err(|error| error.to_string())?, ..found })
 }
 
 /// Which one the cluster is.
 pub async fn cluster_system(gather: &Gather<'_>, leader: &Host) -> Result<i64, MigrateError> {
     let failed = |reason: String| MigrateError::failed("look at the leader", reason);
     let transport = gather.transport(&leader.name).map_err(failed)?;
-    system(&connect(transport, &server::superuser(gather, leader)).await?).await.map_err(failed)
+    let found = system(&connect(transport, &server::superuser(gather, leader)).await?).await.map_err(failed)?;
+    Ok(found.number)
 }
 
-/// Which database system it is, whatever it is called.
-pub(super) async fn system(session: &Client) -> Result<i64, String> {
-    let asked = session.query_one("SELECT system_identifier FROM pg_control_system()", &[]).await;
-    asked.and_then(|row| row.try_get(0)).map_err(|error| one_line(&error))
+/// A database system, whatever it is called. One that was made from another's files has its number, and goes on in a
+/// timeline of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct System {
+    pub number: i64,
+    timeline: i32,
+}
+
+pub(super) async fn system(session: &Client) -> Result<System, String> {
+    let asked = "SELECT system_identifier, timeline_id FROM pg_control_system(), pg_control_checkpoint()";
+    let read = |row: tokio_postgres::Row| Ok(System { number: row.try_get(0)?, timeline: row.try_get(1)? });
+    session.query_one(asked, &[]).await.and_then(read).map_err(|error| one_line(&error))
 }
 
 /// What a server keeps instead of passwords.

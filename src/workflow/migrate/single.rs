@@ -4,7 +4,7 @@
 
 use super::bridge::Bridge;
 use super::end::{End, INCOMING, SCRATCH, both, execute, other_passwords};
-use super::look::{free, system, verifiers, who};
+use super::look::{System, free, system, verifiers, who};
 use super::place::{clean, made, scratch};
 use super::source::Snapshot;
 use super::sums::{measure, of_a_database, of_a_foreign};
@@ -51,7 +51,7 @@ struct Seen {
     extensions: Vec<String>,
     available: Vec<String>,
     is_there: bool,
-    system: i64,
+    system: Option<System>,
 }
 
 /// Look at both.
@@ -91,17 +91,17 @@ async fn seen(session: &tokio_postgres::Client, database: &str) -> Result<Seen, 
         let (version, bytes) = (version.unsigned_abs(), bytes.unsigned_abs());
         let (extensions, available) = (row.try_get(3)?, row.try_get(4)?);
         let (standby, is_there) = (row.try_get(1)?, row.try_get(5)?);
-        Ok(Seen { version, standby, bytes, extensions, available, is_there, system: 0 })
+        Ok(Seen { version, standby, bytes, extensions, available, is_there, system: None })
     };
     let seen = reading.await.map_err(|error: tokio_postgres::Error| one_line(&error))?;
-    Ok(Seen { system: system(session).await?, ..seen })
+    Ok(Seen { system: Some(system(session).await?), ..seen })
 }
 
 fn stops(mine: &Seen, its: &Seen) -> Vec<String> {
     let mut stops = Vec::new();
     let (ours, theirs) = (mine.version / 10_000, its.version / 10_000);
     if mine.system == its.system {
-        stops.push("it is this cluster itself, by its system identifier".to_owned());
+        stops.push("it is this cluster itself, by its system identifier and timeline".to_owned());
     }
     if its.standby {
         stops.push("it is a standby: name the server that it follows".to_owned());
@@ -165,7 +165,7 @@ impl Leaving<'_> {
         } else {
             tidied?;
         }
-        Ok(Moved { phases: clock.phases, compared, in_place: good, kept })
+        Ok(Moved { phases: clock.phases, compared, in_place: good, kept, opened: None })
     }
 
     /// Nobody else makes a copy on that server for as long as this session lives.
@@ -184,7 +184,7 @@ impl Leaving<'_> {
     async fn copy(&self, clock: &mut Clock<'_>, workshop: &Workshop<'_>) -> Result<Compared, MigrateError> {
         let Operation { approved, reporter, fleet, cancel, .. } = &self.operation;
         let snapshot = Snapshot::take(self.here(), self.database()).await?;
-        let bridge = Bridge::open(self.foreign, fleet.connections[&self.leader.name].as_ref()).await?;
+        let bridge = Bridge::open(self.foreign, &[fleet.connections[&self.leader.name].as_ref()]).await?;
         let (there, wanted, server) = (self.there(), self.wanted(), server_of(self.foreign));
         let work = async {
             clock.stage("Make the roles", self.roles(&wanted)).await?;
@@ -230,7 +230,7 @@ impl Leaving<'_> {
         let told_here = ("the cluster's database", *reporter);
         let told_there = ("the copy", *reporter);
         let (source, target, schemas) = futures::try_join!(
-            of_a_database((gather, self.leader), self.database(), (mine, measure), told_here),
+            of_a_database((gather, self.leader), (self.database(), None), (mine, measure), told_here),
             of_a_foreign((self.foreign, INCOMING), self.jobs, None, (its, measure), told_there),
             scratch((gather, self.leader), approved, schemas)
         )?;

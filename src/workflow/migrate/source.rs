@@ -17,7 +17,7 @@ use crate::report::Reporter;
 /// What all sessions see alike for as long as this one lives.
 pub(super) struct Snapshot {
     pub name: String,
-    _session: Client,
+    session: Client,
 }
 
 const SNAPSHOT: &str =
@@ -47,15 +47,19 @@ impl Snapshot {
         Self::begun(of, database, &format!("{SNAPSHOT}; SET TRANSACTION SNAPSHOT {}", literal(with))).await
     }
 
+    /// The session it lives as long as.
+    pub fn session(&self) -> &Client {
+        &self.session
+    }
+
     async fn begun(of: End<'_>, database: &str, how: &str) -> Result<Self, MigrateError> {
         let session = of.session(database).await?;
         let taking = async {
             session.batch_execute(how).await?;
             session.query_one("SELECT pg_export_snapshot()::text", &[]).await?.try_get(0)
         };
-        let name =
-            taking.await.map_err(|error| MigrateError::failed("take a snapshot of the source", one_line(&error)))?;
-        Ok(Self { name, _session: session })
+        let name = taking.await.map_err(|error| MigrateError::failed("take a snapshot", one_line(&error)))?;
+        Ok(Self { name, session })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Both sides are summed up, table by table, with several sessions on each and the largest tables first.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
 use futures::future::try_join_all;
@@ -54,11 +54,11 @@ impl Sums<'_> {
             .await
     }
 
-    pub async fn of_the_copy(&self) -> Result<Fingerprint, MigrateError> {
+    pub async fn of_the_copy(&self, snapshot: Option<&str>) -> Result<Fingerprint, MigrateError> {
         let (gather, leader) = (self.moving.gather(), self.moving.leader);
         let versions = (self.moving.looked.target.version_num, self.measure);
         let reporter = &self.moving.operation.reporter;
-        of_a_database((gather, leader), self.moving.copied(), versions, ("the copy", reporter)).await
+        of_a_database((gather, leader), (self.moving.copied(), snapshot), versions, ("the copy", reporter)).await
     }
 }
 
@@ -80,13 +80,13 @@ pub async fn of_the_target(
     versions: (u32, Measure),
     reporter: &Reporter,
 ) -> Result<Fingerprint, MigrateError> {
-    of_a_database((gather, leader), &gather.inventory.database.name, versions, ("the copy", reporter)).await
+    of_a_database((gather, leader), (&gather.inventory.database.name, None), versions, ("the copy", reporter)).await
 }
 
 /// Of a database of the leader. `versions` as in [`sum_up`].
 pub(super) async fn of_a_database(
     (gather, leader): (&Gather<'_>, &Host),
-    database: &str,
+    (database, snapshot): (&str, Option<&str>),
     versions: (u32, Measure),
     told: (&str, &Reporter),
 ) -> Result<Fingerprint, MigrateError> {
@@ -96,7 +96,7 @@ pub(super) async fn of_a_database(
     let login = Login { database, ..server::superuser(gather, leader) };
     let summed = async {
         let sessions = try_join_all((0..ON_THE_LEADER).map(|_| connect(line.as_ref(), &login))).await?;
-        sum_up(&sessions, None, versions, told).await
+        sum_up(&sessions, snapshot, versions, told).await
     };
     let summed = summed.await;
     line.close().await;
@@ -161,15 +161,7 @@ async fn asked(
 
 /// What is beside the tables.
 async fn beside(session: &Client, version: u32) -> Result<Fingerprint, tokio_postgres::Error> {
-    let mut beside = Fingerprint::default();
-    let names = session.query(fingerprint::SEQUENCES, &[]).await?;
-    let names = names.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-    let names: Vec<(String, String)> = names.collect::<Result<_, tokio_postgres::Error>>()?;
-    for some in names.chunks(AT_ONCE) {
-        for row in session.query(&fingerprint::sequences(some), &[]).await? {
-            beside.sequences.insert(row.try_get(0)?, row.try_get(1)?);
-        }
-    }
+    let mut beside = Fingerprint { sequences: sequences(session).await?, ..Fingerprint::default() };
     for row in session.query(fingerprint::VIEWS, &[]).await? {
         let name = fingerprint::title(row.try_get(0)?, row.try_get(1)?);
         beside.views.insert(name, row.try_get(2)?);
@@ -177,6 +169,20 @@ async fn beside(session: &Client, version: u32) -> Result<Fingerprint, tokio_pos
     let row = session.query_one(&fingerprint::large_objects(version), &[]).await?;
     beside.large_objects = LargeObjects { count: row.try_get(0)?, sum: row.try_get(1)?, owners: row.try_get(2)? };
     Ok(beside)
+}
+
+/// How far each has come.
+pub(super) async fn sequences(session: &Client) -> Result<BTreeMap<String, String>, tokio_postgres::Error> {
+    let mut sequences = BTreeMap::new();
+    let names = session.query(fingerprint::SEQUENCES, &[]).await?;
+    let names = names.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    let names: Vec<(String, String)> = names.collect::<Result<_, tokio_postgres::Error>>()?;
+    for some in names.chunks(AT_ONCE) {
+        for row in session.query(&fingerprint::sequences(some), &[]).await? {
+            sequences.insert(row.try_get(0)?, row.try_get(1)?);
+        }
+    }
+    Ok(sequences)
 }
 
 /// Tables that are still to be summed up.
