@@ -80,6 +80,24 @@ impl Fleet {
         step.answer(host, &output.stdout)
     }
 
+    /// Copies that an earlier move has left go, with their program.
+    pub async fn remove_copies(&self, host: &HostName, approved: &Approved) -> Result<(), StepError> {
+        approved.still_holds().map_err(HostError::from)?;
+        let what = "remove copies that an earlier move has left";
+        let script = Script::as_root(what, script::without_copies()).timeout(DEADLINE);
+        let output = self.ran(host, script).await?;
+        let failed = |reason: &str| StepError::Failed { host: host.clone(), what, reason: reason.to_owned() };
+        let last = output.stdout.lines().next_back().unwrap_or_default();
+        let answer: Value = serde_json::from_str(last).map_err(|_| failed(output.stderr.trim()))?;
+        answer.get("error").and_then(Value::as_str).map_or(Ok(()), |reason| Err(failed(reason)))
+    }
+
+    /// Whether there may be any.
+    pub async fn has_copies(&self, host: &HostName) -> Result<bool, HostError> {
+        let output = self.ran(host, Script::as_root("look for copies", script::has_copies())).await?;
+        Ok(output.stdout.trim() == "yes")
+    }
+
     /// The program goes again.
     pub async fn remove_program(
         &self,

@@ -18,13 +18,15 @@ SELECT json_build_object(
   'build', json_build_object(
     'block_size', current_setting('block_size'), 'wal_block_size', current_setting('wal_block_size'),
     'segment_size', current_setting('segment_size'), 'max_identifier_length', current_setting('max_identifier_length'),
-    'max_index_keys', current_setting('max_index_keys'), 'machine', substring(version() FROM ' on ([^-, ]+)')),
+    'max_index_keys', current_setting('max_index_keys'), 'wal_segment_size', current_setting('wal_segment_size'), 'machine', substring(version() FROM ' on ([^-, ]+)')),
   'superuser', (SELECT rolname FROM pg_roles WHERE oid = 10),
   'may_replicate', (SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = current_user),
   'bytes', (SELECT sum(pg_database_size(oid))::bigint FROM pg_database),
   'databases', (SELECT coalesce(json_agg(datname ORDER BY datname), '[]') FROM pg_database
                  WHERE NOT datistemplate AND datname <> 'postgres'),
   'subscriptions', (SELECT count(*) FROM pg_subscription WHERE subenabled),
+  'run_by_patroni', EXISTS (SELECT FROM pg_stat_activity WHERE application_name ~ '^Patroni'),
+  'archives', current_setting('archive_mode') <> 'off',
   'prepared', (SELECT count(*) FROM pg_prepared_xacts),
   'unlogged_that_fire', (SELECT coalesce(json_agg(c.oid::regclass::text ORDER BY 1), '[]') FROM pg_class c
      WHERE c.relpersistence = 'u' AND (
@@ -35,6 +37,7 @@ SELECT json_build_object(
                WHERE sourcefile ~ 'postgresql[.]auto[.]conf$'),
   'locales', (SELECT coalesce(json_agg(DISTINCT locale ORDER BY locale), '[]') FROM (
       SELECT datcollate AS locale FROM pg_database WHERE {database_of_libc}
+      UNION SELECT datctype FROM pg_database
       UNION SELECT locale FROM used WHERE collprovider = 'c') AS l),
   'libc', (SELECT max(pg_collation_actual_version(oid)) FROM pg_collation
             WHERE collprovider = 'c' AND collname !~* '^(C|POSIX|ucs_basic)($|[.])'),
@@ -69,6 +72,9 @@ pub struct Physical {
     pub databases: Vec<String>,
     /// Enabled, in any database.
     pub subscriptions: u64,
+    pub run_by_patroni: bool,
+    /// It keeps its WAL elsewhere.
+    pub archives: bool,
     pub prepared: u64,
     /// Of the application's database.
     pub unlogged_that_fire: Vec<String>,
@@ -89,13 +95,14 @@ pub struct Build {
     pub block_size: String,
     pub wal_block_size: String,
     pub segment_size: String,
+    pub wal_segment_size: String,
     pub max_identifier_length: String,
     pub max_index_keys: String,
     pub machine: Option<String>,
 }
 
 /// Sorts by code points, whatever the library's version.
-fn is_plain(locale: &str) -> bool {
+pub fn is_plain(locale: &str) -> bool {
     let lower = locale.to_ascii_lowercase();
     matches!(lower.as_str(), "" | "c" | "posix" | "c.utf-8" | "c.utf8")
 }

@@ -14,12 +14,15 @@ pub enum Method {
     #[default]
     Dump,
     /// Standbys of the source on every member take the place of all that the cluster has, with all of the source's databases;
-    /// the application stops for about half a minute, whatever the size. Same major version, libraries that sort alike
+    /// the application stops for about 20 s, whatever the size. Same major version, libraries that sort alike
     Stream,
     /// Everything is dumped and restored while the application goes on; what it writes meanwhile follows by logical
     /// replication, and the application stops only for the last of it and the comparison
     Logical,
 }
+
+/// The phase in which the source is made read-only.
+pub const CLOSED: &str = "Make the source read-only";
 
 /// What took how long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,10 +142,12 @@ impl Record {
     fn window(&self) -> String {
         let time = duration(self.standstill());
         match self.what.as_str() {
+            // a run that was gone on with has only what was left of it
+            "run" if !self.phases.iter().any(|phase| phase.name == CLOSED) => String::new(),
             "run" => format!("The source was read-only for {time} until the copy was in its place.\n"),
             "verify" | "to-single" => String::new(),
             _ if self.is_of_files() => format!(
-                "A run will keep the application waiting for about {time}, and about half a minute for the cluster to start with the copies.\n"
+                "A run will keep the application waiting for about {time}, and about 15 s for the cluster to start with the copies.\n"
             ),
             _ => format!(
                 "A run will keep the application waiting for about {time}, and some seconds for the replicas.\n"

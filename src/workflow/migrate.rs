@@ -29,7 +29,7 @@ use crate::engine::wait::Wait;
 use crate::error::one_line;
 use crate::inventory::{Host, Reach};
 use crate::migrate::fingerprint::{Difference, Fingerprint, Measure};
-use crate::migrate::record::{Method, Phase};
+use crate::migrate::record::{CLOSED, Method, Phase};
 use crate::migrate::roles::{self, Stage};
 use crate::report::{Kind, millis_since};
 use crate::vault::Secrets;
@@ -51,7 +51,7 @@ pub use place::{clean, left, moved_in, unmark};
 pub use single::{Leaving, Single, single};
 pub use source::{frozen, thaw, undo};
 pub use stream::Opened;
-pub use sums::of_the_target;
+pub use sums::{of_the_source, of_the_target};
 pub use takeover::{Standing, Takeover};
 pub use xnat::{Address, Application};
 
@@ -281,7 +281,7 @@ impl Moving<'_> {
             clock.stage("Stop XNAT", self.application.stop((approved, reporter))).await?;
         }
         let frozen = source::freeze(self.foreign, (approved, reporter, cancel));
-        clock.stage("Make the source read-only", frozen).await
+        clock.stage(CLOSED, frozen).await
     }
 
     /// The copy, from the dump.

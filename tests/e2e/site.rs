@@ -180,6 +180,13 @@ impl Site {
         self.command(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
     }
 
+    /// The same with a variable in its environment.
+    pub fn spawn_with(&self, (name, value): (&str, &str), words: &[&str]) -> Child {
+        let mut command = self.command(words);
+        command.env(name, value).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("it runs")
+    }
+
     /// The same with every signal as it is by nature: `nohup` has one ignored.
     pub fn spawn_listening(&self, words: &[&str]) -> Child {
         let command = self.command(words);

@@ -64,7 +64,7 @@ pub(super) async fn give_up(
         return Err(NotNow::Done { source_name: source.clone(), since: *since }.into());
     }
     let gather = ends.ground.gather(session);
-    let left = migrate::left(&gather, &ends.leader).await?;
+    let left = migrate::left(&gather, &ends.leader, &ends.ground.fleet).await?;
     let elsewhere = migrate::moved_in(&gather, &ends.leader).await?.filter(|_| begun.is_none());
     if let (Some(mark), true) = (&elsewhere, left.is_empty() && state.is_none()) {
         return Err(NotNow::Elsewhere { mark: mark.clone() }.into());
@@ -130,6 +130,10 @@ fn undone(left: &Left, frozen: Option<String>, followed: Option<String>) -> Stri
     parts.extend(followed.map(|name| format!("{name} keeps no WAL for the copy any more.")));
     if !left.databases.is_empty() {
         parts.push(format!("The databases {} are dropped on the leader.", left.databases.join(", ")));
+    }
+    if !left.copies.is_empty() {
+        let members: Vec<&str> = left.copies.iter().map(|host| host.as_str()).collect();
+        parts.push(format!("Copies of the source's files on {} are removed.", members.join(", ")));
     }
     if !left.roles.is_empty() {
         parts.push(format!("The roles {}, made for the copy, are dropped.", left.roles.join(", ")));
@@ -330,10 +334,15 @@ pub(super) async fn newer_writes(
         Some(version * 10_000)
     });
     let version = version.ok_or_else(|| NotNow::NotFit { reason: "the leader does not say its version".to_owned() })?;
-    let measure = Measure { older: version.min(state.source_version), hashed: state.copy.hashed };
+    let copy = match state.step {
+        // it was not compared, and the source has what it was
+        Step::Opened => streaming::noted(ends, session).await?,
+        _ => state.copy.clone(),
+    };
+    let measure = Measure { older: version.min(state.source_version), hashed: copy.hashed };
     let versions = (version, measure);
     let now = migrate::of_the_target((&gather, &ends.leader), versions, &session.reporter).await?;
-    Ok(state.copy.differences(&now))
+    Ok(copy.differences(&now))
 }
 
 impl Course<'_> {

@@ -8,12 +8,13 @@ use super::super::Failure;
 use super::super::ground::Ground;
 use super::super::session::Session;
 use super::NotNow;
-use super::kept::{State, Step};
+use super::kept::State;
 use crate::cluster::postgres::foreign::Foreign;
 use crate::cluster::{self, ClusterView};
 use crate::engine::Connection;
 use crate::error::one_line;
 use crate::inventory::{Host, Reach, Source};
+use crate::migrate::record::Method;
 use crate::names::HostName;
 use crate::report::{Kind, millis_since};
 use crate::transport::Transport;
@@ -60,18 +61,7 @@ impl<'a> Ends<'a> {
         let host =
             session.inventory.host(&leader.host).filter(|host| ground.fleet.connections.contains_key(&host.name));
         let host = host.ok_or_else(|| not_fit(format!("the leader, {}, cannot be reached", leader.host)))?.clone();
-        let (foreign, machine) = match source.reach {
-            Reach::Tcp => {
-                let reference = source.password.as_ref().ok_or(NotNow::NoSource)?;
-                let password = session.vault.elsewhere("of the source", reference)?;
-                let from = ground.fleet.connections[&host.name].clone();
-                (Foreign::over_network(source, from, password), None)
-            }
-            Reach::Ssh => {
-                let transport = dialled(session, &source.machine).await?;
-                (Foreign::over_ssh(source, transport.clone()), Some(transport))
-            }
-        };
+        let (foreign, machine) = foreign(session, source, &ground.fleet.connections[&host.name]).await?;
         let mut xnats = BTreeMap::new();
         for host in &session.inventory.xnat.hosts {
             xnats.insert(host.name.clone(), dialled(session, host).await?);
@@ -97,13 +87,14 @@ impl<'a> Ends<'a> {
     /// That it takes its place is written down before it does: when the copy is still beside the application's database, it
     /// did not come to that. Nor has it with a cluster that was made since.
     pub async fn is_done(&self, state: Option<&State>, session: &Session) -> Result<bool, Failure> {
-        let Some(State { step: Step::Switched | Step::GoingBack, system, .. }) = state else { return Ok(false) };
-        let same = migrate::cluster_system(&self.ground.gather(session), &self.leader).await? == *system;
-        Ok(same && !self.is_copy_beside(session).await?)
+        let Some(state) = state.filter(|state| state.has_switched()) else { return Ok(false) };
+        let same = migrate::cluster_system(&self.ground.gather(session), &self.leader).await? == state.system;
+        // copies of files are in their place by then, and what is beside is of another one
+        Ok(same && (state.method == Method::Stream || !self.is_copy_beside(session).await?))
     }
 
     pub async fn is_copy_beside(&self, session: &Session) -> Result<bool, Failure> {
-        let left = migrate::left(&self.ground.gather(session), &self.leader).await?;
+        let left = migrate::left(&self.ground.gather(session), &self.leader, &self.ground.fleet).await?;
         Ok(left.databases.iter().any(|name| name == INCOMING))
     }
 
@@ -118,6 +109,25 @@ impl<'a> Ends<'a> {
 
 type Machines = BTreeMap<HostName, Arc<dyn Transport>>;
 type Parts<'a> = (Foreign<'a>, Host, ClusterView, Option<Arc<dyn Transport>>, Machines);
+
+/// The source, as it is seen from a member, with the connection to its machine if there is one.
+pub(super) async fn foreign<'a>(
+    session: &Session,
+    source: &'a Source,
+    from: &Arc<dyn Transport>,
+) -> Result<(Foreign<'a>, Option<Arc<dyn Transport>>), Failure> {
+    match source.reach {
+        Reach::Tcp => {
+            let reference = source.password.as_ref().ok_or(NotNow::NoSource)?;
+            let password = session.vault.elsewhere("of the source", reference)?;
+            Ok((Foreign::over_network(source, from.clone(), password), None))
+        }
+        Reach::Ssh => {
+            let transport = dialled(session, &source.machine).await?;
+            Ok((Foreign::over_ssh(source, transport.clone()), Some(transport)))
+        }
+    }
+}
 
 /// A connection to a machine that is none of the cluster's.
 async fn dialled(session: &Session, host: &Host) -> Result<Arc<dyn Transport>, Failure> {

@@ -30,6 +30,8 @@ pub(super) enum Step {
     ReadOnly,
     /// The copies take the place of the cluster's data, so that it cannot be used. The source is read-only.
     Switching,
+    /// The cluster can be used with the copies, and is not yet compared with the source, which is read-only.
+    Opened,
     /// The copy takes its place, or has taken it: there is none beside it then. The source is read-only.
     Switched,
     /// It is being taken back: the source can be written to, or is about to be.
@@ -68,7 +70,7 @@ pub(super) struct State {
 impl State {
     /// The copy is in its place, or was.
     pub fn has_switched(&self) -> bool {
-        matches!(self.step, Step::Switched | Step::GoingBack)
+        matches!(self.step, Step::Opened | Step::Switched | Step::GoingBack)
     }
 
     /// What there is to undo is of another source than this.
@@ -177,9 +179,15 @@ pub(in crate::cli) fn told(cluster: &str) -> Option<Problem> {
         )),
         Ok(Some(State { step: Step::Switching, since, source, .. })) => Some(notice(
             format!(
-                "a migration was cut off since {since} while the copies took the place of the cluster's data: nobody can use it, and {source} is read-only"
+                "a migration of {since} goes on, or was cut off, while the copies took the place of the cluster's data: {source} is read-only, and the application is stopped"
             ),
-            "`xnat-provision migrate resume` goes on; `migrate abort` takes the former data up again, as long as no copy is in its place",
+            "where no run goes on: `xnat-provision migrate resume` goes on; `migrate abort` takes the former data up again, as long as no copy has been used",
+        )),
+        Ok(Some(State { step: Step::Opened, since, source, .. })) => Some(notice(
+            format!(
+                "a migration of {since} is being compared, or was cut off before it was: the cluster is in use, and {source} is read-only"
+            ),
+            "where no run goes on: `xnat-provision migrate resume` ends it",
         )),
         Ok(Some(State { step: Step::Following, since, source, .. })) => Some(notice(
             keeps(&source, since),

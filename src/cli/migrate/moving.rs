@@ -95,13 +95,15 @@ async fn rehearsed(
     let state = Kept::of(&session.inventory.cluster)?.state()?;
     of_this_source(state.as_ref(), &source)?;
     let made = match (mode, state) {
-        (Mode::Verify, Some(State { step: Step::Switched, made, .. })) => made,
+        (Mode::Verify, Some(State { step: Step::Switched | Step::Opened, made, .. })) => made,
         (Mode::Verify, _) => {
             let help = "`xnat-provision migrate run` moves a database in, and compares it";
             return Err(NotNow::Nothing { go_on: "compare", help }.into());
         }
         // its state is needed to go back
-        (Mode::Rehearse, Some(State { step: Step::Switched, source, since, .. })) if method != Method::Dump => {
+        (Mode::Rehearse, Some(State { step: Step::Switched | Step::Opened, source, since, .. }))
+            if method != Method::Dump =>
+        {
             return Err(NotNow::Done { source_name: source, since }.into());
         }
         _ => Vec::new(),
@@ -135,7 +137,10 @@ pub(super) fn of_this_source(state: Option<&State>, source: &Source) -> Result<(
 pub(super) async fn not_half_done(ends: &Ends<'_>, session: &Session) -> Result<(), Failure> {
     let half = match Kept::of(&session.inventory.cluster)?.state()? {
         Some(State { step: Step::ReadOnly | Step::Following | Step::Switching, .. }) => true,
-        Some(State { step: Step::Switched, .. }) => ends.is_copy_beside(session).await?,
+        Some(State { step: Step::Switched, method, .. }) if method != Method::Stream => {
+            ends.is_copy_beside(session).await?
+        }
+        Some(State { step: Step::Switched | Step::Opened, .. }) => false,
         Some(State { step: Step::GoingBack, .. }) => {
             let reason = "going back was begun, which `migrate rollback` goes on with".to_owned();
             return Err(NotNow::NotFit { reason }.into());
@@ -183,6 +188,12 @@ async fn ran(
     let ground = Ground::of(session).await?;
     if let Some(state) = begun.filter(|state| state.step == Step::Switching) {
         let jobs = usize::from(args.jobs.jobs);
+        if method.is_some_and(|method| method != Method::Stream) {
+            let mut ground = ground;
+            ground.fleet.close(&session.reporter).await;
+            let reason = "a run by stream was cut off, and goes on by stream".to_owned();
+            return Err(NotNow::NotFit { reason }.into());
+        }
         return streaming::go_on((&source, jobs, ground), (&naming, globals), (&kept, state), session).await;
     }
     let ends = Ends::reach(session, &source, ground).await?;
@@ -205,6 +216,9 @@ async fn ran(
     }
     let result = match (ends.is_done(state.as_ref(), session).await, state) {
         (Err(failure), _) => Err(failure),
+        (Ok(true), Some(state)) if resume && state.step == Step::Opened => {
+            course.end_opened(&naming, (&kept, &state), session).await
+        }
         // what may be left of it is XNAT's part
         (Ok(true), Some(state)) if resume && ends.application(session).is_there() => {
             course.go_on(&naming, (&kept, &state), session).await
@@ -351,7 +365,7 @@ impl Course<'_> {
         let end = Ending::of(result.as_ref().map(|_| 1));
         session.remember((fleet, &approved), 1, Some(end)).await;
         let (record, goes_on) = result?;
-        let in_place = matches!(kept.state()?, Some(State { step: Step::Switched, .. }));
+        let in_place = kept.state()?.is_some_and(|state| state.has_switched());
         let report = kept.report(&record)?;
         session.settle().await;
         if globals.json {

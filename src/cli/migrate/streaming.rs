@@ -1,12 +1,14 @@
 //! What a move by stream has of its own: what it says before, what comes when the cluster can be used, and a run that was
 //! cut off while the copies took the place of the cluster's data.
 
+use std::sync::Arc;
+
 use super::super::confirm::{self, Ask, Naming};
 use super::super::ground::Ground;
 use super::super::session::{Done, Ending, Session};
 use super::super::{Failure, Globals, out};
 use super::back;
-use super::ends::{Ends, name};
+use super::ends::{Ends, foreign, name};
 use super::kept::{Kept, State, Step};
 use super::moving::{Course, declined, look};
 use super::{NotNow, told};
@@ -19,8 +21,12 @@ use crate::names::HostName;
 use crate::report::Kind;
 use crate::report::text::mebibytes;
 use crate::role;
-use crate::workflow::migrate::{Compared, Looked, MigrateError, Mode, Moved, Opened, Takeover};
+use crate::transport::Transport;
+use crate::workflow::migrate::{self, Compared, Looked, MigrateError, Mode, Moved, Opened, Takeover};
 use crate::workflow::{Operation, Wanted};
+
+/// So many tables of the source are read at once.
+const JOBS: usize = 4;
 
 /// What members need for copies that follow.
 pub(super) async fn programs(method: Method, ground: &Ground, session: &Session) -> Result<Wanted, Failure> {
@@ -68,13 +74,17 @@ impl Course<'_> {
         let others = if others.is_empty() {
             String::new()
         } else {
-            format!(" WITH ITS OTHER DATABASES ({})", others.join(", "))
+            format!(" WITH ITS OTHER DATABASES ({}), which are not made read-only there", others.join(", "))
         };
         let altered = match physical.altered.is_empty() {
             true => String::new(),
             false => {
                 format!("\n     What was set there with ALTER SYSTEM stays behind: {}", physical.altered.join(", "))
             }
+        };
+        let archive = match looked.target.physical.as_ref().is_some_and(|physical| physical.archives) {
+            true => "\n     The cluster archives its WAL: for what comes then it needs another archive",
+            false => "",
         };
         let former = if looked.target.database_has_tables {
             format!("which HAS TABLES in {database} and is kept in a directory beside them")
@@ -90,7 +100,9 @@ impl Course<'_> {
         steps.push(format!(
             "{leader}: its copy gets the last of it, is promoted, and has the cluster's own roles and passwords.\n     Until here every failure opens the source again, and nothing else has changed"
         ));
-        steps.push(format!("{members}: the cluster stops, and the copies take the place of its data,\n     {former}"));
+        steps.push(format!(
+            "{members}: the cluster stops, and the copies take the place of its data,\n     {former}{archive}"
+        ));
         steps.push("the cluster starts with them; wait until all members have all of it".to_owned());
         let starts = |(host, _): &(HostName, String)| {
             format!("{host}: {} leads to the cluster; {} starts", xnat.properties, xnat.unit)
@@ -104,7 +116,7 @@ impl Course<'_> {
         Ok(format!(
             "{begun}{source} becomes the cluster {cluster}{others}:\n{steps}\
              The source stays read-only and as it is; `migrate rollback` opens it again.\n\
-             Expect about half a minute without writing, whatever the size.\n\n",
+             Expect about 20 s without writing, whatever the size.\n\n",
             begun = told::begun(kept)?,
             cluster = inventory.cluster,
         ))
@@ -118,7 +130,7 @@ impl Course<'_> {
         (approved, globals): (&Approved, &Globals),
         session: &mut Session,
     ) -> Result<(Record, bool), Failure> {
-        let mut state = State { step: Step::Switched, system: looked.source_system, ..state.clone() };
+        let mut state = State { step: Step::Opened, system: looked.source_system, ..state.clone() };
         kept.set(&state)?;
         let goes_on = match self.ends.application(session).is_there() {
             true => self.switched(&state.kept_as, approved, session).await,
@@ -135,12 +147,12 @@ impl Course<'_> {
             ))?;
         }
         let moving = self.moving((looked, &|| Ok(()), &|_| Ok(())), approved, session);
-        moved.kept = moving.tidied().await?;
+        moved.kept = moving.tidied(&opened).await?;
         let (compared, phase) = moving.compare_opened(&opened).await.map_err(|error| {
-            let reason = format!("it was not compared with the source: {}", one_line(&error));
-            MigrateError::InPlace { reason }
+            let reason = one_line(&error);
+            MigrateError::NotCompared { reason }
         })?;
-        state.copy = compared.target.clone();
+        (state.step, state.copy) = (Step::Switched, compared.target.clone());
         kept.set(&state)?;
         moved.phases.push(phase);
         moved.compared = compared;
@@ -153,6 +165,15 @@ impl Course<'_> {
         }
         Ok((record, goes_on))
     }
+}
+
+/// What the source has, which is what the copy was.
+pub(super) async fn noted(ends: &Ends<'_>, session: &Session) -> Result<Fingerprint, Failure> {
+    if !migrate::frozen(&ends.foreign).await? {
+        return Err(NotNow::SourceGoesOn.into());
+    }
+    let version = look(ends, session).await?.source.server.version_num;
+    Ok(migrate::of_the_source(&ends.foreign, (version, JOBS), &session.reporter).await?)
 }
 
 fn takeover<'a>(
@@ -184,7 +205,7 @@ pub(super) async fn go_on(
     session: &mut Session,
 ) -> Result<Done, Failure> {
     let mut ground = ground;
-    let approved = match forward(&ground, naming, state, session).await {
+    let approved = match forward((source, &ground), naming, state, session).await {
         Ok(Some(approved)) => approved,
         Ok(None) => {
             ground.fleet.close(&session.reporter).await;
@@ -207,12 +228,14 @@ pub(super) async fn go_on(
 }
 
 async fn forward(
-    ground: &Ground,
+    (source, ground): (&Source, &Ground),
     naming: &Naming,
     state: &State,
     session: &mut Session,
 ) -> Result<Option<Approved>, Failure> {
     let leader = state.leader.as_ref().ok_or_else(|| not_whole(state))?;
+    let from = ground.fleet.connections.get(leader).ok_or_else(|| away(leader))?;
+    is_still_closed((source, from), session).await?;
     session.settle().await;
     let warning = "The copies take the place of the cluster's data, and it starts with them.";
     let Some(approved) = naming.approve(warning, (&session.cancel, &ground.fleet.standing)).await? else {
@@ -229,6 +252,21 @@ async fn forward(
     Ok(Some(approved))
 }
 
+fn away(leader: &HostName) -> NotNow {
+    NotNow::NotFit { reason: format!("{leader} cannot be reached, and its copy leads") }
+}
+
+/// Whoever has opened it by hand works with it, and would lose that.
+async fn is_still_closed((source, from): (&Source, &Arc<dyn Transport>), session: &Session) -> Result<(), Failure> {
+    let (foreign, machine) = foreign(session, source, from).await?;
+    let frozen = migrate::frozen(&foreign).await;
+    foreign.close().await;
+    if let Some(machine) = machine {
+        machine.close().await;
+    }
+    if frozen? { Ok(()) } else { Err(NotNow::SourceGoesOn.into()) }
+}
+
 impl Course<'_> {
     /// The rest of a run whose copies are in their place by now.
     async fn complete(
@@ -239,6 +277,8 @@ impl Course<'_> {
     ) -> Result<Done, Failure> {
         let looked = Looked { system: state.system, made: state.made.clone(), ..look(self.ends, session).await? };
         let fleet = &self.ends.ground.fleet;
+        // whoever has started it meanwhile has to start it anew
+        self.ends.application(session).stop((approved, &session.reporter)).await?;
         session.remember((fleet, approved), 1, None).await;
         let result = async {
             let settled = self.moving((&looked, &|| Ok(()), &|_| Ok(())), approved, session).settled_in().await?;
@@ -259,6 +299,39 @@ impl Course<'_> {
         }
         let well = record.passed && goes_on;
         Ok(Done { exit: if well { Exit::Ok } else { Exit::Unhealthy }, changed: 1 })
+    }
+}
+
+impl Course<'_> {
+    /// The rest of a run that was cut off while both were compared. The cluster may have been written to since, so that
+    /// comes to nothing now; what the source has is what a later `rollback` holds it against.
+    pub(super) async fn end_opened(
+        &self,
+        naming: &Naming,
+        (kept, state): (&Kept, &State),
+        session: &mut Session,
+    ) -> Result<Done, Failure> {
+        session.settle().await;
+        let warning = "The cluster can be used already. What the source has is noted, for a later rollback.";
+        let standing = (&session.cancel, &self.ends.ground.fleet.standing);
+        let Some(approved) = naming.approve(warning, standing).await? else {
+            return declined(session, "the name was not typed; nothing was changed").await;
+        };
+        let copy = noted(self.ends, session).await?;
+        let goes_on = match self.ends.application(session).is_there() {
+            true => self.switched(&state.kept_as, &approved, session).await,
+            false => true,
+        };
+        let takeover =
+            takeover((&self.ends.ground, session), &approved, &self.ends.leader.name, state.source_version / 10_000);
+        takeover.install(&self.programs).await?;
+        let former = takeover.finish(false).await?;
+        kept.set(&State { step: Step::Switched, copy, ..state.clone() })?;
+        session.settle().await;
+        let former = former.map(|place| format!("The cluster's former data is in {place} on each member.\n"));
+        let next = self.next(session);
+        session.print(&format!("The move is over; both were not compared.\n{}{next}", former.unwrap_or_default()))?;
+        Ok(Done { exit: if goes_on { Exit::Ok } else { Exit::Unhealthy }, changed: 1 })
     }
 }
 
@@ -297,12 +370,11 @@ async fn taken_back(ground: &Ground, ask: Ask, state: &State, session: &mut Sess
     let programs = programs(Method::Stream, ground, session).await?;
     let takeover = takeover((ground, session), &approved, leader, state.source_version / 10_000);
     takeover.install(&programs).await?;
-    if takeover.standing().await?.values().any(|standing| standing.in_place) {
-        let help = "a copy is in its place already: `xnat-provision migrate resume` goes on, then `migrate rollback` goes back";
+    if takeover.standing().await?.values().any(|standing| standing.used) {
+        let help = "a copy is in its place already, and was used: `xnat-provision migrate resume` goes on, then `migrate rollback` goes back";
         return Err(NotNow::Nothing { go_on: "give up", help }.into());
     }
+    // what is left of the copies goes with all the rest
     takeover.back().await?;
-    takeover.clean().await?;
-    takeover.remove_program().await?;
     Ok(true)
 }

@@ -111,6 +111,20 @@ impl<'a> Foreign<'a> {
         }
     }
 
+    /// The same over a connection that nothing else goes through: what is not read there keeps all others in it waiting, and
+    /// a program may read from one stream only when it has another.
+    pub async fn open_alone(&self) -> Result<Alone, SqlError> {
+        let Way::Ssh(lines) = &self.way else { return Ok(Alone { stream: self.open().await?, transport: None }) };
+        let first = lines.lock().await.first().expect("there is the first connection").transport.clone();
+        let transport = self.another(&first).await?;
+        let stream = socket::through(transport.as_ref(), self.script(), self.place()).await?;
+        Ok(Alone { stream, transport: Some(transport) })
+    }
+
+    async fn another(&self, like: &Arc<dyn Transport>) -> Result<Arc<dyn Transport>, SqlError> {
+        like.again().await.map_err(|error| SqlError::Open { place: self.place(), source: Box::new(error) })
+    }
+
     /// Log in to a database. The session ends when the client is dropped.
     pub async fn connect(&self, database: &str) -> Result<Client, SqlError> {
         let mut config = Config::new();
@@ -130,9 +144,7 @@ impl<'a> Foreign<'a> {
             }
         }
         let first = &lines.first().expect("there is the first connection").transport;
-        let another =
-            first.again().await.map_err(|error| SqlError::Open { place: self.place(), source: Box::new(error) })?;
-        let line = Line::new(another);
+        let line = Line::new(self.another(first).await?);
         let permit = line.places.clone().try_acquire_owned().expect("nobody has taken any");
         let transport = line.transport.clone();
         lines.push(line);
@@ -166,6 +178,20 @@ impl<'a> Foreign<'a> {
             for line in lines.lock().await.drain(..).skip(1) {
                 line.transport.close().await;
             }
+        }
+    }
+}
+
+/// A stream with the connection that is its alone.
+pub struct Alone {
+    pub stream: Box<dyn Stream>,
+    transport: Option<Arc<dyn Transport>>,
+}
+
+impl Alone {
+    pub async fn close(self) {
+        if let Some(transport) = self.transport {
+            transport.close().await;
         }
     }
 }

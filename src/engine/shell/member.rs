@@ -47,6 +47,25 @@ pub fn member(program: Program, (verb, from, role): (&str, u32, &str), input: &[
     format!("{command} <<'XNAT_END'\n{lines}XNAT_END\n")
 }
 
+/// Nothing is left of copies that followed a foreign server; the program goes last, so it is there as long as anything is.
+pub fn without_copies() -> String {
+    let program = Program::FollowSource.path();
+    format!(
+        "[ -x {program} ] || {{ echo '{{}}'; exit 0; }}
+cd /var/lib/postgresql
+for verb in end clean; do
+  runuser -u postgres -- {program} $verb 0 || exit 1
+done
+rm -f {program}
+"
+    )
+}
+
+/// Whether there may be any.
+pub fn has_copies() -> String {
+    format!("[ ! -x {} ] || echo yes\n", Program::FollowSource.path())
+}
+
 pub fn removed(program: Program) -> String {
     format!("rm -f {}\n", program.path())
 }

@@ -51,7 +51,7 @@ fn streaming(source: &Found) -> String {
         ),
     };
     format!(
-        "standbys of the source on every member, which take the place of all that the cluster has: nobody can write for about half a minute, whatever the size; all of the source comes along{others}"
+        "standbys of the source on every member, which take the place of all that the cluster has: nobody can write for about 20 s, whatever the size; all of the source comes along{others}"
     )
 }
 
@@ -94,6 +94,12 @@ pub fn against_stream(source: &Found, target: &Target) -> Vec<String> {
     if let (Some(theirs), Some(ours)) = (&source.physical, &target.physical) {
         against.extend(physical::against(theirs, ours));
         against.extend(of_the_whole_server(theirs));
+        if theirs.superuser == target.owner {
+            against.push(format!(
+                "{} made it and can do everything, also in its copy, where it would be no more than the application's role",
+                target.owner
+            ));
+        }
     }
     let name = &source.database.name;
     let taken = |physical: &Physical| *name != target.database && physical.databases.contains(&target.database);
@@ -116,6 +122,9 @@ fn of_the_whole_server(source: &Physical) -> Vec<String> {
     let mut against = Vec::new();
     if !source.tablespaces.is_empty() {
         against.push(format!("it has tablespaces, which the members do not have: {}", source.tablespaces.join(", ")));
+    }
+    if source.run_by_patroni {
+        against.push("Patroni runs it, and drops replication slots that it does not know".to_owned());
     }
     if source.subscriptions > 0 {
         let number = told(source.subscriptions, "subscription");

@@ -76,9 +76,12 @@ impl<'a> Bridge<'a> {
     }
 
     async fn one(&self, mut near: Box<dyn Stream>) {
-        match self.foreign.open().await {
-            // either side may hang up at any time: both ends see that
-            Ok(mut far) => drop(tokio::io::copy_bidirectional(&mut near, &mut far).await),
+        match self.foreign.open_alone().await {
+            Ok(mut far) => {
+                // either side may hang up at any time: both ends see that
+                drop(tokio::io::copy_bidirectional(&mut near, &mut far.stream).await);
+                far.close().await;
+            }
             Err(error) => {
                 *self.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(one_line(&error));
             }

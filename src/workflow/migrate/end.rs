@@ -19,6 +19,7 @@ use crate::engine::dump::DumpError;
 use crate::error::one_line;
 use crate::inventory::Host;
 use crate::migrate::roles::{MARK, Server, Wanted};
+use crate::names::HostName;
 use crate::quote::{identifier, literal};
 use crate::report::{Kind, Reporter};
 use crate::secret::Secret;
@@ -58,11 +59,13 @@ pub(super) enum End<'a> {
 pub struct Left {
     pub databases: Vec<String>,
     pub roles: Vec<String>,
+    /// Members with copies of a source's files.
+    pub copies: Vec<HostName>,
 }
 
 impl Left {
     pub fn is_empty(&self) -> bool {
-        self.databases.is_empty() && self.roles.is_empty()
+        self.databases.is_empty() && self.roles.is_empty() && self.copies.is_empty()
     }
 }
 
@@ -89,7 +92,7 @@ impl End<'_> {
             let databases = found.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
             let found = session.query(MARKED, &[&MARK]).await?;
             let roles = found.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-            Ok::<_, tokio_postgres::Error>(Left { databases, roles })
+            Ok::<_, tokio_postgres::Error>(Left { databases, roles, copies: Vec::new() })
         };
         reading.await.map_err(|error| MigrateError::failed("look for what was left", one_line(&error)))
     }

@@ -35,12 +35,22 @@ pub enum MigrateError {
     )]
     There { reason: String },
     #[error(
+        "the cluster can be used, with all that the source had when it was closed; but it was not compared with it: {reason}"
+    )]
+    #[diagnostic(
+        code(xnat::migrate::not_compared),
+        help(
+            "`xnat-provision migrate resume` ends the move without it; `migrate verify` compares, as far as nobody has written since. The source stays read-only"
+        )
+    )]
+    NotCompared { reason: String },
+    #[error(
         "the copies were about to take the place of the cluster's data, which did not come about ({why}); and the cluster does not run again: {back}"
     )]
     #[diagnostic(
         code(xnat::migrate::halfway),
         help(
-            "nothing is lost: the source is as it was, read-only, and the members have their former data. Mend the second cause; then `xnat-provision migrate resume` goes on, `migrate abort` takes the former data up again"
+            "nothing is lost: the source is as it was, read-only, and the members have their former data or can have it again. Mend the second cause; then `xnat-provision migrate resume` goes on, `migrate abort` takes the former data up again"
         )
     )]
     Halfway { why: String, back: String },
@@ -103,7 +113,7 @@ impl Fails for MigrateError {
         match self {
             Self::Failed { .. } => Exit::Failed,
             Self::NotQuiet { .. } | Self::InPlace { .. } | Self::There { .. } => Exit::Unhealthy,
-            Self::Halfway { .. } | Self::Beyond { .. } => Exit::Unhealthy,
+            Self::NotCompared { .. } | Self::Halfway { .. } | Self::Beyond { .. } => Exit::Unhealthy,
             Self::Interrupted => Exit::Interrupted,
             Self::Sql(error) => error.exit(),
             Self::Dump(error) => error.exit(),

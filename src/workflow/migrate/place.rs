@@ -21,9 +21,15 @@ pub(super) struct Place<'a> {
     pub moving: &'a Moving<'a>,
 }
 
-/// Look for what a migration that was cut off has left on the leader.
-pub async fn left(gather: &Gather<'_>, leader: &Host) -> Result<Left, MigrateError> {
-    End::Leader(gather, leader).left().await
+/// Look for what a migration that was cut off has left on the members.
+pub async fn left(gather: &Gather<'_>, leader: &Host, fleet: &Fleet) -> Result<Left, MigrateError> {
+    let mut left = End::Leader(gather, leader).left().await?;
+    for host in gather.inventory.with(Component::Postgres).map(|host| &host.name) {
+        if fleet.connections.contains_key(host) && fleet.has_copies(host).await? {
+            left.copies.push(host.clone());
+        }
+    }
+    Ok(left)
 }
 
 /// Remove it, with what programs on the leader have left.
@@ -37,8 +43,12 @@ pub async fn clean(
     let reached: Vec<HostName> = members.into_iter().filter(|host| fleet.connections.contains_key(host)).collect();
     let parallel = reached.len();
     let port = gather.inventory.postgresql.port;
-    let clean =
-        async |host: HostName| Workshop { fleet, approved, leader: &host, major: 0, port, jobs: 1 }.clean().await;
+    let clean = async |host: HostName| {
+        // one does not keep the other from being done
+        let copies = fleet.remove_copies(&host, approved).await;
+        Workshop { fleet, approved, leader: &host, major: 0, port, jobs: 1 }.clean().await?;
+        Ok::<(), MigrateError>(copies?)
+    };
     for cleaned in for_each_host(reached, parallel, clean).await.into_values() {
         cleaned?;
     }

@@ -15,7 +15,7 @@ use tokio_postgres::Error;
 
 use super::between::{Between, READ, WRITE};
 use super::bridge::Bridge;
-use super::end::execute;
+use super::end::{execute, has_content};
 use super::follow::{self, titles, unfollow};
 use super::place::{self, Place};
 use super::source::Snapshot;
@@ -27,8 +27,8 @@ use crate::engine::dump::{Workshop, conninfo};
 use crate::engine::wait::{Wait, WaitError};
 use crate::engine::{HostError, MemberStep, for_each_host};
 use crate::error::one_line;
-use crate::migrate::fingerprint::{Difference, Fingerprint};
-use crate::migrate::physical::Physical;
+use crate::migrate::fingerprint::{Difference, Fingerprint, SEQUENCES};
+use crate::migrate::physical::{Physical, is_plain};
 use crate::migrate::record::Phase;
 use crate::migrate::roles::MOVED_IN;
 use crate::names::HostName;
@@ -41,6 +41,8 @@ const NEAR: i64 = 4 << 20;
 /// A backlog takes its time; who gets nothing for so long gives up.
 const FOLLOWING: Duration = Duration::from_secs(7 * 24 * 3600);
 const WITHOUT_PROGRESS: Duration = Duration::from_secs(5 * 60);
+/// So many sequences are asked for at once.
+const AT_ONCE: usize = 200;
 /// Between two looks at how much is copied.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -55,6 +57,8 @@ const UNLOGGED: &str =
 pub struct Opened {
     snapshot: Snapshot,
     pub(super) sequences: BTreeMap<String, String>,
+    /// Somebody may miss what the cluster had before.
+    missed: bool,
 }
 
 impl Opened {
@@ -70,10 +74,19 @@ impl std::fmt::Debug for Opened {
 }
 
 /// How far a copy is, in bytes since the beginning.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct Where {
     replayed: Option<i64>,
     streams: bool,
+    /// Its last lines, unless it streams.
+    log: String,
+}
+
+/// What sorts on a member, and which locales it does not have.
+#[derive(Debug, Deserialize)]
+struct Sorts {
+    libc: String,
+    missing: Vec<String>,
 }
 
 /// What was found when the indexes of a copy were read.
@@ -93,13 +106,22 @@ impl Streaming<'_> {
     pub async fn run(&self, mut clock: Clock<'_>) -> Result<Moved, MigrateError> {
         clock.beside = true;
         clock.stage("Prepare", self.prepare()).await?;
-        let followed = self.followed(&mut clock).await;
+        let mut followed = self.followed(&mut clock).await;
         if self.moving.mode == Mode::Run && followed.is_ok() {
-            return self.take_over(clock).await;
+            match (self.moving.about_to_switch)(&Fingerprint::default()) {
+                Ok(()) => return self.take_over(clock).await,
+                Err(reason) => {
+                    let what = "write down that the copies take their place";
+                    followed = Err(MigrateError::failed(what, reason));
+                }
+            }
         }
         clock.beside = true;
         // also when somebody has interrupted it
         let tidied = clock.timed("Remove the copies", self.give_up()).await;
+        if let (Err(_), Err(error)) = (&followed, &tidied) {
+            self.not_removed(error).await;
+        }
         let compared = followed?;
         tidied?;
         Ok(Moved { phases: clock.phases, compared, in_place: false, kept: None, opened: None })
@@ -122,11 +144,46 @@ impl Streaming<'_> {
 
     async fn prepare(&self) -> Result<(), MigrateError> {
         let (operation, moving) = (&self.moving.operation, self.moving);
-        self.takeover().install(moving.programs).await?;
-        self.takeover().clean().await?;
+        self.sorts_alike().await?;
         place::clean(&operation.gather, moving.leader, (operation.fleet, operation.approved)).await?;
         unfollow(moving.foreign, moving.looked.system, operation.approved).await?;
+        self.takeover().install(moving.programs).await?;
         self.at_members(async |host| Ok(self.workshop(&host).begin().await?)).await
+    }
+
+    /// What the source's databases are sorted by is on every member, and of the same version.
+    async fn sorts_alike(&self) -> Result<(), MigrateError> {
+        let physical = self.physical()?;
+        let locales: Vec<&str> = physical.locales.iter().map(String::as_str).filter(|name| !is_plain(name)).collect();
+        if locales.is_empty() {
+            return Ok(());
+        }
+        let takeover = self.takeover();
+        takeover.install(self.moving.programs).await?;
+        let what = "see what sorts there";
+        let input = [json!({ "locales": locales }).to_string()];
+        let step = MemberStep { input: &input, ..takeover.step(what, "sorts") };
+        for (host, said) in takeover.at_each(takeover.members(), step).await? {
+            let failed = |reason: String| MigrateError::failed(what, format!("{host}: {reason}"));
+            let sorts = Sorts::deserialize(said).map_err(|error| failed(error.to_string()))?;
+            if !sorts.missing.is_empty() {
+                let missing = sorts.missing.join(", ");
+                return Err(failed(format!(
+                    "it does not have the source's locales {missing}: `dpkg-reconfigure locales` there"
+                )));
+            }
+            if physical.libc.as_deref() != Some(sorts.libc.as_str()) {
+                let source = physical.libc.as_deref().unwrap_or("another one");
+                return Err(failed(format!("its libc is {}, and the source sorts by {source}", sorts.libc)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn not_removed(&self, error: &MigrateError) {
+        let message = format!("something of the copies is left: {}", one_line(error));
+        let help = Some("`xnat-provision migrate abort` removes it".to_owned());
+        self.moving.operation.reporter.emit(Kind::Warned { message, help }).await;
     }
 
     async fn at_members<F>(&self, work: impl Fn(HostName) -> F) -> Result<(), MigrateError>
@@ -140,11 +197,10 @@ impl Streaming<'_> {
 
     /// Neither on the members nor on the source is anything left of it.
     async fn give_up(&self) -> Result<(), MigrateError> {
-        let takeover = self.takeover();
-        takeover.clean().await?;
-        takeover.remove_program().await?;
-        self.at_members(async |host| Ok(self.workshop(&host).clean().await?)).await?;
-        unfollow(self.moving.foreign, self.moving.looked.system, self.moving.operation.approved).await
+        let (operation, moving) = (&self.moving.operation, self.moving);
+        let cleaned = place::clean(&operation.gather, moving.leader, (operation.fleet, operation.approved)).await;
+        unfollow(moving.foreign, moving.looked.system, operation.approved).await?;
+        cleaned
     }
 
     /// Until the copies have all there will ever be.
@@ -196,16 +252,17 @@ impl Streaming<'_> {
             .map(|(host, number)| (host, format!("{}_{number}", follow::name(self.moving.looked.system))))
             .collect();
         self.reserve(slots.values()).await?;
-        let copies = self.at_members(async |host| {
-            self.workshop(&host).let_in(&server).await?;
-            let input = [json!({ "conninfo": conninfo, "slot": slots[&host], "bytes": bytes }).to_string()];
+        // when one fails the others are not waited for: they may take hours
+        let copies = try_join_all(slots.iter().map(async |(host, slot)| {
+            self.workshop(host).let_in(&server).await?;
+            let input = [json!({ "conninfo": conninfo, "slot": slot, "bytes": bytes }).to_string()];
             let step = takeover.step("copy the source's files", "copy");
-            takeover.at(&host, MemberStep { input: &input, ..step }).await.map(drop)
-        });
+            takeover.at(host, MemberStep { input: &input, ..step }).await
+        }));
         let total = bytes.saturating_mul(slots.len() as u64);
         tokio::select! {
             biased;
-            done = copies => done,
+            done = copies => done.map(drop),
             never = self.tell(total) => match never {},
         }
     }
@@ -303,7 +360,11 @@ impl Streaming<'_> {
             }
             let left = format!("{} KiB are left", (wanted - slowest) >> 10);
             match best.1.elapsed() > WITHOUT_PROGRESS {
-                true => Ok(Err(MigrateError::failed("follow the source", format!("{left}, and nothing comes")))),
+                true => {
+                    let logs: Vec<&str> = seen.iter().map(|it| it.log.trim()).filter(|log| !log.is_empty()).collect();
+                    let reason = format!("{left}, and nothing comes\n{}", logs.join("\n"));
+                    Ok(Err(MigrateError::failed("follow the source", reason)))
+                }
                 false if seen.iter().all(|it| it.streams) => Err(left),
                 false => Err(format!("{left}, and not every copy is connected")),
             }
@@ -335,7 +396,7 @@ impl Streaming<'_> {
     async fn promote(&self) -> Result<(), MigrateError> {
         let takeover = self.takeover();
         let mut input = vec![json!({ "superuser": self.physical()?.superuser }).to_string()];
-        input.extend(self.changes());
+        input.extend(self.changes().await?);
         let step = MemberStep { input: &input, ..takeover.step("promote the copy", "promote") };
         takeover.at(takeover.leader, step).await.map(drop)
     }
@@ -361,7 +422,7 @@ impl Streaming<'_> {
     }
 
     /// What the promoted copy is told, as lines of JSON.
-    fn changes(&self) -> Vec<String> {
+    async fn changes(&self) -> Result<Vec<String>, MigrateError> {
         let (inventory, looked) = (self.moving.gather().inventory, self.moving.looked);
         let wanted = desired(inventory, self.moving.secrets);
         let everything = Attributes {
@@ -392,25 +453,48 @@ impl Streaming<'_> {
             identifier(theirs),
             literal(&self.moving.mark)
         ));
+        let of = |database: &str, sql: String| json!({ "database": database, "sql": sql }).to_string();
+        // before it has another name
+        let mut lines = vec![of(theirs, self.sequences().await?)];
         if theirs != ours {
             statements.push(format!("ALTER DATABASE {} RENAME TO {}", identifier(theirs), identifier(ours)));
         }
-        let line = |sql: String| json!({ "database": SUPERUSER, "sql": sql }).to_string();
-        statements.into_iter().map(line).collect()
+        lines.extend(statements.into_iter().map(|sql| of(SUPERUSER, sql)));
+        Ok(lines)
+    }
+
+    /// Where they stand. WAL has them some numbers ahead.
+    async fn sequences(&self) -> Result<String, MigrateError> {
+        let failed = |error: Error| MigrateError::failed("read the source's sequences", one_line(&error));
+        let session = self.moving.foreign.connect(&self.moving.looked.database).await?;
+        let all = titles(&session, SEQUENCES, &[]).await.map_err(failed)?;
+        let mut sql = String::new();
+        for some in all.chunks(AT_ONCE) {
+            let asked: Vec<String> = some
+                .iter()
+                .map(|title| format!("SELECT {}::text, last_value, is_called FROM {title}", literal(title)))
+                .collect();
+            for row in session.query(&asked.join(" UNION ALL "), &[]).await.map_err(failed)? {
+                let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+                let (title, value, called): (String, i64, bool) = read().map_err(failed)?;
+                let title = literal(&title);
+                sql.push_str(&format!("SELECT pg_catalog.setval({title}::pg_catalog.regclass, {value}, {called});\n"));
+            }
+        }
+        Ok(sql)
     }
 
     /// The copies are whole, and nobody writes. They take the place of the cluster's data, or the source goes on.
     async fn take_over(&self, mut clock: Clock<'_>) -> Result<Moved, MigrateError> {
         let moving = self.moving;
-        (moving.about_to_switch)(&Fingerprint::default())
-            .map_err(|reason| MigrateError::failed("write down that the copies take their place", reason))?;
         let takeover = self.takeover();
+        let missed = moving.is_missed().await;
         match clock.timed("Put the copies in their place", takeover.forward()).await {
             Ok(()) => {}
             Err(error @ MigrateError::Beyond { .. }) => return Err(error),
             Err(why) => return Err(self.back_because_of(why).await),
         }
-        let opened = Some(self.settled_in(&mut clock).await?);
+        let opened = Some(Opened { missed, ..self.settled_in(&mut clock).await? });
         Ok(Moved { phases: clock.phases, compared: Compared::default(), in_place: true, kept: None, opened })
     }
 
@@ -420,62 +504,58 @@ impl Streaming<'_> {
         let place = Place { moving };
         let after = async {
             clock.timed("Make it what the inventory says", moving.adapt()).await?;
-            self.copy_unlogged().await?;
+            self.copy_the_rest().await?;
             clock.timed("Wait for the replicas", moving.replicas(&place)).await?;
             let name = &moving.gather().inventory.database.name;
             let snapshot = Snapshot::take(place.end(), name).await?;
             let sequences = sums::sequences(snapshot.session()).await;
             let sequences = sequences.map_err(|error| MigrateError::failed("read the sequences", one_line(&error)))?;
             unfollow(moving.foreign, moving.looked.system, moving.operation.approved).await?;
-            Ok(Opened { snapshot, sequences })
+            Ok(Opened { snapshot, sequences, missed: true })
         };
         after.await.map_err(|error: MigrateError| MigrateError::Beyond { reason: one_line(&error) })
     }
 
-    /// Rows that are in no WAL: a standby's are none.
-    async fn copy_unlogged(&self) -> Result<(), MigrateError> {
+    /// What is in no WAL, and empty in a copy that was a standby at its start.
+    async fn copy_the_rest(&self) -> Result<(), MigrateError> {
         let (looked, moving) = (self.moving.looked, self.moving);
-        let failed = |error: Error| MigrateError::failed("copy unlogged tables", one_line(&error));
-        let from = moving.foreign.connect(&looked.database).await?;
-        let listed = async |kind: &str| titles(&from, &UNLOGGED.replace("{kind}", kind), &[]).await;
-        let (tables, sequences) = futures::try_join!(listed("r"), listed("S")).map_err(failed)?;
-        if tables.is_empty() && sequences.is_empty() {
-            return Ok(());
-        }
-        let from = (from, looked.source.server.version_num);
+        let failed = |error: Error| MigrateError::failed("copy what standbys do not have", one_line(&error));
+        let from = (moving.foreign.connect(&looked.database).await?, looked.source.server.version_num);
         let into = moving.cluster().session(&moving.gather().inventory.database.name).await?;
-        let refused = |what: &str, reason| MigrateError::failed(what, reason);
         let into = (into, looked.target.version_num);
+        let refused = |what: &str, reason| MigrateError::failed(what, reason);
         let between = Between::new(from, into, moving.operation.reporter, refused).await?;
         between.from.batch_execute(READ).await.map_err(failed)?;
         execute(&between.into, moving.operation.approved, WRITE).await?;
-        for title in &tables {
-            between.table(title).await?;
+        let listed = async |kind: &str| titles(&between.from, &UNLOGGED.replace("{kind}", kind), &[]).await;
+        let untouched =
+            async |asked: String| -> Result<bool, Error> { between.into.query_one(&asked, &[]).await?.try_get(0) };
+        // what somebody has written since stays
+        for title in listed("r").await.map_err(failed)? {
+            let empty = untouched(format!("SELECT NOT EXISTS (SELECT FROM {title})")).await.map_err(failed)?;
+            if empty && between.mine.contains_key(&title) {
+                between.table(&title).await?;
+            }
         }
-        for title in &sequences {
-            between.sequence(title).await.map_err(failed)?;
+        for title in listed("S").await.map_err(failed)? {
+            if untouched(format!("SELECT NOT is_called FROM {title}")).await.map_err(failed)? {
+                between.sequence(&title).await.map_err(failed)?;
+            }
         }
         execute(&between.into, moving.operation.approved, "COMMIT").await
     }
 
-    /// The cluster had nothing but an empty database.
-    fn nothing_is_missed(&self) -> bool {
-        let (target, ours) = (&self.moving.looked.target, &self.moving.gather().inventory.database.name);
-        let others = target.physical.as_ref().map(|physical| physical.databases.iter().any(|name| name != ours));
-        !target.database_has_tables && others == Some(false)
-    }
-
+    /// The former data again, and why.
     async fn back_because_of(&self, why: MigrateError) -> MigrateError {
         let message = format!("taking the cluster's former data up again: {}", one_line(&why));
         self.moving.operation.reporter.emit(Kind::Warned { message, help: None }).await;
-        let back = async {
-            self.takeover().back().await?;
-            self.give_up().await
-        };
-        match back.await {
-            Ok(()) => why,
-            Err(back) => MigrateError::Halfway { why: one_line(&why), back: one_line(&back) },
+        if let Err(back) = self.takeover().back().await {
+            return MigrateError::Halfway { why: one_line(&why), back: one_line(&back) };
         }
+        if let Err(error) = self.give_up().await {
+            self.not_removed(&error).await;
+        }
+        why
     }
 }
 
@@ -488,12 +568,31 @@ impl Moving<'_> {
     }
 
     /// Nothing else is left of the move; and where the cluster's former data is, on the leader, unless nobody can miss it.
-    pub async fn tidied(&self) -> Result<Option<String>, MigrateError> {
+    pub async fn tidied(&self, opened: &Opened) -> Result<Option<String>, MigrateError> {
         let streaming = Streaming { moving: self };
         streaming.at_members(async |host| Ok(streaming.workshop(&host).clean().await?)).await?;
         let takeover = streaming.takeover();
-        let kept = takeover.finish(streaming.nothing_is_missed()).await?;
-        Ok(kept.map(|directory| format!("in {directory} on {}", takeover.leader)))
+        let kept = takeover.finish(!opened.missed).await?;
+        Ok(kept.map(|directory| {
+            format!("in {directory} on {}, and beside the data on the other members", takeover.leader)
+        }))
+    }
+
+    /// Somebody may miss what the cluster has now: it was looked at before, and somebody may have been in it since. Who
+    /// cannot see that there is nothing takes it that there is something.
+    async fn is_missed(&self) -> bool {
+        let looking = async {
+            let (end, name) = (self.cluster(), &self.gather().inventory.database.name);
+            let others =
+                "SELECT EXISTS (SELECT FROM pg_database WHERE NOT datistemplate AND datname NOT IN ($1, 'postgres'))";
+            let session = end.session(SUPERUSER).await?;
+            let others = session.query_one(others, &[name]).await.and_then(|row| row.try_get::<_, bool>(0));
+            let others = others.map_err(|error| MigrateError::failed("look for databases", one_line(&error)))?;
+            Ok::<_, MigrateError>(
+                others || has_content(&session).await? || has_content(&end.session(name).await?).await?,
+            )
+        };
+        looking.await.unwrap_or(true)
     }
 
     /// The source, which nobody writes to, and what the cluster had when the application began with it.
@@ -512,7 +611,14 @@ impl Moving<'_> {
         };
         bridge.close().await;
         workshop.clean().await?;
-        let compared = compared?;
+        let mut compared = compared?;
+        let others = self.looked.source.physical.iter().flat_map(|physical| &physical.databases);
+        let others: Vec<&str> = others.map(String::as_str).filter(|name| *name != self.looked.database).collect();
+        if !others.is_empty() {
+            let text =
+                format!("the databases {}, which came along: they were not made read-only there", others.join(", "));
+            compared.left_out.push(text);
+        }
         let phase = clock.phases.pop().expect("it was one");
         Ok((compared, phase))
     }

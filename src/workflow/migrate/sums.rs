@@ -74,6 +74,17 @@ pub(super) async fn of_a_foreign(
     sum_up(&sessions, snapshot, versions, told).await
 }
 
+/// Of the source as it is now, by the measure of servers of its own version.
+pub async fn of_the_source(
+    foreign: &Foreign<'_>,
+    (version, jobs): (u32, usize),
+    reporter: &Reporter,
+) -> Result<Fingerprint, MigrateError> {
+    let measure = Measure { older: version, hashed: Measure::may_be_hashed(version) };
+    let told = ("the source", reporter);
+    of_a_foreign((foreign, &foreign.source().database), jobs, None, (version, measure), told).await
+}
+
 /// Of the application's database as it is now, by the measure of what it is held against.
 pub async fn of_the_target(
     (gather, leader): (&Gather<'_>, &Host),

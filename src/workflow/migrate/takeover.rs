@@ -9,17 +9,19 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::MigrateError;
-use crate::cluster::{Gather, keys, patroni};
+use crate::cluster::{Gather, etcd, keys, patroni};
 use crate::engine::{Cancel, MemberStep, Program, StepError, for_each_host};
 use crate::error::one_line;
 use crate::inventory::Component;
 use crate::names::HostName;
+use crate::report::Kind;
 use crate::workflow::whole::PATRONI;
-use crate::workflow::{Operation, Wanted};
+use crate::workflow::{Operation, OperationError, Wanted};
 
 /// How long PostgreSQL may take to be there again, and HAProxy to find it.
 const STARTING: Duration = Duration::from_secs(600);
-/// How long a replica may take that is copied anew.
+/// How long replicas may take to stream, before they are copied anew; and then.
+const JOINING: Duration = Duration::from_secs(180);
 const COPYING: Duration = Duration::from_secs(24 * 3600);
 
 /// What is found on a member.
@@ -29,8 +31,9 @@ pub struct Standing {
     pub held: bool,
     /// It has a copy that is whole.
     pub complete: bool,
-    /// The copy is in its place.
+    /// The copy is in its place; and a server has run with it.
     pub in_place: bool,
+    pub used: bool,
 }
 
 pub struct Takeover<'a> {
@@ -45,29 +48,54 @@ impl Takeover<'_> {
         Ok(self.operation.install(programs, "the migration").await?)
     }
 
-    /// Nobody can use the cluster until it is done, so a Ctrl-C does not end it.
+    /// Nobody can use the cluster until it is done, so a Ctrl-C does not end it. Who cannot be reached has no part in it.
     pub async fn forward(&self) -> Result<(), MigrateError> {
         let cancel = Cancel::default();
         let Operation { gather, fleet, approved, reporter, .. } = self.operation;
         let this = Takeover { operation: Operation { gather, fleet, approved, reporter, cancel: &cancel }, ..*self };
-        if !this.standing().await?[this.leader].in_place {
-            this.stop().await?;
-            this.at(this.leader, MemberStep { role: "leader", ..this.step(KEEP, "keep") }).await?;
+        let standing = this.standing().await?;
+        let mut leader = self.leader.clone();
+        match patroni::leader(&gather).await {
+            // a copy that has taken over since
+            Ok(now) if standing.get(&now).is_some_and(|it| it.in_place) => leader = now,
+            Ok(now) if standing.values().any(|it| it.in_place) => {
+                let reason = format!("{now} leads with the former data, and a copy is in its place elsewhere");
+                return Err(MigrateError::failed("put the copies in their place", reason));
+            }
+            _ => {
+                etcd::quorum(&gather).await.map_err(|reason| MigrateError::failed("ask etcd", reason))?;
+                this.stop(&standing).await?;
+                this.at(&leader, MemberStep { role: "leader", ..this.step(KEEP, "keep") }).await?;
+                // there is no way back by itself any more
+                this.lead(&leader).await.map_err(beyond)?;
+            }
         }
-        // there is no way back by itself from here on
-        this.beyond().await.map_err(|error| MigrateError::Beyond { reason: one_line(&error) })
+        this.follow(&leader).await.map_err(beyond)?;
+        self.stream().await.map_err(beyond)
     }
 
-    /// The cluster as it was.
+    /// The cluster as it was. Whoever led begins: when its copy was used, nobody goes back.
     pub async fn back(&self) -> Result<(), MigrateError> {
-        self.at_all(self.members(), self.step("take the former data up again", "back")).await?;
         let cancel = Cancel::default();
         let Operation { gather, fleet, approved, reporter, .. } = self.operation;
-        Operation { gather, fleet, approved, reporter, cancel: &cancel }.start_cluster().await?;
+        let operation = Operation { gather, fleet, approved, reporter, cancel: &cancel };
+        operation.stop(PATRONI, self.members()).await?;
+        let step = self.step("take the former data up again", "back");
+        let was_in_place = self.standing().await?.values().any(|it| it.in_place);
+        self.at(self.leader, step).await?;
+        self.at_all(self.replicas(), step).await?;
+        if was_in_place {
+            self.forget().await?;
+        }
+        operation.start_cluster().await?;
         Ok(())
     }
 
     pub async fn standing(&self) -> Result<BTreeMap<HostName, Standing>, MigrateError> {
+        if !self.operation.fleet.connections.contains_key(self.leader) {
+            let reason = format!("{} cannot be reached, and its copy leads", self.leader);
+            return Err(MigrateError::failed("see how far it has come", reason));
+        }
         let mut found = BTreeMap::new();
         for (host, said) in self.at_each(self.members(), self.step("see how far it has come", "standing")).await? {
             let standing = Standing::deserialize(said).map_err(|error| {
@@ -79,32 +107,61 @@ impl Takeover<'_> {
         Ok(found)
     }
 
-    async fn stop(&self) -> Result<(), MigrateError> {
-        self.at_all(self.members(), self.step("keep the former data from being started", "hold")).await?;
+    /// Everybody whose copy is not in its place, the leader last, so that nobody takes over.
+    async fn stop(&self, standing: &BTreeMap<HostName, Standing>) -> Result<(), MigrateError> {
+        let others = |host: &HostName| !standing.get(host).is_some_and(|it| it.in_place);
+        let held: Vec<HostName> = self.members().into_iter().filter(others).collect();
+        self.at_all(held, self.step("keep the former data from being started", "hold")).await?;
         self.operation.stop(PATRONI, self.replicas()).await?;
         self.operation.stop(PATRONI, vec![self.leader.clone()]).await?;
         Ok(())
     }
 
-    async fn beyond(&self) -> Result<(), MigrateError> {
-        let (approved, gather) = (self.operation.approved, &self.operation.gather);
-        if patroni::leader(gather).await.is_err() {
-            self.operation.etcd(async |http| keys::forget(http, approved, &gather.inventory.cluster).await).await?;
-        }
-        self.operation.start(PATRONI, vec![self.leader.clone()]).await?;
-        let leads = async |gather: &Gather<'_>| patroni::led(gather, self.leader).await;
-        self.operation.wait(format!("{} to lead", self.leader), STARTING, leads).await?;
-        self.at_all(self.replicas(), MemberStep { role: "replica", ..self.step(KEEP, "keep") }).await?;
-        self.operation.start(PATRONI, self.replicas()).await?;
+    /// Nothing is known of the former cluster, and no Patroni runs that could make another one.
+    async fn forget(&self) -> Result<(), MigrateError> {
+        let (approved, cluster) = (self.operation.approved, &self.operation.gather.inventory.cluster);
+        Ok(self.operation.etcd(async |http| keys::forget(http, approved, cluster).await).await?)
+    }
+
+    async fn lead(&self, leader: &HostName) -> Result<(), MigrateError> {
+        self.forget().await?;
+        self.operation.start(PATRONI, vec![leader.clone()]).await?;
+        let leads = async |gather: &Gather<'_>| patroni::led(gather, leader).await;
+        self.operation.wait(format!("{leader} to lead"), STARTING, leads).await?;
+        Ok(())
+    }
+
+    /// The replicas' copies take their place. One that does not stream is copied anew.
+    async fn follow(&self, leader: &HostName) -> Result<(), MigrateError> {
+        let others: Vec<HostName> = self.members().into_iter().filter(|host| host != leader).collect();
+        self.at_all(others.clone(), MemberStep { role: "replica", ..self.step(KEEP, "keep") }).await?;
+        self.operation.start(PATRONI, others.clone()).await?;
+        let http = self.operation.patroni(leader)?;
+        let approved = self.operation.approved;
         let members = self.members();
-        let http = self.operation.patroni(self.leader)?;
         let stream = async |gather: &Gather<'_>| {
             // the leader makes what a replica needs to stream when it sees it, which would take a turn of ten seconds
             patroni::look_again(&http, approved).await.map_err(|error| one_line(&error))?;
             patroni::streaming(gather, &members).await
         };
+        self.operation.wait_patiently("the PostgreSQL members to stream".to_owned(), JOINING, stream).await?;
+        for host in others {
+            let gather = &self.operation.gather;
+            if let Err(reason) = patroni::streaming(gather, std::slice::from_ref(&host)).await {
+                let message = format!("it gets a whole copy of the data from the leader: {reason}");
+                self.operation.reporter.for_host(&host).emit(Kind::Warned { message, help: None }).await;
+                patroni::reinitialize(&self.operation.patroni(&host)?, approved).await.map_err(OperationError::from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// That may take long, and somebody may want to do something else: nothing is lost by it.
+    async fn stream(&self) -> Result<(), MigrateError> {
+        let members = self.members();
+        let stream = async |gather: &Gather<'_>| patroni::streaming(gather, &members).await;
         self.operation.wait("the PostgreSQL members to stream".to_owned(), COPYING, stream).await?;
-        let balancers = gather.inventory.with(Component::Haproxy).map(|host| host.name.clone());
+        let balancers = self.operation.gather.inventory.with(Component::Haproxy).map(|host| host.name.clone());
         self.operation.wait_until_found_by(&balancers.collect::<Vec<_>>(), STARTING).await?;
         Ok(())
     }
@@ -114,26 +171,17 @@ impl Takeover<'_> {
         let role = if drop { "drop" } else { "keep" };
         let step = MemberStep { role, ..self.step("tidy up after the copies", "finish") };
         let answers = self.at_each(self.members(), step).await?;
-        self.remove_program().await?;
-        Ok(answers[self.leader].get("kept").and_then(Value::as_str).map(str::to_owned))
-    }
-
-    /// Nothing of copies is left on any member. What an earlier run has begun there ends first.
-    pub async fn clean(&self) -> Result<(), MigrateError> {
-        self.at_all(self.members(), self.step("end what an earlier run began", "end")).await?;
-        self.at_all(self.members(), self.step("remove what an earlier run has left", "clean")).await
-    }
-
-    pub async fn remove_program(&self) -> Result<(), MigrateError> {
         for host in self.members() {
             let Operation { fleet, approved, .. } = self.operation;
             fleet.remove_program(&host, Program::FollowSource, approved).await?;
         }
-        Ok(())
+        Ok(answers[self.leader].get("kept").and_then(Value::as_str).map(str::to_owned))
     }
 
+    /// Those that can be reached.
     pub(super) fn members(&self) -> Vec<HostName> {
-        self.operation.gather.inventory.with(Component::Postgres).map(|host| host.name.clone()).collect()
+        let all = self.operation.gather.inventory.with(Component::Postgres).map(|host| host.name.clone());
+        all.filter(|host| self.operation.fleet.connections.contains_key(host)).collect()
     }
 
     pub(super) fn replicas(&self) -> Vec<HostName> {
@@ -162,6 +210,10 @@ impl Takeover<'_> {
         let answers = for_each_host(hosts, parallel, async |host| self.at(&host, step).await).await;
         answers.into_iter().map(|(host, answer)| Ok((host, answer?))).collect()
     }
+}
+
+fn beyond(error: MigrateError) -> MigrateError {
+    MigrateError::Beyond { reason: one_line(&error) }
 }
 
 const KEEP: &str = "put the copy in the place of the former data";
