@@ -26,7 +26,7 @@
 //! | [`vault`]     | the encrypted file of passwords and certificates                                  |
 //! | [`pki`]       | the private certificate authority, and what it signs                              |
 //! | [`report`]    | events, and everything that renders them                                         |
-//! | [`names`], [`secret`], [`error`], [`approval`], [`files`], [`digest`], [`quote`], [`mirror`] | leaves anyone may use                             |
+//! | [`names`], [`secret`], [`error`], [`approval`], [`files`], [`digest`], [`quote`], [`mirror`], [`version`] | leaves anyone may use                             |
 
 pub mod approval;
 pub mod digest;
@@ -36,6 +36,7 @@ pub mod mirror;
 pub mod names;
 pub mod quote;
 pub mod secret;
+pub mod version;
 
 pub mod adopt;
 pub mod assets;

@@ -49,10 +49,11 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::error::{Exit, Fails};
+use crate::version;
 
 /// Makes the PostgreSQL server of an XNAT site highly available: etcd, Patroni and HAProxy over SSH.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, max_term_width = 100, disable_help_subcommand = true)]
+#[command(version = version::PROGRAM, propagate_version = true, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "All documentation is inside: `xnat-provision help topics` lists it.")]
 pub struct Cli {
     #[command(flatten)]

@@ -28,6 +28,7 @@ use crate::report::{
 };
 use crate::role;
 use crate::vault::{Secrets, Vault, rotation};
+use crate::version;
 use crate::workflow::certificates::Exchanged;
 use crate::workflow::{STRANGER, Scope, Survey, SurveyError, Surveyor};
 
@@ -371,7 +372,7 @@ fn beginning(command: &str, inventory: &Inventory, (origin, sha256): (&Origin, S
         command: command.to_owned(),
         cluster: inventory.cluster.clone(),
         hosts: inventory.hosts.iter().map(|host| host.name.clone()).collect(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: version::PROGRAM.to_owned(),
         origin: Some(origin.clone()),
         inventory: Some(InventoryFile { path: inventory.path.display().to_string(), sha256 }),
     }

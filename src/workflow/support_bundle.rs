@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::digest::sha256;
 use crate::report::Redactor;
+use crate::version;
 
 /// So much of one file is taken: the end, where it is a log.
 pub const MOST: usize = 4 << 20;
@@ -52,7 +53,7 @@ pub struct Missing {
 impl Bundle {
     /// `secrets` says how much is masked.
     pub fn new(cluster: &str, redactor: &Redactor, secrets: String) -> Self {
-        let (cluster, version) = (cluster.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        let (cluster, version) = (cluster.to_owned(), version::PROGRAM.to_owned());
         let (files, missing) = (Vec::new(), Vec::new());
         let manifest = Manifest { cluster, made: Timestamp::now(), version, secrets, files, missing };
         Self { redactor: redactor.clone(), files: Vec::new(), manifest }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use insta::assert_snapshot;
+use xnat_provision::version;
 
 /// The program in an environment of its own.
 struct Bench {
@@ -34,7 +35,7 @@ impl Bench {
             .expect("it starts");
         let home = self.home.path().display().to_string();
         let text = |bytes: &[u8]| {
-            steady(&String::from_utf8_lossy(bytes).replace(&home, "HOME").replace(env!("CARGO_PKG_VERSION"), "VERSION"))
+            steady(&String::from_utf8_lossy(bytes).replace(&home, "HOME").replace(version::PROGRAM, "VERSION"))
         };
         let exit = output.status.code().map_or_else(|| "a signal".to_owned(), |code| code.to_string());
         let (out, err) = (text(&output.stdout), text(&output.stderr));

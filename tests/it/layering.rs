@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pki", &["inventory"]),
     ("vault", &["inventory", "pki"]),
     ("mirror", &[]),
+    ("version", &[]),
     ("bundle", &["facts", "inventory", "resource"]),
     ("facts", &["inventory"]),
     ("transport", &["inventory"]),
@@ -83,7 +84,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Anyone may use these.
-const LEAVES: &[&str] = &["names", "secret", "error", "approval", "files", "digest", "quote", "report", "mirror"];
+const LEAVES: &[&str] =
+    &["names", "secret", "error", "approval", "files", "digest", "quote", "report", "mirror", "version"];
 
 /// No network, no runtime.
 const PURE: &[&str] = &[

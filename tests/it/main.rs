@@ -13,6 +13,7 @@ mod inventory;
 mod lab;
 mod layering;
 mod lock;
+mod packaging;
 mod pki;
 mod plans;
 mod preflight;

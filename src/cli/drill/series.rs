@@ -15,6 +15,7 @@ use crate::engine::wait::Wait;
 use crate::inventory::{Inventory, Synchronous};
 use crate::names::HostName;
 use crate::report::Kind;
+use crate::version;
 use crate::workflow::drill::{Exercise, Route, Targets};
 use crate::workflow::{self, Operation};
 use std::time::Duration;
@@ -215,7 +216,7 @@ impl<'a> Series<'a> {
         let millis = |name: &str, value: u32| (format!("HAProxy {name}"), format!("{value} ms"));
         Setting {
             cluster: cluster.clone(),
-            program: env!("CARGO_PKG_VERSION").to_owned(),
+            program: version::PROGRAM.to_owned(),
             who: session.claim().who,
             reason: self.args.reason.clone(),
             way,

@@ -22,6 +22,7 @@ use crate::migrate::record::{Method, Record, Sums};
 use crate::report::journal::Store;
 use crate::report::text::{count, mebibytes};
 use crate::report::{Kind, Show};
+use crate::version;
 use crate::workflow::lock::RunLock;
 use crate::workflow::migrate::{
     self, AboutToFreeze, AboutToSwitch, Compared, Looked, MigrateError, Mode, Moved, Moving,
@@ -561,7 +562,7 @@ pub(super) fn evidence(
         passed: compared.differences.is_empty(),
         what: what.to_owned(),
         cluster: session.inventory.cluster.clone(),
-        program: env!("CARGO_PKG_VERSION").to_owned(),
+        program: version::PROGRAM.to_owned(),
         who: session.claim().who,
         started,
         finished: Timestamp::now(),

@@ -1,0 +1,125 @@
+//! What makes the program something one can get: its version, and what a package is made of.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use xnat_provision::version;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What a program printed; it has to succeed.
+fn printed(command: &mut Command) -> String {
+    let ran = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{command:?}: {} {said}", ran.status);
+    String::from_utf8(ran.stdout).expect("a text")
+}
+
+// ---- the version -----------------------------------------------------------------------------------------------------
+
+#[test]
+fn the_program_tells_its_version_and_the_commit_it_was_made_from() {
+    let said = printed(Command::new(env!("CARGO_BIN_EXE_xnat-provision")).arg("--version"));
+    assert_eq!(said, format!("xnat-provision {}\n", version::PROGRAM));
+    let told = version::PROGRAM.strip_prefix(env!("CARGO_PKG_VERSION")).expect("cargo's version comes first");
+    if root().join(".git").exists() {
+        let head =
+            printed(Command::new("git").args(["log", "-1", "--format=%h %cs", "--abbrev=12"]).current_dir(root()));
+        let head = head.trim_end();
+        assert!(
+            [format!(" ({head})"), format!(" ({head}, modified)")].contains(&told.to_owned()),
+            "{told}, not {head}"
+        );
+    }
+}
+
+/// The build script, and a directory it takes for the source.
+struct Build {
+    directory: tempfile::TempDir,
+    script: PathBuf,
+}
+
+impl Build {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let script = directory.path().join("script");
+        // the compiler that made this test is the one cargo names
+        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        printed(Command::new(rustc).args(["--edition=2024", "-o"]).arg(&script).arg(root().join("build.rs")));
+        Self { directory, script }
+    }
+
+    fn source(&self) -> PathBuf {
+        self.directory.path().join("outer/source")
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.source().join(name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        std::fs::write(path, text).expect("written");
+    }
+
+    fn git(&self, directory: &Path, arguments: &[&str]) -> String {
+        let date = "2026-03-01T12:00:00Z";
+        let names = ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"];
+        let mut git = Command::new("git");
+        git.args(arguments).current_dir(directory).envs(names.map(|name| (name, "somebody")));
+        // no settings of whoever runs the test
+        git.env("HOME", self.directory.path()).env("GIT_CONFIG_NOSYSTEM", "1");
+        printed(git.envs([("GIT_AUTHOR_DATE", date), ("GIT_COMMITTER_DATE", date)])).trim_end().to_owned()
+    }
+
+    fn committed(&self, directory: &Path) -> String {
+        self.git(directory, &["init", "--quiet"]);
+        self.git(directory, &["add", "."]);
+        self.git(directory, &["commit", "--quiet", "--message", "something"]);
+        self.git(directory, &["rev-parse", "HEAD"])[..12].to_owned()
+    }
+
+    fn version(&self) -> String {
+        let mut script = Command::new(&self.script);
+        script
+            .env("CARGO_MANIFEST_DIR", self.source())
+            .env("CARGO_PKG_VERSION", "1.2.3")
+            .env("HOME", self.directory.path());
+        let said = printed(script.current_dir(self.source()));
+        let found = said.lines().find_map(|line| line.strip_prefix("cargo::rustc-env=XNAT_PROVISION_VERSION="));
+        found.unwrap_or_else(|| panic!("{said}")).to_owned()
+    }
+}
+
+#[test]
+fn a_build_from_a_repository_knows_its_commit_and_whether_sources_were_changed() {
+    let build = Build::new();
+    build.write("src/main.rs", "fn main() {}\n");
+    build.write("tests/a.rs", "");
+    let commit = build.committed(&build.source());
+    assert_eq!(build.version(), format!("1.2.3 ({commit} 2026-03-01)"));
+
+    build.write("tests/a.rs", "// tests are no part of the program\n");
+    assert_eq!(build.version(), format!("1.2.3 ({commit} 2026-03-01)"));
+
+    build.write("src/main.rs", "fn main() { panic!() }\n");
+    assert_eq!(build.version(), format!("1.2.3 ({commit} 2026-03-01, modified)"));
+}
+
+#[test]
+fn a_build_without_a_repository_knows_what_its_archive_says_and_invents_nothing() {
+    let build = Build::new();
+    build.write("src/main.rs", "fn main() {}\n");
+    build.write("packaging/commit", &std::fs::read_to_string(root().join("packaging/commit")).expect("it is there"));
+    build.write(".gitattributes", &std::fs::read_to_string(root().join(".gitattributes")).expect("it is there"));
+    // the repository around it is another one's
+    let outer = build.directory.path().join("outer");
+    let commit = build.committed(&outer);
+    assert_eq!(build.version(), "1.2.3");
+
+    let archive = build.directory.path().join("source.tar");
+    let archive = archive.to_str().expect("a text");
+    build.git(&outer, &["archive", "--output", archive, "HEAD"]);
+    std::fs::remove_dir_all(build.source()).expect("removed");
+    printed(Command::new("tar").args(["--extract", "--file", archive, "--directory"]).arg(&outer));
+    assert_eq!(build.version(), format!("1.2.3 ({commit} 2026-03-01)"));
+}
