@@ -9,6 +9,7 @@ mod bundles;
 mod certs;
 mod check;
 mod chosen;
+mod completions;
 mod confirm;
 pub mod connect;
 mod doctor;
@@ -146,6 +147,8 @@ pub enum Command {
     Facts(facts::Args),
     /// Throwaway hosts on this machine, to rehearse before touching your servers
     Lab(lab::Args),
+    /// Print the script with which bash, zsh or fish completes commands and options
+    Completions(completions::Args),
     /// What a command takes, and the documentation: `help topics`, `help TOPIC`, `help COMMAND`
     Help(help::Args),
 }
@@ -187,6 +190,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Bundle(args) => bundle::run(args, &cli.globals).await,
         Command::Facts(args) => facts::run(args, &cli.globals).await,
         Command::Lab(args) => lab::run(args, &cli.globals).await,
+        Command::Completions(args) => completions::run(args, &cli.globals),
         Command::Help(args) => help::run(args, &cli.globals),
     }
 }

@@ -123,3 +123,27 @@ fn a_build_without_a_repository_knows_what_its_archive_says_and_invents_nothing(
     printed(Command::new("tar").args(["--extract", "--file", archive, "--directory"]).arg(&outer));
     assert_eq!(build.version(), format!("1.2.3 ({commit} 2026-03-01)"));
 }
+
+// ---- completions -----------------------------------------------------------------------------------------------------
+
+/// What bash offers when tab is pressed after these words.
+fn offered(words: &[&str]) -> Vec<String> {
+    let script = printed(Command::new(env!("CARGO_BIN_EXE_xnat-provision")).args(["completions", "bash"]));
+    let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
+    let words = words.join(" ");
+    let asked = format!(
+        "{script}\nCOMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
+         $(complete -p xnat-provision | sed 's/.*-F \\([^ ]*\\).*/\\1/') xnat-provision '{last}' '{before}'\n\
+         printf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
+    );
+    printed(Command::new("bash").args(["--norc", "-c", &asked])).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_commands_options_and_values() {
+    assert_eq!(offered(&["xnat-provision", "supp"]), ["support-bundle"]);
+    assert_eq!(offered(&["xnat-provision", "vault", "sh"]), ["show"]);
+    assert_eq!(offered(&["xnat-provision", "apply", "--para"]), ["--parallel"]);
+    assert_eq!(offered(&["xnat-provision", "support-bundle", "--js"]), ["--json"]);
+    assert_eq!(offered(&["xnat-provision", "completions", "f"]), ["fish"]);
+}
