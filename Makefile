@@ -2,7 +2,7 @@
 # everything they do can be done by hand with the commands they print.
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos drills screenshots fuzz demo demo-down test test-all build compiler lab-tools machine-tools jdbc browser old-postgres lab-clean rust nextest cargo-fuzz
+.PHONY: help chaos drills screenshots fuzz demo demo-down test test-all build compiler lab-tools machine-tools jdbc browser old-postgres lab-clean rust nextest cargo-fuzz licenses deny cargo-about cargo-deny
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 
@@ -26,7 +26,7 @@ done); \
 endef
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
 
 demo: lab-tools build ## Boot four hosts on this machine, make them a cluster and show it
 	@mkdir -p .lab
@@ -87,6 +87,18 @@ fuzz: cargo-fuzz ## Feed what reads others' texts with made-up ones (TARGET=inve
 		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(SECONDS) -timeout=30; \
 	done
 
+# ---- for others: docs/packaging.md ----
+
+# Offline, of the crates' own files: otherwise the page would depend on what a server elsewhere says.
+licenses: cargo-about ## Write THIRD-PARTY.md anew, after a dependency was changed
+	cargo fetch --locked
+	cargo about generate --locked --offline --fail packaging/licenses.md.hbs --output-file THIRD-PARTY.md
+
+deny: CHECKS ?= licenses bans sources
+deny: cargo-deny ## Hold dependencies against deny.toml (CHECKS=advisories asks RustSec's database, elsewhere)
+	cargo fetch --locked
+	cargo deny --locked check $(CHECKS)
+
 build: compiler
 	cargo build
 
@@ -102,6 +114,12 @@ rust:
 
 nextest: compiler
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
+
+cargo-about: compiler
+	@cargo about --version >/dev/null 2>&1 || cargo install --locked cargo-about --features cli
+
+cargo-deny: compiler
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
 
 cargo-fuzz: compiler
 	@rustc +nightly --version >/dev/null 2>&1 || { \

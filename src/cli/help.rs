@@ -64,6 +64,8 @@ const TOPICS: &[Topic] = topics![
     "changelog", "What has changed since when", "CHANGELOG.md";
     "architecture", "How it works inside", "ARCHITECTURE.md";
     "contributing", "How to work on it", "CONTRIBUTING.md";
+    "packaging", "How to build it for others", "docs/packaging.md";
+    "licenses", "Whose work is in it, and under which licenses", "THIRD-PARTY.md";
 ];
 
 /// One document: a topic, a command's help, or a manual page.

@@ -13,7 +13,7 @@ use xnat_provision::facts::reach;
 use xnat_provision::health;
 use xnat_provision::inventory::{self, Component, Inventory};
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -21,11 +21,14 @@ const DOCUMENTS: [&str; 8] = [
     "CHECKS.md",
     "docs/air-gap.md",
     "docs/migration.md",
+    "docs/packaging.md",
+    "THIRD-PARTY.md",
     "tests/README.md",
 ];
 
 /// Directories whose files documents name by their paths from the root.
-const TOP: [&str; 8] = ["src/", "tests/", "docs/", "roles/", "templates/", "inventory/", ".config/", ".cargo/"];
+const TOP: [&str; 9] =
+    ["src/", "tests/", "docs/", "packaging/", "roles/", "templates/", "inventory/", ".config/", ".cargo/"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

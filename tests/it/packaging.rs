@@ -1,5 +1,6 @@
 //! What makes the program something one can get: its version, and what a package is made of.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -146,4 +147,52 @@ fn bash_completes_commands_options_and_values() {
     assert_eq!(offered(&["xnat-provision", "apply", "--para"]), ["--parallel"]);
     assert_eq!(offered(&["xnat-provision", "support-bundle", "--js"]), ["--json"]);
     assert_eq!(offered(&["xnat-provision", "completions", "f"]), ["fish"]);
+}
+
+// ---- what goes with it -----------------------------------------------------------------------------------------------
+
+fn manifest(name: &str) -> toml::Table {
+    let text = std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    text.parse().unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn texts(list: &toml::Value) -> BTreeSet<&str> {
+    list.as_array().expect("a list").iter().map(|one| one.as_str().expect("a text")).collect()
+}
+
+#[test]
+fn licenses_that_are_accepted_are_those_that_are_allowed() {
+    let (about, deny) = (manifest("about.toml"), manifest("deny.toml"));
+    let exceptions = deny["licenses"]["exceptions"].as_array().expect("a list");
+    let allowed = exceptions.iter().map(|exception| &exception["allow"]).chain([&deny["licenses"]["allow"]]);
+    assert_eq!(texts(&about["accepted"]), allowed.flat_map(texts).collect());
+    assert_eq!(texts(&about["targets"]), texts(&deny["graph"]["targets"]));
+}
+
+#[test]
+fn the_licenses_of_everything_that_is_in_the_program_are_told() {
+    let report = std::fs::read_to_string(root().join("THIRD-PARTY.md")).expect("it is there");
+    let rows = report.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let rows = rows.filter_map(|(name, rest)| Some(format!("{name} {}", rest.split_once(" | ")?.0)));
+    let told: BTreeSet<String> = rows.filter(|row| row != "Crate Version").collect();
+
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let tree =
+        ["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--target"];
+    let tree = printed(Command::new(cargo).args(tree).arg(target).current_dir(root()));
+    let ours = format!("{} ", env!("CARGO_PKG_NAME"));
+    let inside = tree.lines().filter(|line| !line.starts_with(&ours)).filter_map(|line| line.split_once(" v"));
+    let inside: BTreeSet<String> =
+        inside.map(|(name, rest)| format!("{name} {}", rest.split(' ').next().unwrap_or_default())).collect();
+    assert!(inside.len() > 100, "only {}", inside.len());
+
+    let lock = manifest("Cargo.lock");
+    let packages = lock["package"].as_array().expect("a list").iter();
+    let known: BTreeSet<String> = packages
+        .map(|one| format!("{} {}", one["name"].as_str().expect("a name"), one["version"].as_str().expect("a version")))
+        .collect();
+    let missing: Vec<&String> = inside.difference(&told).collect();
+    let gone: Vec<&String> = told.difference(&known).collect();
+    assert!(missing.is_empty() && gone.is_empty(), "`make licenses`: without {missing:?}, and with {gone:?} of before");
 }
