@@ -2,7 +2,7 @@
 # everything they do can be done by hand with the commands they print.
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos drills screenshots fuzz demo demo-down test test-all build compiler lab-tools machine-tools jdbc browser old-postgres lab-clean rust nextest cargo-fuzz licenses deny cargo-about cargo-deny
+.PHONY: help chaos drills screenshots fuzz demo demo-down test test-all build compiler lab-tools machine-tools jdbc browser shells old-postgres lab-clean rust nextest cargo-fuzz release deb reproducible licenses deny cargo-deb cargo-about cargo-deny
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 
@@ -46,7 +46,7 @@ demo-down: ## Remove what `make demo` made
 
 # One run of nextest, so that its summary is the last line. Tests run as root: they boot hosts.
 # It builds the program itself, with the features the tests' libraries ask for: `make build` first would build all twice.
-test: lab-tools jdbc browser old-postgres compiler nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
+test: lab-tools jdbc browser shells old-postgres compiler nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	$(AS_ROOT) cargo nextest run --profile full $(FILTER)
@@ -89,6 +89,17 @@ fuzz: cargo-fuzz ## Feed what reads others' texts with made-up ones (TARGET=inve
 
 # ---- for others: docs/packaging.md ----
 
+release: compiler ## Build the program for others (TARGET=… for another kind of machine), independent of where its source lies
+	packaging/build.sh $(TARGET)
+
+# Everything cargo-deb says is on standard error, so what is left is the package.
+deb: compiler cargo-deb ## Make the Debian package, with manual pages, completions and examples (TARGET=…), in target/debian
+	$(call install,lintian)
+	set -e; package=$$(packaging/deb.sh $(TARGET)); lintian --allow-root --fail-on error,warning $$package; ls -l $$package
+
+reproducible: compiler cargo-deb ## Build the last commit's package twice, in different places, and compare: twice a whole build
+	packaging/reproducible.sh
+
 # Offline, of the crates' own files: otherwise the page would depend on what a server elsewhere says.
 licenses: cargo-about ## Write THIRD-PARTY.md anew, after a dependency was changed
 	cargo fetch --locked
@@ -115,6 +126,9 @@ rust:
 nextest: compiler
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
 
+cargo-deb: compiler
+	@cargo deb --version >/dev/null 2>&1 || cargo install --locked cargo-deb
+
 cargo-about: compiler
 	@cargo about --version >/dev/null 2>&1 || cargo install --locked cargo-about --features cli
 
@@ -126,6 +140,10 @@ cargo-fuzz: compiler
 		echo "Fuzzing needs a nightly Rust, and none was found. Install it with rustup (https://rustup.rs), then run make again:" >&2; \
 		echo "  rustup toolchain install nightly --profile minimal" >&2; exit 1; }
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+
+# For the test that reads completions.
+shells:
+	$(call install,fish zsh)
 
 # For the tests that look at reports.
 browser:

@@ -64,7 +64,7 @@ const TOPICS: &[Topic] = topics![
     "changelog", "What has changed since when", "CHANGELOG.md";
     "architecture", "How it works inside", "ARCHITECTURE.md";
     "contributing", "How to work on it", "CONTRIBUTING.md";
-    "packaging", "How to build it for others", "docs/packaging.md";
+    "packaging", "How to build it for others: packages, other machines, the same bytes again", "docs/packaging.md";
     "licenses", "Whose work is in it, and under which licenses", "THIRD-PARTY.md";
 ];
 

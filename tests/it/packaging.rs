@@ -161,6 +161,31 @@ fn texts(list: &toml::Value) -> BTreeSet<&str> {
 }
 
 #[test]
+fn the_package_is_made_of_files_that_are_there() {
+    let script = std::fs::read_to_string(root().join("packaging/deb.sh")).expect("it is there");
+    let cargo = manifest("Cargo.toml");
+    let deb = &cargo["package"]["metadata"]["deb"];
+    let assets = deb["assets"].as_array().expect("a list");
+    let changelog = deb["changelog"].as_str().expect("a path");
+    let mut seen = 0;
+    for source in assets.iter().map(|asset| asset[0].as_str().expect("a path")).chain([changelog]) {
+        seen += 1;
+        let there = match (source.strip_prefix("target/package/"), source.rsplit_once("/*")) {
+            (Some(made), _) => script.contains(&format!("$made/{}", made.trim_end_matches("*.gz"))),
+            (None, Some((directory, ending))) => std::fs::read_dir(root().join(directory))
+                .expect("a directory")
+                .any(|entry| entry.expect("an entry").file_name().to_string_lossy().ends_with(ending)),
+            (None, None) if source.starts_with("target/release/") => {
+                source.ends_with(&format!("/{}", cargo["package"]["name"].as_str().expect("a name")))
+            }
+            (None, None) => root().join(source).is_file(),
+        };
+        assert!(there, "{source}");
+    }
+    assert!(seen > 10, "only {seen}");
+}
+
+#[test]
 fn licenses_that_are_accepted_are_those_that_are_allowed() {
     let (about, deny) = (manifest("about.toml"), manifest("deny.toml"));
     let exceptions = deny["licenses"]["exceptions"].as_array().expect("a list");
