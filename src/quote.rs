@@ -78,6 +78,13 @@ pub fn literal(text: &str) -> String {
     if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
+/// psql's command that goes on in another database of the same server. A name alone could be taken for a connection string.
+pub fn connect(database: &str) -> String {
+    let value = database.replace('\\', r"\\").replace('\'', r"\'");
+    let argument = format!("dbname='{value}'").replace('\\', r"\\").replace('\'', "''");
+    format!("\\connect -reuse-previous=on '{argument}'")
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -86,6 +93,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_name_stays_a_name_in_psql() {
+        assert_eq!(connect("xnat"), r"\connect -reuse-previous=on 'dbname=''xnat'''");
+        // as psql 15 took it
+        assert_eq!(connect(r"a'b\c"), r"\connect -reuse-previous=on 'dbname=''a\\''b\\\\c'''");
+    }
 
     /// What the real `sh` makes of a script, byte by byte.
     fn run(script: &str) -> Vec<u8> {

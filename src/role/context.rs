@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::containers::Containers;
 use super::dynamic::{dynamic_config, scalar};
 use super::error::RoleError;
 use super::expand::{Data, Input, Transition};
@@ -37,6 +38,8 @@ pub struct Context<'a> {
     pub firewall: FirewallContext<'a>,
     /// A reset leaves the database where it is.
     pub keep_data: bool,
+    /// What is different where members are containers and not hosts.
+    pub containers: Containers,
 }
 
 /// A host as others see it.
@@ -105,6 +108,8 @@ pub struct PostgresqlContext<'a> {
     /// The first word of our pg_hba.conf lines: `hostssl`, or `host` without TLS.
     pub connection: &'static str,
     pub members: Vec<Member<'a>>,
+    /// Where members are let in from, as access rules want it.
+    pub networks: Vec<String>,
     /// Who is let in for replication and for pg_rewind: more than one while passwords change.
     pub replicators: Vec<&'static str>,
     pub rewinders: Vec<&'static str>,
@@ -136,6 +141,7 @@ pub struct HaproxyContext<'a> {
     pub check: &'a Check,
     pub replica_max_lag: &'a str,
     pub members: Vec<Member<'a>>,
+    pub networks: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -223,6 +229,7 @@ impl<'a> Context<'a> {
             hosts: inventory.hosts.iter().map(Member::new).collect(),
             firewall: FirewallContext::new(input),
             keep_data: true,
+            containers: Containers::NONE,
         })
     }
 }
@@ -242,6 +249,15 @@ impl Context<'_> {
     #[must_use]
     pub fn without(mut self, data: Data) -> Self {
         self.keep_data = data == Data::Kept;
+        self
+    }
+
+    /// The same for a member that is a container: its address is given to it when it starts.
+    #[must_use]
+    pub fn contained(mut self, containers: Containers) -> Self {
+        self.postgresql.networks = vec![containers.network.to_owned()];
+        self.haproxy.networks = vec![containers.network.to_owned()];
+        self.containers = containers;
         self
     }
 
@@ -285,6 +301,10 @@ impl<'a> Member<'a> {
     fn with(input: &Input<'a>, component: Component) -> Vec<Self> {
         input.inventory.with(component).map(Self::new).collect()
     }
+}
+
+fn networks(input: &Input<'_>, component: Component) -> Vec<String> {
+    Member::with(input, component).into_iter().map(|member| member.network).collect()
 }
 
 impl<'a> HostContext<'a> {
@@ -372,6 +392,7 @@ impl<'a> PostgresqlContext<'a> {
             hba: &postgresql.hba,
             connection: if input.inventory.tls.enabled { "hostssl" } else { "host" },
             members: Member::with(input, Component::Postgres),
+            networks: networks(input, Component::Postgres),
             replicators: REPLICATOR.let_in(input.secrets),
             rewinders: REWINDER.let_in(input.secrets),
         })
@@ -428,6 +449,7 @@ impl<'a> HaproxyContext<'a> {
             check: &haproxy.check,
             replica_max_lag: &haproxy.replica_max_lag,
             members: Member::with(input, Component::Haproxy),
+            networks: networks(input, Component::Haproxy),
         }
     }
 }

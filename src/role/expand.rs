@@ -7,6 +7,7 @@ use minijinja::Value;
 use minijinja::value::Serde;
 use serde::Serialize;
 
+use super::containers::Containers;
 use super::context::Context;
 use super::error::{Place, RoleError};
 use super::file::{self, Entry, Kind, Text};
@@ -81,6 +82,11 @@ pub fn expand_during(input: &Input<'_>, transition: Transition) -> Result<Vec<Ro
 /// The same for a host whose etcd joins a cluster that runs, of these members.
 pub fn expand_joining(input: &Input<'_>, initial_cluster: &str) -> Result<Vec<RoleResources>, RoleError> {
     expand_with(input, &roles(input.host), Context::new(input)?.joining(initial_cluster))
+}
+
+/// The same for a member that is a container.
+pub fn expand_contained(input: &Input<'_>, containers: Containers) -> Result<Vec<RoleResources>, RoleError> {
+    expand_with(input, &roles(input.host), Context::new(input)?.contained(containers))
 }
 
 fn expand_with(input: &Input<'_>, roles: &[RoleName], context: Context<'_>) -> Result<Vec<RoleResources>, RoleError> {

@@ -7,11 +7,13 @@ use minijinja::{Environment, Error, ErrorKind};
 use crate::quote;
 
 /// What they are called, for those who mistyped one.
-pub const NAMES: [&str; 8] = ["apt", "deb822", "env", "haproxy", "hba", "shell", "unit", "yaml"];
+pub const NAMES: [&str; 10] = ["apt", "block", "deb822", "dotenv", "env", "haproxy", "hba", "shell", "unit", "yaml"];
 
 /// Give an environment the filters.
 pub fn add_to(environment: &mut Environment<'_>) {
     environment.add_filter("apt", apt);
+    environment.add_filter("block", literal);
+    environment.add_filter("dotenv", dotenv);
     environment.add_filter("env", env);
     environment.add_filter("haproxy", haproxy);
     environment.add_filter("hba", hba);
@@ -51,6 +53,17 @@ fn env(value: &str) -> Result<String, Error> {
     Ok(format!("\"{escaped}\""))
 }
 
+/// A value in a file that docker compose reads: in single quotes it is taken as it is, but for the two characters that
+/// would end or escape the quotes.
+fn dotenv(value: &str) -> Result<String, Error> {
+    one_line(value, "an environment file")?;
+    if !value.contains(['\'', '\\']) {
+        return Ok(format!("'{value}'"));
+    }
+    let escaped = value.replace('\\', r"\\").replace('"', "\\\"").replace('$', r"\$");
+    Ok(format!("\"{escaped}\""))
+}
+
 /// A word in haproxy.cfg: strong quotes, as in a shell.
 fn haproxy(value: &str) -> Result<String, Error> {
     one_line(value, "haproxy.cfg")?;
@@ -80,6 +93,18 @@ fn yaml(value: &Value, indent: usize) -> Result<Value, Error> {
     let mut text = String::new();
     block(value, indent, &mut text)?;
     Ok(Value::from_safe_string(text))
+}
+
+/// A file's text in YAML as it is, line by line, for those who read it; as JSON where YAML has no such way to write it.
+fn literal(text: &str, indent: usize) -> Result<Value, Error> {
+    let awkward = |letter: char| letter != '\n' && (letter.is_control() || json_escapes(letter));
+    let whole = text.ends_with('\n') && !text.ends_with("\n\n") && !text.starts_with([' ', '\n']);
+    if !whole || text.contains(awkward) {
+        return Ok(Value::from_safe_string(json(&Value::from(text))?));
+    }
+    let margin = " ".repeat(indent);
+    let line = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("\n{margin}{line}") };
+    Ok(Value::from_safe_string("|".to_owned() + &text.lines().map(line).collect::<String>()))
 }
 
 fn block(value: &Value, indent: usize, text: &mut String) -> Result<(), Error> {
@@ -121,17 +146,18 @@ fn name(key: &Value) -> Result<String, Error> {
 pub fn json(value: &Value) -> Result<String, Error> {
     let plain = serde_json::to_string(value)
         .map_err(|error| Error::new(ErrorKind::BadSerialization, "unable to write as JSON").with_source(error))?;
-    let awkward = |letter: char| {
-        matches!(letter, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
-    };
     Ok(plain.chars().fold(String::new(), |mut all, letter| {
-        if awkward(letter) {
+        if json_escapes(letter) {
             all.push_str(&format!("\\u{:04x}", u32::from(letter)))
         } else {
             all.push(letter)
         }
         all
     }))
+}
+
+fn json_escapes(letter: char) -> bool {
+    matches!(letter, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 #[cfg(test)]
@@ -149,6 +175,8 @@ mod tests {
         assert_eq!(hba(nasty).unwrap_or_default(), r#""a b:#""'{}%$`\""#);
         assert_eq!(apt("http://proxy:3128").unwrap_or_default(), "\"http://proxy:3128\"");
         assert!(apt(nasty).is_err(), "apt.conf cannot hold a double quote");
+        assert_eq!(dotenv("a b:#\"$x").unwrap_or_default(), "'a b:#\"$x'");
+        assert_eq!(dotenv(nasty).unwrap_or_default(), r#""a b:#\"'{}%\$`\\""#);
         assert!(haproxy("two\nlines").is_err(), "a line break would begin a new directive");
     }
 
@@ -162,6 +190,10 @@ mod tests {
             ["", "  a:", "    b: \"x: y\"", "    c: true", "  d:", "    - 1", "    - \"two\"", "  e: {}"]
         );
         // What a parser would read as a boolean or a number stays a text.
+        let text = |text: &str| literal(text, 2).map(|text| text.to_string()).unwrap_or_default();
+        assert_eq!(text("a: 1\n\n b\n"), "|\n  a: 1\n\n   b");
+        assert_eq!(text(" a\n"), "\" a\\n\"", "what begins with a blank would need to say how far it is indented");
+        assert_eq!(text("a\tb\n"), "\"a\\tb\\n\"");
         let keys = Value::from(Serde(serde_json::json!({"on": 1, "7": 2})));
         let text = yaml(&keys, 0).map(|text| text.to_string()).unwrap_or_default();
         assert_eq!(text.lines().skip(1).collect::<Vec<_>>(), ["\"7\": 2", "\"on\": 1"]);

@@ -31,8 +31,14 @@ impl<'a> Renderer<'a> {
             };
             return Err(RoleError::at(named_at, format!("there is no template `{name}`"), help));
         };
+        self.whole(&asset)
+    }
+
+    /// The text of a template.
+    pub fn whole(&self, template: &Asset<'_>) -> Result<String, RoleError> {
+        let name = template.name.trim_start_matches("templates/");
         let render = || self.environment.get_template(name)?.render(&self.context);
-        render().map_err(|error| self.mistake(&asset, &error))
+        render().map_err(|error| self.mistake(template, &error))
     }
 
     /// A text of a role, which may hold `{{ … }}`.

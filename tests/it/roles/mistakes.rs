@@ -76,7 +76,7 @@ fn mistakes_in_a_role_are_shown_where_they_are() {
            ·                    ────────────┬────────────
            ·                                ╰── here
            ╰────
-          help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, drill_database, packages, secrets, tls, transition, hosts, firewall, keep_data
+          help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, drill_database, packages, secrets, tls, transition, hosts, firewall, keep_data, containers
         "#);
     insta::assert_snapshot!(
         complaint("title = \"x\"\n[[resource]]\nwhen = \"packages.proxxy\"\npackage = { name = \"x\" }\n"), @r#"
@@ -90,7 +90,7 @@ fn mistakes_in_a_role_are_shown_where_they_are() {
            ·                ╰── here
          4 │ package = { name = "x" }
            ╰────
-          help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, drill_database, packages, secrets, tls, transition, hosts, firewall, keep_data
+          help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, drill_database, packages, secrets, tls, transition, hosts, firewall, keep_data, containers
         "#);
     insta::assert_snapshot!(
         complaint("title = \"x\"\n[[resource]]\nfile = { path = \"/x\", template = \"etcd/etcd.evn.j2\" }\n"), @r#"
@@ -150,6 +150,6 @@ fn mistakes_in_a_template_are_shown_where_they_are() {
        ·                ───────┬──────
        ·                       ╰── here
        ╰────
-      help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, drill_database, packages, secrets, tls, transition, hosts, firewall, keep_data
+      help: look up the values there are: cluster, host, facts, etcd, postgresql, patroni, haproxy, database, drill_database, packages, secrets, tls, transition, hosts, firewall, keep_data, containers
     "#);
 }
