@@ -17,6 +17,7 @@
 //! | [`drill`]     | faults on purpose: what each must not cost, figures, verdict, reports             |
 //! | [`migrate`]     | moving a database in: what speaks against it, what it holds, the evidence           |
 //! | [`adopt`]     | from what runs on hosts to the inventory of it, and what that cannot say          |
+//! | [`render`]    | the same cluster for docker compose and for Kubernetes, from the same roles      |
 //! | [`lab`]       | throwaway hosts on this machine (systemd-nspawn), to rehearse and to test on     |
 //! | [`transport`] | one SSH connection per host: run a script, open a stream                         |
 //! | [`facts`]     | what a host is: one script out, one typed struct back                            |
@@ -53,6 +54,7 @@ pub mod lab;
 pub mod migrate;
 pub mod pki;
 pub mod plan;
+pub mod render;
 pub mod report;
 pub mod resource;
 pub mod role;

@@ -31,6 +31,7 @@ mod out;
 mod plan;
 mod reboot;
 mod refusal;
+mod render;
 mod replace;
 mod reset;
 mod revision;
@@ -133,6 +134,8 @@ pub enum Command {
     Schema(schema::Args),
     /// List or export the built-in roles and templates
     Assets(assets::Args),
+    /// The cluster of an inventory in another shape: files for docker compose, or for Kubernetes
+    Render(render::Args),
     /// Earlier runs: yours, and those the hosts remember; what happened in one
     History(history::Args),
     /// What the services of all hosts have logged, in the order of time
@@ -183,6 +186,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Certs(args) => certs::run(args, &cli.globals).await,
         Command::Schema(args) => schema::run(args),
         Command::Assets(args) => assets::run(args, &cli.globals),
+        Command::Render(args) => render::run(args, &cli.globals),
         Command::History(args) => history::run(args, &cli.globals).await,
         Command::Logs(args) => logs::run(args, &cli.globals).await,
         Command::Exec(args) => exec::run(args, &cli.globals).await,

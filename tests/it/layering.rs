@@ -31,6 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("health", &["cluster", "facts", "inventory"]),
     ("drill", &["inventory"]),
     ("adopt", &["cluster", "facts", "inventory", "pki", "role"]),
+    ("render", &["assets", "cluster", "facts", "inventory", "resource", "role", "vault"]),
     ("migrate", &[]),
     ("engine", &["bundle", "facts", "inventory", "plan", "resource", "transport"]),
     (
@@ -73,6 +74,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "migrate",
             "pki",
             "plan",
+            "render",
             "resource",
             "role",
             "screen",
@@ -99,6 +101,7 @@ const PURE: &[&str] = &[
     "resource",
     "plan",
     "role",
+    "render",
     "screen",
     "names",
     "secret",

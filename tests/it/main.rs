@@ -17,6 +17,7 @@ mod packaging;
 mod pki;
 mod plans;
 mod preflight;
+mod render;
 mod report;
 mod resources;
 mod roles;

@@ -10,6 +10,7 @@ use xnat_provision::assets::{self, Assets, Origin};
 use xnat_provision::facts::Facts;
 use xnat_provision::inventory::{Component, Inventory, Scalar, Synchronous};
 use xnat_provision::pki::Pki;
+use xnat_provision::render::{self, Order, Shape};
 use xnat_provision::resource::{File, Firewall, Resource, octal};
 use xnat_provision::role::{self, Data, Input, RoleError, RoleResources, expand};
 use xnat_provision::secret::Secret;
@@ -172,9 +173,23 @@ fn every_variable_of_every_template_is_in_the_context() {
     let context = role::context::Context::new(&input).expect("a context");
     let context = serde_json::to_value(context).expect("plain values");
     let environment = role::render::environment(&assets).expect("templates parse");
+    // those of containers may speak of more, but for files that are in them
+    let shaped = |shape: Shape| {
+        let members = render::members(shape, &inventory).expect("it can be");
+        let secrets = certificates::stand_ins(&members, &secrets);
+        let order = Order { shape, members: &members, secrets: &secrets, assets: &assets, former: None };
+        render::context(&order).expect("plain values")
+    };
+    let (compose, kubernetes) = (shaped(Shape::Compose), shaped(Shape::Kubernetes));
     for asset in assets.templates() {
         let name = asset.name.trim_start_matches("templates/");
         let template = environment.get_template(name).expect("it was added");
+        let context = match name.split('/').next() {
+            _ if name.starts_with("kubernetes/patroni/") => &context,
+            Some("compose" | "image") => &compose,
+            Some("kubernetes") => &kubernetes,
+            _ => &context,
+        };
         for variable in template.undeclared_variables(true) {
             let pointer = format!("/{}", variable.replace('.', "/"));
             assert!(context.pointer(&pointer).is_some(), "{name} speaks of {variable}, which there is not");
