@@ -2,7 +2,7 @@
 # everything they do can be done by hand with the commands they print.
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos drills screenshots fuzz demo demo-down test test-all build compiler lab-tools machine-tools jdbc browser shells old-postgres lab-clean rust nextest cargo-fuzz release deb reproducible licenses deny cargo-deb cargo-about cargo-deny
+.PHONY: help chaos drills screenshots fuzz demo demo-down test test-all build compiler lab-tools machine-tools jdbc browser shells old-postgres schemas image lab-clean rust nextest cargo-fuzz release deb reproducible licenses deny cargo-deb cargo-about cargo-deny
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 
@@ -46,7 +46,7 @@ demo-down: ## Remove what `make demo` made
 
 # One run of nextest, so that its summary is the last line. Tests run as root: they boot hosts.
 # It builds the program itself, with the features the tests' libraries ask for: `make build` first would build all twice.
-test: lab-tools jdbc browser shells old-postgres compiler nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
+test: lab-tools jdbc browser shells old-postgres schemas image compiler nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	$(AS_ROOT) cargo nextest run --profile full $(FILTER)
@@ -168,6 +168,22 @@ $(OLD)/bin/postgres:
 		&& tar -xzf *.tgz && cd package && node scripts/hydrate-symlinks.js
 	sed -i '/^trusted/d' $(OLD).new/package/native/share/postgresql/extension/*.control
 	mv $(OLD).new/package/native $(OLD) && rm -rf $(OLD).new
+
+# For the tests that hold what `render` writes against the published schemas. Both validators carry them; versions are fixed.
+SCHEMAS := target/schemas
+schemas: $(SCHEMAS)/installed
+$(SCHEMAS)/installed: tests/schemas.txt
+	$(call install,python3-venv)
+	rm -rf $(SCHEMAS) && /usr/bin/python3 -m venv $(SCHEMAS)
+	$(SCHEMAS)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement tests/schemas.txt
+	touch $@
+
+# For the tests that start what `render` writes without a container engine: what the Dockerfile would build, all in one.
+IMAGE := target/image
+image: lab-tools $(IMAGE).made
+$(IMAGE).made: tests/e2e/containers/image.sh
+	$(SUDO) sh tests/e2e/containers/image.sh $(IMAGE)
+	touch $@
 
 # apt's indexes tell which mirror the hosts get their packages from.
 lab-tools:
