@@ -60,6 +60,7 @@ const TOPICS: &[Topic] = topics![
     "checks", "What `check` looks at on the hosts, why, and what to do", "CHECKS.md";
     "migration", "Moving an existing database into the cluster", "docs/migration.md";
     "air-gap", "Hosts without a way to the internet", "docs/air-gap.md";
+    "containers", "The same cluster for docker compose and for Kubernetes", "docs/containers.md";
     "security", "What is protected by what, and what is not", "SECURITY.md";
     "changelog", "What has changed since when", "CHANGELOG.md";
     "architecture", "How it works inside", "ARCHITECTURE.md";

@@ -13,13 +13,14 @@ use xnat_provision::facts::reach;
 use xnat_provision::health;
 use xnat_provision::inventory::{self, Component, Inventory};
 
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "CHECKS.md",
     "docs/air-gap.md",
+    "docs/containers.md",
     "docs/migration.md",
     "docs/packaging.md",
     "THIRD-PARTY.md",
