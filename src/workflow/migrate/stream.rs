@@ -11,28 +11,21 @@ use std::time::{Duration, Instant};
 use futures::future::try_join_all;
 use serde::Deserialize;
 use serde_json::json;
-use tokio_postgres::Error;
 
-use super::between::{Between, READ, WRITE};
 use super::bridge::Bridge;
-use super::end::{execute, has_content};
-use super::follow::{self, titles, unfollow};
+use super::follow::{self, unfollow};
+use super::opened::Opened;
 use super::place::{self, Place};
 use super::source::Snapshot;
 use super::takeover::Takeover;
 use super::{Clock, Compared, MigrateError, Mode, Moved, Moving, server_of, sums};
-use crate::cluster::postgres::SUPERUSER;
-use crate::cluster::postgres::objects::{Attributes, DatabaseChange, State, desired, diff_members};
 use crate::engine::dump::{Workshop, conninfo};
 use crate::engine::wait::{Wait, WaitError};
 use crate::engine::{HostError, MemberStep, for_each_host};
 use crate::error::one_line;
-use crate::migrate::fingerprint::{Difference, Fingerprint, SEQUENCES};
+use crate::migrate::fingerprint::{Difference, Fingerprint};
 use crate::migrate::physical::{Physical, is_plain};
-use crate::migrate::record::Phase;
-use crate::migrate::roles::MOVED_IN;
 use crate::names::HostName;
-use crate::quote::{identifier, literal};
 use crate::report::Kind;
 use crate::workflow::Operation;
 
@@ -41,37 +34,10 @@ const NEAR: i64 = 4 << 20;
 /// A backlog takes its time; who gets nothing for so long gives up.
 const FOLLOWING: Duration = Duration::from_secs(7 * 24 * 3600);
 const WITHOUT_PROGRESS: Duration = Duration::from_secs(5 * 60);
-/// So many sequences are asked for at once.
-const AT_ONCE: usize = 200;
 /// Between two looks at how much is copied.
 const LOOK: Duration = Duration::from_secs(2);
 
 const COPIED: &str = "SELECT coalesce(sum(backup_streamed), 0)::bigint FROM pg_stat_progress_basebackup";
-
-/// Tables, or sequences, that are in no WAL.
-const UNLOGGED: &str =
-    "SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind = '{kind}' AND c.relpersistence = 'u' AND n.nspname !~ '^pg_' ORDER BY 1, 2";
-
-/// What the cluster's database was when the application began with it.
-pub struct Opened {
-    snapshot: Snapshot,
-    pub(super) sequences: BTreeMap<String, String>,
-    /// Somebody may miss what the cluster had before.
-    missed: bool,
-}
-
-impl Opened {
-    pub(super) fn snapshot(&self) -> &str {
-        &self.snapshot.name
-    }
-}
-
-impl std::fmt::Debug for Opened {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Opened({})", self.snapshot.name)
-    }
-}
 
 /// How far a copy is, in bytes since the beginning.
 #[derive(Clone, Debug, Deserialize)]
@@ -127,13 +93,13 @@ impl Streaming<'_> {
         Ok(Moved { phases: clock.phases, compared, in_place: false, kept: None, opened: None })
     }
 
-    fn takeover(&self) -> Takeover<'_> {
+    pub(super) fn takeover(&self) -> Takeover<'_> {
         let Operation { gather, fleet, approved, reporter, cancel } = self.moving.operation;
         let operation = Operation { gather, fleet, approved, reporter, cancel };
         Takeover { operation, leader: &self.moving.leader.name, version: self.moving.major }
     }
 
-    fn workshop<'w>(&'w self, member: &'w HostName) -> Workshop<'w> {
+    pub(super) fn workshop<'w>(&'w self, member: &'w HostName) -> Workshop<'w> {
         Workshop { leader: member, ..self.moving.workshop() }
     }
 
@@ -186,7 +152,7 @@ impl Streaming<'_> {
         self.moving.operation.reporter.emit(Kind::Warned { message, help }).await;
     }
 
-    async fn at_members<F>(&self, work: impl Fn(HostName) -> F) -> Result<(), MigrateError>
+    pub(super) async fn at_members<F>(&self, work: impl Fn(HostName) -> F) -> Result<(), MigrateError>
     where
         F: Future<Output = Result<(), MigrateError>>,
     {
@@ -421,69 +387,6 @@ impl Streaming<'_> {
         Ok(Compared { indexes: indexes.checked, differences, left_out, ..Compared::default() })
     }
 
-    /// What the promoted copy is told, as lines of JSON.
-    async fn changes(&self) -> Result<Vec<String>, MigrateError> {
-        let (inventory, looked) = (self.moving.gather().inventory, self.moving.looked);
-        let wanted = desired(inventory, self.moving.secrets);
-        let everything = Attributes {
-            login: true,
-            superuser: true,
-            create_db: true,
-            create_role: true,
-            replication: true,
-            bypass_rls: true,
-        };
-        let role = SUPERUSER.to_owned();
-        let mut statements = Vec::new();
-        if !looked.source.roles.all.iter().any(|role| role.name == SUPERUSER) {
-            statements.push(format!("CREATE ROLE {SUPERUSER}"));
-        }
-        let superuser = [
-            DatabaseChange::SetAttributes { role: role.clone(), attributes: everything },
-            DatabaseChange::SetPassword { role, password: wanted.superuser.clone() },
-        ];
-        // nobody has these roles yet
-        for change in superuser.into_iter().chain(diff_members(&wanted, &State::default())) {
-            statements.extend(change.statements().iter().map(|sql| sql.expose().to_owned()));
-        }
-        let (theirs, ours) = (&looked.database, &inventory.database.name);
-        statements.push(format!("ALTER DATABASE {} RESET default_transaction_read_only", identifier(theirs)));
-        statements.push(format!(
-            "ALTER DATABASE {} SET {MOVED_IN} TO {}",
-            identifier(theirs),
-            literal(&self.moving.mark)
-        ));
-        let of = |database: &str, sql: String| json!({ "database": database, "sql": sql }).to_string();
-        // before it has another name
-        let mut lines = vec![of(theirs, self.sequences().await?)];
-        if theirs != ours {
-            statements.push(format!("ALTER DATABASE {} RENAME TO {}", identifier(theirs), identifier(ours)));
-        }
-        lines.extend(statements.into_iter().map(|sql| of(SUPERUSER, sql)));
-        Ok(lines)
-    }
-
-    /// Where they stand. WAL has them some numbers ahead.
-    async fn sequences(&self) -> Result<String, MigrateError> {
-        let failed = |error: Error| MigrateError::failed("read the source's sequences", one_line(&error));
-        let session = self.moving.foreign.connect(&self.moving.looked.database).await?;
-        let all = titles(&session, SEQUENCES, &[]).await.map_err(failed)?;
-        let mut sql = String::new();
-        for some in all.chunks(AT_ONCE) {
-            let asked: Vec<String> = some
-                .iter()
-                .map(|title| format!("SELECT {}::text, last_value, is_called FROM {title}", literal(title)))
-                .collect();
-            for row in session.query(&asked.join(" UNION ALL "), &[]).await.map_err(failed)? {
-                let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
-                let (title, value, called): (String, i64, bool) = read().map_err(failed)?;
-                let title = literal(&title);
-                sql.push_str(&format!("SELECT pg_catalog.setval({title}::pg_catalog.regclass, {value}, {called});\n"));
-            }
-        }
-        Ok(sql)
-    }
-
     /// The copies are whole, and nobody writes. They take the place of the cluster's data, or the source goes on.
     async fn take_over(&self, mut clock: Clock<'_>) -> Result<Moved, MigrateError> {
         let moving = self.moving;
@@ -499,7 +402,7 @@ impl Streaming<'_> {
     }
 
     /// The copies are in their place. The cluster is made what the inventory says, and everything is everywhere.
-    async fn settled_in(&self, clock: &mut Clock<'_>) -> Result<Opened, MigrateError> {
+    pub(super) async fn settled_in(&self, clock: &mut Clock<'_>) -> Result<Opened, MigrateError> {
         let moving = self.moving;
         let place = Place { moving };
         let after = async {
@@ -516,35 +419,6 @@ impl Streaming<'_> {
         after.await.map_err(|error: MigrateError| MigrateError::Beyond { reason: one_line(&error) })
     }
 
-    /// What is in no WAL, and empty in a copy that was a standby at its start.
-    async fn copy_the_rest(&self) -> Result<(), MigrateError> {
-        let (looked, moving) = (self.moving.looked, self.moving);
-        let failed = |error: Error| MigrateError::failed("copy what standbys do not have", one_line(&error));
-        let from = (moving.foreign.connect(&looked.database).await?, looked.source.server.version_num);
-        let into = moving.cluster().session(&moving.gather().inventory.database.name).await?;
-        let into = (into, looked.target.version_num);
-        let refused = |what: &str, reason| MigrateError::failed(what, reason);
-        let between = Between::new(from, into, moving.operation.reporter, refused).await?;
-        between.from.batch_execute(READ).await.map_err(failed)?;
-        execute(&between.into, moving.operation.approved, WRITE).await?;
-        let listed = async |kind: &str| titles(&between.from, &UNLOGGED.replace("{kind}", kind), &[]).await;
-        let untouched =
-            async |asked: String| -> Result<bool, Error> { between.into.query_one(&asked, &[]).await?.try_get(0) };
-        // what somebody has written since stays
-        for title in listed("r").await.map_err(failed)? {
-            let empty = untouched(format!("SELECT NOT EXISTS (SELECT FROM {title})")).await.map_err(failed)?;
-            if empty && between.mine.contains_key(&title) {
-                between.table(&title).await?;
-            }
-        }
-        for title in listed("S").await.map_err(failed)? {
-            if untouched(format!("SELECT NOT is_called FROM {title}")).await.map_err(failed)? {
-                between.sequence(&title).await.map_err(failed)?;
-            }
-        }
-        execute(&between.into, moving.operation.approved, "COMMIT").await
-    }
-
     /// The former data again, and why.
     async fn back_because_of(&self, why: MigrateError) -> MigrateError {
         let message = format!("taking the cluster's former data up again: {}", one_line(&why));
@@ -556,70 +430,5 @@ impl Streaming<'_> {
             self.not_removed(&error).await;
         }
         why
-    }
-}
-
-impl Moving<'_> {
-    /// The rest of a run that was cut off when the copies took their place.
-    pub async fn settled_in(&self) -> Result<(Vec<Phase>, Opened), MigrateError> {
-        let mut clock = Clock::new(&self.operation);
-        let opened = Streaming { moving: self }.settled_in(&mut clock).await?;
-        Ok((clock.phases, opened))
-    }
-
-    /// Nothing else is left of the move; and where the cluster's former data is, on the leader, unless nobody can miss it.
-    pub async fn tidied(&self, opened: &Opened) -> Result<Option<String>, MigrateError> {
-        let streaming = Streaming { moving: self };
-        streaming.at_members(async |host| Ok(streaming.workshop(&host).clean().await?)).await?;
-        let takeover = streaming.takeover();
-        let kept = takeover.finish(!opened.missed).await?;
-        Ok(kept.map(|directory| {
-            format!("in {directory} on {}, and beside the data on the other members", takeover.leader)
-        }))
-    }
-
-    /// Somebody may miss what the cluster has now: it was looked at before, and somebody may have been in it since. Who
-    /// cannot see that there is nothing takes it that there is something.
-    async fn is_missed(&self) -> bool {
-        let looking = async {
-            let (end, name) = (self.cluster(), &self.gather().inventory.database.name);
-            let others =
-                "SELECT EXISTS (SELECT FROM pg_database WHERE NOT datistemplate AND datname NOT IN ($1, 'postgres'))";
-            let session = end.session(SUPERUSER).await?;
-            let others = session.query_one(others, &[name]).await.and_then(|row| row.try_get::<_, bool>(0));
-            let others = others.map_err(|error| MigrateError::failed("look for databases", one_line(&error)))?;
-            Ok::<_, MigrateError>(
-                others || has_content(&session).await? || has_content(&end.session(name).await?).await?,
-            )
-        };
-        looking.await.unwrap_or(true)
-    }
-
-    /// The source, which nobody writes to, and what the cluster had when the application began with it.
-    pub async fn compare_opened(&self, opened: &Opened) -> Result<(Compared, Phase), MigrateError> {
-        let mut clock = Clock::new(&self.operation);
-        clock.beside = true;
-        let (place, workshop) = (Place { moving: self }, self.workshop());
-        workshop.begin().await?;
-        let leader = self.operation.fleet.connections[&self.leader.name].as_ref();
-        let bridge = Bridge::open(self.foreign, &[leader]).await?;
-        let compared = clock.stage("Compare", self.compare(&place, &workshop, (None, Some(opened))));
-        let compared = tokio::select! {
-            biased;
-            () = self.operation.cancel.cancelled() => Err(MigrateError::Interrupted),
-            compared = bridge.while_open(compared) => compared,
-        };
-        bridge.close().await;
-        workshop.clean().await?;
-        let mut compared = compared?;
-        let others = self.looked.source.physical.iter().flat_map(|physical| &physical.databases);
-        let others: Vec<&str> = others.map(String::as_str).filter(|name| *name != self.looked.database).collect();
-        if !others.is_empty() {
-            let text =
-                format!("the databases {}, which came along: they were not made read-only there", others.join(", "));
-            compared.left_out.push(text);
-        }
-        let phase = clock.phases.pop().expect("it was one");
-        Ok((compared, phase))
     }
 }
