@@ -289,6 +289,68 @@ fn a_source_is_followed_when_it_can_be() {
     }
 }
 
+/// Of the same version as the cluster, whose files it could run.
+fn alike() -> (Found, Target) {
+    let (mut source, mut target) = healthy();
+    (source.server.version_num, target.version_num) = (170_004, 170_005);
+    let physical = Physical {
+        superuser: "postgres".to_owned(),
+        may_replicate: true,
+        databases: vec!["xnat".to_owned()],
+        ..Physical::default()
+    };
+    (source.physical, target.physical) = (Some(physical.clone()), Some(physical));
+    (source, target)
+}
+
+#[test]
+fn why_a_source_cannot_be_followed_by_standbys_is_said() {
+    fn physical(source: &mut Found) -> &mut Physical {
+        source.physical.as_mut().expect("it was asked")
+    }
+    let (source, target) = alike();
+    assert_eq!(against_stream(&source, &target), [] as [&str; 0]);
+    assert_eq!(against_stream(&healthy().0, &target).len(), 1, "another major version is enough");
+    let against: [(&str, fn(&mut Found)); 15] = [
+        ("a standby", |source| source.server.in_recovery = true),
+        ("musl", |source| source.server.version = "PostgreSQL 17.4 on x86_64-pc-linux-musl".to_owned()),
+        ("wal_level is \"minimal\"", |source| source.server.wal_level = "minimal".to_owned()),
+        ("raise max_replication_slots by 3", |source| source.server.free_slots = 2),
+        ("raise max_wal_senders by 6", |source| source.server.free_senders = 5),
+        ("pg_hba.conf", |source| source.server.hba = vec![hba("0.0.0.0/0", "scram-sha-256")]),
+        ("called as the cluster's own: rewind", |source| source.roles.all.push(role("rewind", Password::None))),
+        ("the database postgres", |source| source.database.name = "postgres".to_owned()),
+        ("another database that is called xnat", |source| source.database.name = "imaging".to_owned()),
+        ("may not stream", |source| physical(source).may_replicate = false),
+        ("tablespaces", |source| physical(source).tablespaces = vec!["fast".to_owned()]),
+        ("1 subscription", |source| physical(source).subscriptions = 1),
+        ("1 prepared transaction", |source| physical(source).prepared = 1),
+        ("Patroni runs it", |source| physical(source).run_by_patroni = true),
+        ("no more than the application's role", |source| physical(source).superuser = "xnat".to_owned()),
+    ];
+    for (piece, change) in against {
+        let (mut source, target) = alike();
+        change(&mut source);
+        let found = against_stream(&source, &target);
+        assert!(found.len() == 1 && found[0].contains(piece), "{piece}: {found:?}");
+    }
+}
+
+#[test]
+fn standbys_are_recommended_where_a_dump_takes_a_night() {
+    let (mut source, target) = alike();
+    source.database.bytes = 5000 * GB;
+    let recommended = |source: &Found| {
+        let ways = methods(source, &target);
+        ways.into_iter().filter(|(_, recommended, _)| *recommended).map(|(name, ..)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(recommended(&source), ["stream"]);
+    source.physical.as_mut().expect("it was asked").prepared = 1;
+    assert_eq!(recommended(&source), ["logical"]);
+    source.server.wal_level = "replica".to_owned();
+    assert_eq!(recommended(&source), ["dump"]);
+}
+
 #[test]
 fn a_text_has_a_block_for_each_and_a_line_for_what_is_fine() {
     let findings = [
