@@ -187,7 +187,7 @@ $(IMAGE).made: tests/e2e/containers/image.sh
 
 # apt's indexes tell which mirror the hosts get their packages from.
 lab-tools:
-	$(call install,mmdebstrap systemd-container nftables iproute2 openssh-client debian-archive-keyring)
+	$(call install,mmdebstrap systemd-container nftables iproute2 openssh-client debian-archive-keyring git)
 	@[ -n "$$(apt-get indextargets)" ] || $(SUDO) apt-get update -q
 
 lab-clean: ## Remove all labs, and the images and packages kept for them

@@ -1,6 +1,7 @@
 //! Why a cluster could not be rendered.
 
 use crate::error::{Exit, Fails};
+use crate::names::HostName;
 use crate::role::RoleError;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -27,6 +28,11 @@ pub enum RenderError {
         help("finish that first: `xnat-provision secrets rotate` and the inventory")
     )]
     Rotating,
+    #[error(
+        "a container would be called {name}, as a host of the inventory is, and the vault has certificates by name"
+    )]
+    #[diagnostic(code(xnat::render::name), help("in a copy of the inventory, give that host another name"))]
+    NameTaken { name: HostName },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Role(#[from] RoleError),

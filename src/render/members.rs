@@ -31,7 +31,10 @@ pub fn members(shape: Shape, inventory: &Inventory) -> Result<Inventory, RenderE
             kubernetes(inventory)
         }
     };
-    Ok(members)
+    match members.hosts.iter().find(|member| inventory.hosts.iter().any(|host| host.name == member.name)) {
+        Some(member) => Err(RenderError::NameTaken { name: member.name.clone() }),
+        None => Ok(members),
+    }
 }
 
 /// In the volume, which is mounted above it.
@@ -41,10 +44,9 @@ pub fn etcd_data_dir(cluster: &str) -> String {
 
 /// A container's log is what it prints, and nobody rotates files in it.
 fn to_standard_error(parameters: &mut BTreeMap<String, Scalar>) {
-    let is_said = parameters.keys().any(|name| name.eq_ignore_ascii_case("logging_collector"));
-    if !is_said {
-        parameters.insert("logging_collector".to_owned(), Scalar::Bool(false));
-    }
+    // its files would be where nothing can be written
+    parameters.retain(|name, _| !name.eq_ignore_ascii_case("logging_collector"));
+    parameters.insert("logging_collector".to_owned(), Scalar::Bool(false));
 }
 
 /// One for each host and component, but for HAProxy: on one machine a second one is no use.

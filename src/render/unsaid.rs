@@ -2,7 +2,7 @@
 
 use super::Shape;
 use super::members::{FEWEST, REPLICAS, etcd_data_dir};
-use crate::inventory::{Component, Inventory, PackageSource};
+use crate::inventory::{Component, Inventory, PackageSource, Scalar};
 use crate::report::text::count;
 
 /// One sentence for each.
@@ -11,8 +11,8 @@ pub fn unsaid(shape: Shape, inventory: &Inventory) -> Vec<String> {
         Shape::Compose => compose_numbers(inventory),
         Shape::Kubernetes => kubernetes_numbers(inventory),
     };
-    let rules: [fn(Shape, &Inventory) -> Option<String>; 7] =
-        [tags, own_roles, firewall, bundle, etcd_directory, liveness, xnat];
+    let rules: [fn(Shape, &Inventory) -> Option<String>; 8] =
+        [logs, tags, own_roles, firewall, bundle, etcd_directory, liveness, xnat];
     numbers.into_iter().chain(rules.iter().filter_map(|rule| rule(shape, inventory))).collect()
 }
 
@@ -77,6 +77,18 @@ fn liveness(shape: Shape, inventory: &Inventory) -> Option<String> {
         }
     };
     (inventory.patroni.liveness_failures > 0).then(|| format!("`liveness_failures` under [patroni]: {instead}"))
+}
+
+fn logs(_shape: Shape, inventory: &Inventory) -> Option<String> {
+    let said = |(name, value): (&String, &Scalar)| {
+        name.eq_ignore_ascii_case("logging_collector") && !matches!(value, Scalar::Bool(false))
+    };
+    inventory
+        .postgresql
+        .parameters
+        .iter()
+        .any(said)
+        .then(|| "`logging_collector` is off: a container's log is what it prints".to_owned())
 }
 
 fn xnat(_shape: Shape, inventory: &Inventory) -> Option<String> {

@@ -134,8 +134,11 @@ impl Site<'_> {
         self.engine.wait_until_healthy(Duration::from_secs(60));
         // all others may not be asked: it is the one that came back which has to serve
         self.replica_serves(2);
-        let lines =
-            self.engine.exec(&leader, &["curl", "--silent", "--insecure", "https://127.0.0.1:8008/replica"], &[]);
+        let lines = self.engine.exec(
+            &leader,
+            &["curl", "--silent", "--fail", "--insecure", "https://127.0.0.1:8008/replica"],
+            &[],
+        );
         assert!(lines.status.success(), "it follows: {}", String::from_utf8_lossy(&lines.stdout));
     }
 }

@@ -83,7 +83,9 @@ impl Origin {
         self.shell("chmod 644 /srv/xnat-like.sql");
         self.shell(&format!(
             "sed -i 's/^.set ON_ERROR_STOP on/\\\\set ON_ERROR_STOP {stop_at_errors}/' /srv/xnat-like.sql && \
-             runuser -u postgres -- psql -qX -v tables=40 -v rows=300 -d xnat -f /srv/xnat-like.sql"
+             runuser -u postgres -- psql -qX -v tables={} -v rows={} -d xnat -f /srv/xnat-like.sql",
+            size("XNAT_TABLES", 40),
+            size("XNAT_ROWS", 300)
         ));
     }
 
@@ -171,6 +173,12 @@ impl Origin {
         ));
         Writer { origin: self }
     }
+}
+
+/// As many as a variable of the environment says: a database of several GB takes its time, and its space.
+fn size(variable: &str, usual: u32) -> u32 {
+    let said = std::env::var(variable).ok();
+    said.map_or(usual, |said| said.parse().unwrap_or_else(|_| panic!("{variable} is a number, and not {said:?}")))
 }
 
 pub struct Writer<'a> {

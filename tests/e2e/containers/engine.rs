@@ -258,6 +258,9 @@ impl Container {
         let mut words = ["/usr/bin/env", "-i"].map(str::to_owned).to_vec();
         words.push(format!("PATH={PATH}"));
         words.push(format!("HOSTNAME={}", self.name));
+        if self.user == 0 {
+            words.push("HOME=/root".to_owned());
+        }
         words.extend(self.environment.iter().map(|(name, value)| format!("{name}={value}")));
         words.extend(["/usr/bin/setpriv", "--no-new-privs"].map(str::to_owned));
         words.push(format!("--bounding-set={}", self.capabilities));

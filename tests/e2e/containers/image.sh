@@ -5,8 +5,17 @@ set -eu
 target=$1
 rm -rf -- "$target" "$target.part"
 mkdir -p -- "$(dirname -- "$target")"
-# This machine's logins for its mirror are needed on the way, and do not stay.
-mmdebstrap --quiet --mode=root --format=directory --variant=minbase \
+# The mirror, and what it takes to reach it, are this machine's; its logins are needed on the way and do not stay.
+mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(ORIGIN) $(LABEL)' 'Created-By: Packages' |
+  awk '$3 == "Debian" && $4 == "Debian" && $2 !~ /-/ { print $1; exit }')
+[ -n "$mirror" ] || { echo "apt has no archive of Debian among its sources: apt-get update?" >&2; exit 1; }
+set --
+while read -r line; do
+  set -- "$@" --aptopt="${line%;}"
+done <<END
+$(apt-config dump | grep -E '^Acquire::(https?::|Retries|Check-Valid-Until|Check-Date|Max-ValidTime)' | grep -v '"";$')
+END
+mmdebstrap "$@" --quiet --mode=root --format=directory --variant=minbase \
   --setup-hook='mkdir -p "$1"/etc/apt/auth.conf.d
     for login in /etc/apt/auth.conf.d/*; do [ ! -f "$login" ] || cp "$login" "$1"/etc/apt/auth.conf.d/; done' \
   --customize-hook='mkdir -p "$1"/etc/postgresql-common
@@ -18,5 +27,5 @@ mmdebstrap --quiet --mode=root --format=directory --variant=minbase \
     DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
       curl etcd-client etcd-server haproxy patroni postgresql-17 python3-etcd' \
   --customize-hook='rm -f "$1"/etc/apt/auth.conf.d/*' \
-  trixie "$target.part"
+  trixie "$target.part" "deb $mirror trixie main"
 mv -- "$target.part" "$target"
