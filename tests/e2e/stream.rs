@@ -77,7 +77,7 @@ fn what_fails_before_the_copies_are_in_place_is_taken_back(site: &Site, origin: 
     let (leader, before) = (site.leader(), format!("/var/lib/postgresql/15/.{}.before", site.lab.name()));
     site.lab.ssh(&leader, &format!("mkdir {before}")).expect(0);
     let failed = site.run_with(PASSWORD, &run(site)).expect(1);
-    for piece in ["taking the cluster's former data up again", "is there already", "can be written to again"] {
+    for piece in ["taking the cluster's former data up again", "is not held", "can be written to again"] {
         assert!(failed.stderr.contains(piece), "{piece:?} is not in:\n{}", failed.stderr);
     }
     assert!(!origin.is_read_only());

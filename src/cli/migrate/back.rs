@@ -178,6 +178,7 @@ async fn go_back(
         let help = "the copy did not take its place: `xnat-provision migrate abort` opens the source";
         return Err(NotNow::Nothing { go_on: "take back", help }.into());
     }
+    let state = &known((ends, args, kept), state, session).await?;
     let goes_on = state.step == Step::GoingBack;
     let all = args.lose_newer_writes && !args.carry_back;
     let newer = if all || goes_on { Vec::new() } else { newer_writes(ends, state, session).await? };
@@ -225,6 +226,21 @@ async fn go_back(
     let (name, database) = (name(source), &session.inventory.database.name);
     let summary = format!("{name} can be written to{next}. The cluster keeps its copy as {database}");
     closed(&summary, globals, session).await
+}
+
+/// What a copy was that was never compared is what the source has; who looks at nothing does not need it.
+async fn known(
+    (ends, args, kept): (&Ends<'_>, &Rollback, &Kept),
+    state: &State,
+    session: &Session,
+) -> Result<State, Failure> {
+    let blind = args.lose_newer_writes && !args.carry_back;
+    if state.step != Step::Opened || blind {
+        return Ok(state.clone());
+    }
+    let state = State { step: Step::Switched, copy: streaming::noted(ends, session).await?, ..state.clone() };
+    kept.set(&state)?;
+    Ok(state)
 }
 
 const STOPPED: &str = "XNAT may be stopped now; the same command goes on";
@@ -295,6 +311,11 @@ async fn opened(
     }
     application.start(told).await?;
     kept.over()?;
+    let ground = &ends.ground;
+    if let Err(error) = migrate::clean(&ground.gather(session), &ends.leader, (&ground.fleet, approved)).await {
+        also(session, "something of the copies is left (`xnat-provision migrate abort` removes it)", &error.into())
+            .await;
+    }
     if let Err(error) = migrate::unmark(&ends.ground.gather(session), &ends.leader, approved).await {
         also(session, "the cluster's database keeps its mark of having been moved in (`xnat-provision help migration` says how it goes)", &error.into()).await;
     }

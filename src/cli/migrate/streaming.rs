@@ -1,14 +1,12 @@
 //! What a move by stream has of its own: what it says before, what comes when the cluster can be used, and a run that was
 //! cut off while the copies took the place of the cluster's data.
 
-use std::sync::Arc;
-
 use super::super::confirm::{self, Ask, Naming};
 use super::super::ground::Ground;
 use super::super::session::{Done, Ending, Session};
 use super::super::{Failure, Globals, out};
 use super::back;
-use super::ends::{Ends, foreign, name};
+use super::ends::{Ends, also, foreign, name};
 use super::kept::{Kept, State, Step};
 use super::moving::{Course, declined, look};
 use super::{NotNow, told};
@@ -21,7 +19,6 @@ use crate::names::HostName;
 use crate::report::Kind;
 use crate::report::text::mebibytes;
 use crate::role;
-use crate::transport::Transport;
 use crate::workflow::migrate::{self, Compared, Looked, MigrateError, Mode, Moved, Opened, Takeover};
 use crate::workflow::{Operation, Wanted};
 
@@ -147,11 +144,13 @@ impl Course<'_> {
             ))?;
         }
         let moving = self.moving((looked, &|| Ok(()), &|_| Ok(())), approved, session);
-        moved.kept = moving.tidied(&opened).await?;
-        let (compared, phase) = moving.compare_opened(&opened).await.map_err(|error| {
-            let reason = one_line(&error);
-            MigrateError::NotCompared { reason }
-        })?;
+        let compared = async {
+            moved.kept = moving.tidied(&opened).await?;
+            moving.compare_opened(&opened).await
+        };
+        let compared = compared.await;
+        let (compared, phase) =
+            compared.map_err(|error: MigrateError| MigrateError::NotCompared { reason: one_line(&error) })?;
         (state.step, state.copy) = (Step::Switched, compared.target.clone());
         kept.set(&state)?;
         moved.phases.push(phase);
@@ -234,8 +233,7 @@ async fn forward(
     session: &mut Session,
 ) -> Result<Option<Approved>, Failure> {
     let leader = state.leader.as_ref().ok_or_else(|| not_whole(state))?;
-    let from = ground.fleet.connections.get(leader).ok_or_else(|| away(leader))?;
-    is_still_closed((source, from), session).await?;
+    is_still_closed((source, ground), session).await?;
     session.settle().await;
     let warning = "The copies take the place of the cluster's data, and it starts with them.";
     let Some(approved) = naming.approve(warning, (&session.cancel, &ground.fleet.standing)).await? else {
@@ -245,19 +243,21 @@ async fn forward(
     let takeover = takeover((ground, session), &approved, leader, state.source_version / 10_000);
     takeover.install(&programs).await?;
     let standing = takeover.standing().await?;
-    if !standing[leader].in_place && !standing[leader].complete {
+    if standing.get(leader).is_some_and(|it| !it.in_place && !it.complete) {
         return Err(not_whole(state).into());
     }
     takeover.forward().await?;
     Ok(Some(approved))
 }
 
-fn away(leader: &HostName) -> NotNow {
-    NotNow::NotFit { reason: format!("{leader} cannot be reached, and its copy leads") }
+fn nobody() -> NotNow {
+    NotNow::NotFit { reason: "no PostgreSQL member can be reached".to_owned() }
 }
 
 /// Whoever has opened it by hand works with it, and would lose that.
-async fn is_still_closed((source, from): (&Source, &Arc<dyn Transport>), session: &Session) -> Result<(), Failure> {
+async fn is_still_closed((source, ground): (&Source, &Ground), session: &Session) -> Result<(), Failure> {
+    let mut members = session.inventory.with(Component::Postgres);
+    let from = members.find_map(|host| ground.fleet.connections.get(&host.name)).ok_or_else(nobody)?;
     let (foreign, machine) = foreign(session, source, from).await?;
     let frozen = migrate::frozen(&foreign).await;
     foreign.close().await;
@@ -317,7 +317,6 @@ impl Course<'_> {
         let Some(approved) = naming.approve(warning, standing).await? else {
             return declined(session, "the name was not typed; nothing was changed").await;
         };
-        let copy = noted(self.ends, session).await?;
         let goes_on = match self.ends.application(session).is_there() {
             true => self.switched(&state.kept_as, &approved, session).await,
             false => true,
@@ -326,6 +325,16 @@ impl Course<'_> {
             takeover((&self.ends.ground, session), &approved, &self.ends.leader.name, state.source_version / 10_000);
         takeover.install(&self.programs).await?;
         let former = takeover.finish(false).await?;
+        let ground = &self.ends.ground;
+        migrate::clean(&ground.gather(session), &self.ends.leader, (&ground.fleet, &approved)).await?;
+        let copy = match noted(self.ends, session).await {
+            Ok(copy) => copy,
+            Err(failure) => {
+                let what = "a later `rollback` cannot tell what was written since";
+                also(session, what, &failure).await;
+                Fingerprint::default()
+            }
+        };
         kept.set(&State { step: Step::Switched, copy, ..state.clone() })?;
         session.settle().await;
         let former = former.map(|place| format!("The cluster's former data is in {place} on each member.\n"));

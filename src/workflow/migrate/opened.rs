@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::bridge::Bridge;
 use super::end::has_content;
-use super::place::Place;
+use super::place::{Place, clean};
 use super::source::Snapshot;
 use super::stream::Streaming;
 use super::{Clock, Compared, MigrateError, Moving};
@@ -83,7 +83,11 @@ impl Moving<'_> {
             compared = bridge.while_open(compared) => compared,
         };
         bridge.close().await;
-        workshop.clean().await?;
+        match compared.is_ok() {
+            true => workshop.clean().await?,
+            // also the database the schema was restored into
+            false => clean(self.gather(), self.leader, (self.operation.fleet, self.operation.approved)).await?,
+        }
         let mut compared = compared?;
         let others = self.looked.source.physical.iter().flat_map(|physical| &physical.databases);
         let others: Vec<&str> = others.map(String::as_str).filter(|name| *name != self.looked.database).collect();

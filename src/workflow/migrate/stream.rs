@@ -19,6 +19,7 @@ use super::place::{self, Place};
 use super::source::Snapshot;
 use super::takeover::Takeover;
 use super::{Clock, Compared, MigrateError, Mode, Moved, Moving, server_of, sums};
+use crate::cluster::{self, Gather};
 use crate::engine::dump::{Workshop, conninfo};
 use crate::engine::wait::{Wait, WaitError};
 use crate::engine::{HostError, MemberStep, for_each_host};
@@ -34,6 +35,8 @@ const NEAR: i64 = 4 << 20;
 /// A backlog takes its time; who gets nothing for so long gives up.
 const FOLLOWING: Duration = Duration::from_secs(7 * 24 * 3600);
 const WITHOUT_PROGRESS: Duration = Duration::from_secs(5 * 60);
+/// So long the application waits for a synchronous replica and whatever else there should be.
+const WELL: Duration = Duration::from_secs(60);
 /// Between two looks at how much is copied.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -192,10 +195,17 @@ impl Streaming<'_> {
         done?;
         clock.beside = false;
         clock.stage("Promote the leader's copy", self.promote()).await?;
+        // nobody follows any more, and nothing is kept for nothing
+        unfollow(self.moving.foreign, self.moving.looked.system, operation.approved).await?;
         let compared = match self.moving.mode {
             Mode::Rehearse => {
                 clock.beside = true;
-                let checked = clock.stage("Read its indexes", self.checked()).await?;
+                let checked = tokio::select! {
+                    biased;
+                    () = operation.cancel.cancelled() => Err(MigrateError::Interrupted),
+                    checked = clock.stage("Read its indexes", self.checked()) => checked,
+                };
+                let checked = checked?;
                 clock.beside = false;
                 checked
             }
@@ -408,15 +418,44 @@ impl Streaming<'_> {
         let after = async {
             clock.timed("Make it what the inventory says", moving.adapt()).await?;
             self.copy_the_rest().await?;
-            clock.timed("Wait for the replicas", moving.replicas(&place)).await?;
+            clock.timed("Wait for the replicas", self.have_it_all(&place)).await?;
             let name = &moving.gather().inventory.database.name;
             let snapshot = Snapshot::take(place.end(), name).await?;
             let sequences = sums::sequences(snapshot.session()).await;
             let sequences = sequences.map_err(|error| MigrateError::failed("read the sequences", one_line(&error)))?;
+            // a run that was cut off may not have come to that
             unfollow(moving.foreign, moving.looked.system, moving.operation.approved).await?;
             Ok(Opened { snapshot, sequences, missed: true })
         };
         after.await.map_err(|error: MigrateError| MigrateError::Beyond { reason: one_line(&error) })
+    }
+
+    /// The replicas that there are have all of it, and the cluster is well; but nobody is kept waiting for long because of
+    /// something else that is not.
+    async fn have_it_all(&self, place: &Place<'_>) -> Result<(), MigrateError> {
+        let position = place.position().await?;
+        let wait = Wait {
+            what: "every replica to have all of it".to_owned(),
+            deadline: FOLLOWING,
+            interval: Duration::from_millis(500),
+            help: "see `xnat-provision status`".to_owned(),
+        };
+        let behind = || async {
+            let behind = place.behind(position).await?;
+            if behind.is_empty() { Ok(()) } else { Err(behind.join("; ")) }
+        };
+        let Operation { gather, reporter, cancel, .. } = &self.moving.operation;
+        wait.until(reporter, cancel, behind).await?;
+        let well = async |gather: &Gather<'_>| {
+            let health = cluster::assess(&cluster::gather(gather).await, gather.inventory);
+            if health.healthy { Ok(()) } else { Err(health.verdict) }
+        };
+        self.moving.operation.wait_patiently("the cluster to be well".to_owned(), WELL, well).await?;
+        if let Err(verdict) = well(gather).await {
+            let help = Some("see `xnat-provision status`".to_owned());
+            reporter.emit(Kind::Warned { message: format!("the cluster: {verdict}"), help }).await;
+        }
+        Ok(())
     }
 
     /// The former data again, and why.

@@ -54,48 +54,52 @@ impl Takeover<'_> {
         let Operation { gather, fleet, approved, reporter, .. } = self.operation;
         let this = Takeover { operation: Operation { gather, fleet, approved, reporter, cancel: &cancel }, ..*self };
         let standing = this.standing().await?;
-        let mut leader = self.leader.clone();
-        match patroni::leader(&gather).await {
-            // a copy that has taken over since
-            Ok(now) if standing.get(&now).is_some_and(|it| it.in_place) => leader = now,
+        let used = standing.get(self.leader).is_some_and(|it| it.used);
+        let leader = match patroni::leader(&gather).await {
+            // also another one, whose copy has taken over since
+            Ok(now) if standing.get(&now).is_some_and(|it| it.in_place) => now,
             Ok(now) if standing.values().any(|it| it.in_place) => {
                 let reason = format!("{now} leads with the former data, and a copy is in its place elsewhere");
                 return Err(MigrateError::failed("put the copies in their place", reason));
             }
-            _ => {
-                etcd::quorum(&gather).await.map_err(|reason| MigrateError::failed("ask etcd", reason))?;
-                this.stop(&standing).await?;
-                this.at(&leader, MemberStep { role: "leader", ..this.step(KEEP, "keep") }).await?;
-                // there is no way back by itself any more
-                this.lead(&leader).await.map_err(beyond)?;
-            }
-        }
-        this.follow(&leader).await.map_err(beyond)?;
+            Err(_) if used => this.lead_again(&standing).await.map_err(beyond)?,
+            _ => this.lead(&standing).await?,
+        };
+        this.follow(&leader, &standing).await.map_err(beyond)?;
         self.stream().await.map_err(beyond)
     }
 
-    /// The cluster as it was. Whoever led begins: when its copy was used, nobody goes back.
+    /// The cluster as it was. Whoever led begins: when its copy was used, nobody goes back. One that cannot be reached has
+    /// no say, unless somebody has a copy in its place, which replicas have only when it has led.
     pub async fn back(&self) -> Result<(), MigrateError> {
         let cancel = Cancel::default();
         let Operation { gather, fleet, approved, reporter, .. } = self.operation;
         let operation = Operation { gather, fleet, approved, reporter, cancel: &cancel };
-        operation.stop(PATRONI, self.members()).await?;
+        let members = self.members();
+        operation.stop(PATRONI, members.clone()).await?;
+        self.forget().await?;
         let step = self.step("take the former data up again", "back");
-        let was_in_place = self.standing().await?.values().any(|it| it.in_place);
-        self.at(self.leader, step).await?;
-        self.at_all(self.replicas(), step).await?;
-        if was_in_place {
-            self.forget().await?;
+        if members.contains(self.leader) {
+            self.at(self.leader, step).await?;
+        } else if let Some((host, _)) = self.standing().await?.iter().find(|(_, it)| it.in_place) {
+            let reason = format!("{host} has a copy in its place, and {}, which led, cannot be reached", self.leader);
+            return Err(MigrateError::failed("take the former data up again", reason));
+        }
+        let replicas = self.replicas();
+        let parallel = replicas.len();
+        for (host, back) in for_each_host(replicas, parallel, async |host| self.at(&host, step).await).await {
+            if let Err(error) = back {
+                // the others do not wait for it
+                let message = format!("it does not have its former data again: {}", one_line(&error));
+                let help = Some("when the others run: `xnat-provision reinit` copies it anew".to_owned());
+                reporter.for_host(&host).emit(Kind::Warned { message, help }).await;
+            }
         }
         operation.start_cluster().await?;
         Ok(())
     }
 
     pub async fn standing(&self) -> Result<BTreeMap<HostName, Standing>, MigrateError> {
-        if !self.operation.fleet.connections.contains_key(self.leader) {
-            let reason = format!("{} cannot be reached, and its copy leads", self.leader);
-            return Err(MigrateError::failed("see how far it has come", reason));
-        }
         let mut found = BTreeMap::new();
         for (host, said) in self.at_each(self.members(), self.step("see how far it has come", "standing")).await? {
             let standing = Standing::deserialize(said).map_err(|error| {
@@ -107,13 +111,14 @@ impl Takeover<'_> {
         Ok(found)
     }
 
-    /// Everybody whose copy is not in its place, the leader last, so that nobody takes over.
+    /// Whoever has no copy in its place does not start again. The leader is last, so that nobody takes over.
     async fn stop(&self, standing: &BTreeMap<HostName, Standing>) -> Result<(), MigrateError> {
-        let others = |host: &HostName| !standing.get(host).is_some_and(|it| it.in_place);
-        let held: Vec<HostName> = self.members().into_iter().filter(others).collect();
-        self.at_all(held, self.step("keep the former data from being started", "hold")).await?;
-        self.operation.stop(PATRONI, self.replicas()).await?;
-        self.operation.stop(PATRONI, vec![self.leader.clone()]).await?;
+        let former = |host: &HostName| !standing.get(host).is_some_and(|it| it.in_place);
+        let held: Vec<HostName> = self.members().into_iter().filter(former).collect();
+        self.at_all(held.clone(), self.step("keep the former data from being started", "hold")).await?;
+        let (last, first): (Vec<_>, Vec<_>) = held.into_iter().partition(|host| host == self.leader);
+        self.operation.stop(PATRONI, first).await?;
+        self.operation.stop(PATRONI, last).await?;
         Ok(())
     }
 
@@ -123,17 +128,47 @@ impl Takeover<'_> {
         Ok(self.operation.etcd(async |http| keys::forget(http, approved, cluster).await).await?)
     }
 
-    async fn lead(&self, leader: &HostName) -> Result<(), MigrateError> {
-        self.forget().await?;
-        self.operation.start(PATRONI, vec![leader.clone()]).await?;
-        let leads = async |gather: &Gather<'_>| patroni::led(gather, leader).await;
-        self.operation.wait(format!("{leader} to lead"), STARTING, leads).await?;
-        Ok(())
+    /// The leader's copy takes its place, and leads. There is no way back by itself once it has.
+    async fn lead(&self, standing: &BTreeMap<HostName, Standing>) -> Result<HostName, MigrateError> {
+        let gather = &self.operation.gather;
+        let leader = self.leader.clone();
+        if !standing.contains_key(&leader) {
+            let reason = format!("{leader} cannot be reached, and its copy leads");
+            return Err(MigrateError::failed("put the copies in their place", reason));
+        }
+        etcd::quorum(gather).await.map_err(|reason| MigrateError::failed("ask etcd", reason))?;
+        self.stop(standing).await?;
+        // one that is in its place already may run, and lead nobody
+        self.operation.stop(PATRONI, self.members()).await?;
+        self.at(&leader, MemberStep { role: "leader", ..self.step(KEEP, "keep") }).await?;
+        let led = async {
+            self.forget().await?;
+            self.operation.start(PATRONI, vec![leader.clone()]).await?;
+            let leads = async |gather: &Gather<'_>| patroni::led(gather, &leader).await;
+            Ok(self.operation.wait(format!("{leader} to lead"), STARTING, leads).await?)
+        };
+        let led: Result<(), MigrateError> = led.await;
+        match led {
+            Ok(()) => Ok(leader),
+            Err(error) if self.standing().await.is_ok_and(|now| now.get(&leader).is_some_and(|it| !it.used)) => {
+                Err(error)
+            }
+            Err(error) => Err(beyond(error)),
+        }
+    }
+
+    /// Those with copies in their place decide who of them leads: it may have been another one meanwhile.
+    async fn lead_again(&self, standing: &BTreeMap<HostName, Standing>) -> Result<HostName, MigrateError> {
+        let with = standing.iter().filter(|(_, it)| it.in_place).map(|(host, _)| host.clone()).collect();
+        self.operation.start(PATRONI, with).await?;
+        let leads = async |gather: &Gather<'_>| patroni::leader(gather).await;
+        Ok(self.operation.wait("one of them to lead".to_owned(), STARTING, leads).await?)
     }
 
     /// The replicas' copies take their place. One that does not stream is copied anew.
-    async fn follow(&self, leader: &HostName) -> Result<(), MigrateError> {
+    async fn follow(&self, leader: &HostName, standing: &BTreeMap<HostName, Standing>) -> Result<(), MigrateError> {
         let others: Vec<HostName> = self.members().into_iter().filter(|host| host != leader).collect();
+        self.stop(standing).await?;
         self.at_all(others.clone(), MemberStep { role: "replica", ..self.step(KEEP, "keep") }).await?;
         self.operation.start(PATRONI, others.clone()).await?;
         let http = self.operation.patroni(leader)?;
@@ -147,10 +182,15 @@ impl Takeover<'_> {
         self.operation.wait_patiently("the PostgreSQL members to stream".to_owned(), JOINING, stream).await?;
         for host in others {
             let gather = &self.operation.gather;
-            if let Err(reason) = patroni::streaming(gather, std::slice::from_ref(&host)).await {
-                let message = format!("it gets a whole copy of the data from the leader: {reason}");
-                self.operation.reporter.for_host(&host).emit(Kind::Warned { message, help: None }).await;
-                patroni::reinitialize(&self.operation.patroni(&host)?, approved).await.map_err(OperationError::from)?;
+            match patroni::streaming(gather, std::slice::from_ref(&host)).await {
+                Err(reason) if reason.contains("does not stream") && !reason.contains("creating replica") => {
+                    let message = format!("it gets a whole copy of the data from the leader: {reason}");
+                    self.operation.reporter.for_host(&host).emit(Kind::Warned { message, help: None }).await;
+                    let http = self.operation.patroni(&host)?;
+                    patroni::reinitialize(&http, approved).await.map_err(OperationError::from)?;
+                }
+                // it streams, is copied, or does not say, which is waited for
+                _ => {}
             }
         }
         Ok(())
@@ -162,7 +202,8 @@ impl Takeover<'_> {
         let stream = async |gather: &Gather<'_>| patroni::streaming(gather, &members).await;
         self.operation.wait("the PostgreSQL members to stream".to_owned(), COPYING, stream).await?;
         let balancers = self.operation.gather.inventory.with(Component::Haproxy).map(|host| host.name.clone());
-        self.operation.wait_until_found_by(&balancers.collect::<Vec<_>>(), STARTING).await?;
+        let reached = balancers.filter(|host| self.operation.fleet.connections.contains_key(host));
+        self.operation.wait_until_found_by(&reached.collect::<Vec<_>>(), STARTING).await?;
         Ok(())
     }
 
@@ -175,7 +216,7 @@ impl Takeover<'_> {
             let Operation { fleet, approved, .. } = self.operation;
             fleet.remove_program(&host, Program::FollowSource, approved).await?;
         }
-        Ok(answers[self.leader].get("kept").and_then(Value::as_str).map(str::to_owned))
+        Ok(answers.get(self.leader).and_then(|answer| answer.get("kept")).and_then(Value::as_str).map(str::to_owned))
     }
 
     /// Those that can be reached.
