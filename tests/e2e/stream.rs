@@ -25,6 +25,7 @@ fn the_source_is_followed_on_every_member() {
     what_fails_before_the_copies_are_in_place_is_taken_back(&site, &origin);
     it_is_moved_under_a_writer(&site, &origin);
     it_is_given_back(&site, &origin);
+    it_is_moved_once_more(&site, &origin);
 }
 
 /// With a password that has to be escaped wherever it goes.
@@ -153,4 +154,15 @@ fn it_is_given_back(site: &Site, origin: &Origin) {
     site.run_with(PASSWORD, &["migrate", "rollback", "--yes"]).expect(0);
     assert!(!origin.is_read_only());
     assert!(origin.settings_of_xnat().contains("datasource.url = jdbc:postgresql://localhost/xnat"));
+}
+
+/// Without being cut off, over what the first one has left, which is kept.
+fn it_is_moved_once_more(site: &Site, origin: &Origin) {
+    let moved = site.run_with(PASSWORD, &run(site)).expect(0).stdout;
+    for piece in ["Migration passed: the copy is the same as the source", "The source was read-only for", ".before-"] {
+        assert!(moved.contains(piece), "{piece:?} is not in:\n{moved}");
+    }
+    assert!(origin.is_read_only());
+    nothing_follows(site, origin);
+    site.run(&["status"]).expect(0);
 }

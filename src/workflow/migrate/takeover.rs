@@ -65,7 +65,7 @@ impl Takeover<'_> {
             Err(_) if used => this.lead_again(&standing).await.map_err(beyond)?,
             _ => this.lead(&standing).await?,
         };
-        this.follow(&leader, &standing).await.map_err(beyond)?;
+        this.follow(&leader).await.map_err(beyond)?;
         self.stream().await.map_err(beyond)
     }
 
@@ -166,9 +166,9 @@ impl Takeover<'_> {
     }
 
     /// The replicas' copies take their place. One that does not stream is copied anew.
-    async fn follow(&self, leader: &HostName, standing: &BTreeMap<HostName, Standing>) -> Result<(), MigrateError> {
+    async fn follow(&self, leader: &HostName) -> Result<(), MigrateError> {
         let others: Vec<HostName> = self.members().into_iter().filter(|host| host != leader).collect();
-        self.stop(standing).await?;
+        self.stop(&self.standing().await?).await?;
         self.at_all(others.clone(), MemberStep { role: "replica", ..self.step(KEEP, "keep") }).await?;
         self.operation.start(PATRONI, others.clone()).await?;
         let http = self.operation.patroni(leader)?;
