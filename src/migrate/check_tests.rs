@@ -311,7 +311,8 @@ fn why_a_source_cannot_be_followed_by_standbys_is_said() {
     let (source, target) = alike();
     assert_eq!(against_stream(&source, &target), [] as [&str; 0]);
     assert_eq!(against_stream(&healthy().0, &target).len(), 1, "another major version is enough");
-    let against: [(&str, fn(&mut Found)); 15] = [
+    type Case = (&'static str, fn(&mut Found));
+    let against: [Case; 15] = [
         ("a standby", |source| source.server.in_recovery = true),
         ("musl", |source| source.server.version = "PostgreSQL 17.4 on x86_64-pc-linux-musl".to_owned()),
         ("wal_level is \"minimal\"", |source| source.server.wal_level = "minimal".to_owned()),
