@@ -89,6 +89,7 @@ impl Fails for OperationError {
 pub type Wanted = BTreeMap<HostName, Vec<Resource>>;
 
 /// What every one of them needs.
+#[derive(Clone, Copy)]
 pub struct Operation<'a> {
     pub gather: Gather<'a>,
     pub fleet: &'a Fleet,

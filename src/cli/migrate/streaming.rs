@@ -300,9 +300,7 @@ impl Course<'_> {
         let well = record.passed && goes_on;
         Ok(Done { exit: if well { Exit::Ok } else { Exit::Unhealthy }, changed: 1 })
     }
-}
 
-impl Course<'_> {
     /// The rest of a run that was cut off while both were compared. The cluster may have been written to since, so that
     /// comes to nothing now; what the source has is what a later `rollback` holds it against.
     pub(super) async fn end_opened(

@@ -97,9 +97,7 @@ impl Streaming<'_> {
     }
 
     pub(super) fn takeover(&self) -> Takeover<'_> {
-        let Operation { gather, fleet, approved, reporter, cancel } = self.moving.operation;
-        let operation = Operation { gather, fleet, approved, reporter, cancel };
-        Takeover { operation, leader: &self.moving.leader.name, version: self.moving.major }
+        Takeover { operation: self.moving.operation, leader: &self.moving.leader.name, version: self.moving.major }
     }
 
     pub(super) fn workshop<'w>(&'w self, member: &'w HostName) -> Workshop<'w> {
@@ -268,8 +266,7 @@ impl Streaming<'_> {
             let Ok(copied) = copied else { return std::future::pending().await };
             // one that is complete is not told of any more
             most = most.max(copied);
-            let copied = most;
-            let reason = format!("{} of about {} MiB are there", copied >> 20, total >> 20);
+            let reason = format!("{} of about {} MiB are there", most >> 20, total >> 20);
             let kind = Kind::Waiting { what: "the copies".to_owned(), reason, seconds };
             self.moving.operation.reporter.emit(kind).await;
         }

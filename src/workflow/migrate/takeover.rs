@@ -27,8 +27,6 @@ const COPYING: Duration = Duration::from_secs(24 * 3600);
 /// What is found on a member.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 pub struct Standing {
-    /// Its own data is about to be replaced, and nobody may start it.
-    pub held: bool,
     /// It has a copy that is whole.
     pub complete: bool,
     /// The copy is in its place; and a server has run with it.
@@ -51,11 +49,10 @@ impl Takeover<'_> {
     /// Nobody can use the cluster until it is done, so a Ctrl-C does not end it. Who cannot be reached has no part in it.
     pub async fn forward(&self) -> Result<(), MigrateError> {
         let cancel = Cancel::default();
-        let Operation { gather, fleet, approved, reporter, .. } = self.operation;
-        let this = Takeover { operation: Operation { gather, fleet, approved, reporter, cancel: &cancel }, ..*self };
+        let this = Takeover { operation: Operation { cancel: &cancel, ..self.operation }, ..*self };
         let standing = this.standing().await?;
         let used = standing.get(self.leader).is_some_and(|it| it.used);
-        let leader = match patroni::leader(&gather).await {
+        let leader = match patroni::leader(&this.operation.gather).await {
             // also another one, whose copy has taken over since
             Ok(now) if standing.get(&now).is_some_and(|it| it.in_place) => now,
             Ok(now) if standing.values().any(|it| it.in_place) => {
@@ -73,8 +70,7 @@ impl Takeover<'_> {
     /// no say, unless somebody has a copy in its place, which replicas have only when it has led.
     pub async fn back(&self) -> Result<(), MigrateError> {
         let cancel = Cancel::default();
-        let Operation { gather, fleet, approved, reporter, .. } = self.operation;
-        let operation = Operation { gather, fleet, approved, reporter, cancel: &cancel };
+        let operation = Operation { cancel: &cancel, ..self.operation };
         let members = self.members();
         operation.stop(PATRONI, members.clone()).await?;
         self.forget().await?;
@@ -92,7 +88,7 @@ impl Takeover<'_> {
                 // the others do not wait for it
                 let message = format!("it does not have its former data again: {}", one_line(&error));
                 let help = Some("when the others run: `xnat-provision reinit` copies it anew".to_owned());
-                reporter.for_host(&host).emit(Kind::Warned { message, help }).await;
+                operation.reporter.for_host(&host).emit(Kind::Warned { message, help }).await;
             }
         }
         operation.start_cluster().await?;
