@@ -26,6 +26,12 @@ for one in $map; do
 	CFLAGS="${CFLAGS:+$CFLAGS }-ffile-prefix-map=$one"
 done
 export CFLAGS
+# One crate takes more than that: packaging/steady.sh.
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' HUP INT TERM
+export STEADY="$scratch/steady.so" RUSTC_WRAPPER="$here/packaging/steady.sh"
+cc -shared -fPIC -O2 -o "$STEADY" packaging/steady.c
 # Either would take the place of the flags of .cargo/config.toml, which these are added to.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 cargo build --quiet --release --locked --target "$target" --config "target.$target.rustflags=[$flags]" >&2
