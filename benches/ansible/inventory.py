@@ -35,13 +35,16 @@ def ssh_variables(ssh, beside):
         "GlobalKnownHostsFile=none",
     ]
     user = ssh.get("user", "root")
-    return {
+    variables = {
         "ansible_user": user,
         "ansible_port": ssh.get("port", 22),
         "ansible_ssh_private_key_file": str(identity),
         "ansible_ssh_common_args": " ".join(f"-o {option}" for option in options),
-        "ansible_become": ssh.get("become", "none" if user == "root" else "sudo") == "sudo",
     }
+    # Not `false` otherwise: it would overrule the task that becomes postgres.
+    if ssh.get("become", "none" if user == "root" else "sudo") == "sudo":
+        variables["ansible_become"] = True
+    return variables
 
 
 def main(path):
