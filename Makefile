@@ -2,7 +2,7 @@
 # everything they do can be done by hand with the commands they print.
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos drills screenshots fuzz demo demo-down test test-all build compiler lab-tools machine-tools jdbc browser shells old-postgres schemas image lab-clean rust nextest cargo-fuzz release deb reproducible licenses deny cargo-deb cargo-about cargo-deny
+.PHONY: help chaos drills screenshots fuzz demo demo-down test test-all bench build compiler lab-tools machine-tools jdbc browser shells old-postgres schemas image lab-clean rust nextest cargo-fuzz release deb reproducible licenses deny cargo-deb cargo-about cargo-deny
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 
@@ -11,6 +11,7 @@ RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 # Where .cargo/config.toml has it built.
 BINARY := target/$(shell rustc -vV | sed -n 's/^host: //p')/debug/xnat-provision
 DEMO := .lab/demo.toml
+BENCH := target/bench
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Before `cargo nextest`: tests that boot hosts run as root, and cargo does not.
 AS_ROOT = $(if $(SUDO),CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER='sudo -E')
@@ -64,6 +65,11 @@ chaos: lab-tools compiler nextest ## Cut runs at N points chosen by SEED (SUITE=
 
 drills: lab-tools machine-tools compiler nextest ## Measure what every fault costs, for the README: most of an hour, on a machine that does nothing else
 	$(AS_ROOT) cargo nextest run --profile drills
+
+# Figures of a machine that does something else beside are worth nothing.
+bench: lab-tools compiler $(BENCH)/installed ## Measure what README.md and ARCHITECTURE.md claim, beside plain ssh and Ansible (NAMES="noop …" for some)
+	cargo build --release
+	$(SUDO) env XNAT_PROVISION=$(abspath $(subst /debug/,/release/,$(BINARY))) $(if $(ROWS),ROWS=$(ROWS)) $(BENCH)/bin/python benches/bench.py $(NAMES)
 
 # What a person would see of a report, to be looked at: the newest one, or PAGE=…
 screenshots: PAGE ?= $(shell ls -t $${XDG_STATE_HOME:-$$HOME/.local/state}/xnat-provision/*/drills/*.html 2>/dev/null | head -n 1)
@@ -176,6 +182,13 @@ $(SCHEMAS)/installed: tests/schemas.txt
 	$(call install,python3-venv)
 	rm -rf $(SCHEMAS) && /usr/bin/python3 -m venv $(SCHEMAS)
 	$(SCHEMAS)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement tests/schemas.txt
+	touch $@
+
+# For benchmarks: Ansible, and what draws their picture.
+$(BENCH)/installed: benches/requirements.txt benches/ansible/requirements.txt
+	$(call install,python3-venv openssl)
+	rm -rf $(BENCH) && /usr/bin/python3 -m venv $(BENCH)
+	$(BENCH)/bin/pip install --quiet --disable-pip-version-check $(foreach list,$^,--requirement $(list))
 	touch $@
 
 # For the tests that start what `render` writes without a container engine: what the Dockerfile would build, all in one.
