@@ -2,7 +2,7 @@
 # everything they do can be done by hand with the commands they print.
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos drills screenshots fuzz demo demo-down test test-all bench build compiler lab-tools machine-tools jdbc browser shells old-postgres schemas image lab-clean rust nextest cargo-fuzz release deb reproducible licenses deny cargo-deb cargo-about cargo-deny
+.PHONY: help chaos drills screenshots book mdbook fuzz demo demo-down test test-all bench build compiler lab-tools machine-tools jdbc browser shells old-postgres schemas image lab-clean rust nextest cargo-fuzz release deb reproducible licenses deny cargo-deb cargo-about cargo-deny
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 
@@ -82,6 +82,11 @@ screenshots: browser ## Take pictures of a drill's report (PAGE=…html) in targ
 			--screenshot=target/screenshots/$${scheme%:*}-$$width.png "file://$(abspath $(PAGE))" 2>/dev/null; \
 	done; done; ls target/screenshots/*.png
 
+# Nothing in it comes from elsewhere, so it can be read, and served, where there is no network.
+book: mdbook ## Make the book of all documents, in target/book
+	mdbook build
+	@echo "Read it: target/book/index.html"
+
 # The program's own versions of what it is made of, so that what is fuzzed is what is built. It begins with fuzz/seeds and
 # what earlier runs left in fuzz/corpus; what broke is in fuzz/artifacts, and the command that repeats it is printed.
 fuzz: SECONDS ?= 30
@@ -140,6 +145,9 @@ cargo-about: compiler
 
 cargo-deny: compiler
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+
+mdbook: compiler
+	@mdbook --version >/dev/null 2>&1 || cargo install --locked mdbook
 
 cargo-fuzz: compiler
 	@rustc +nightly --version >/dev/null 2>&1 || { \

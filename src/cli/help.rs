@@ -55,7 +55,16 @@ macro_rules! topics {
 
 /// In the order in which somebody new would read them.
 const TOPICS: &[Topic] = topics![
-    "readme", "What it does and how to use it; every command and setting", "README.md";
+    "readme", "What it does and how to use it", "README.md";
+    "tutorial", "A cluster in the lab, from the first host to a failover: half an hour", "docs/tutorial.md";
+    "installation", "Setting it up at a real site, step by step", "docs/installation.md";
+    "runbook", "What to do when it burns, and where to look first", "docs/runbook.md";
+    "alarms", "What each check of `health` means, and what to do", "docs/alarms.md";
+    "findings", "The same for what `doctor` and `status` find", "docs/findings.md";
+    "errors", "The same for the exit status and for every error code", "docs/errors.md";
+    "dr-plan", "A plan for the day when a site is lost, to be filled in", "docs/dr-plan.md";
+    "commands", "Every command with every option", "docs/commands.md";
+    "settings", "Every key of the inventory", "docs/inventory.md";
     "inventory", "An inventory with every setting there is", "inventory/example.toml";
     "checks", "What `check` looks at on the hosts, why, and what to do", "CHECKS.md";
     "migration", "Moving an existing database into the cluster", "docs/migration.md";

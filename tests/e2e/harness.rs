@@ -48,12 +48,17 @@ impl Lab {
     /// Boot hosts: `--hosts`, `--suite` or `--inventory` as for `lab up`. The test's name becomes part of the lab's.
     #[track_caller]
     pub fn up(test: &str, arguments: &[&str]) -> Self {
-        remove_orphans();
-        let name = format!("e2e-{test}-{}", std::process::id());
-        let made = run(&[&["lab", "up", "--json", "--name", &name], arguments].concat());
+        let mut lab = Self::named(test);
+        let made = run(&[&["lab", "up", "--json", "--name", &lab.name], arguments].concat());
         assert_eq!(made.status, 0, "lab hosts cannot run on this machine:\n{}", made.stderr);
-        let status = serde_json::from_str(&made.stdout).expect("lab up --json prints JSON");
-        Self { name, status }
+        lab.status = serde_json::from_str(&made.stdout).expect("lab up --json prints JSON");
+        lab
+    }
+
+    /// A name for a lab that the test boots itself; what has it is removed at the end.
+    pub fn named(test: &str) -> Self {
+        remove_orphans();
+        Self { name: format!("e2e-{test}-{}", std::process::id()), status: Value::Null }
     }
 
     pub fn name(&self) -> &str {

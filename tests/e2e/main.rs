@@ -37,6 +37,7 @@ mod site;
 mod stream;
 mod system;
 mod tls;
+mod tutorial;
 mod upgrade;
 mod verbs;
 mod writer;

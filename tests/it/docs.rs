@@ -1,31 +1,47 @@
-//! The documents at the top of the repository: what can be generated in them is what the program says of itself, and
-//! what they name is there. `UPDATE_DOCS=1 cargo it docs` writes the generated parts anew.
+//! The documents at the top of the repository and the book: what can be generated in them is what the program says of
+//! itself, and what they name is there. `UPDATE_DOCS=1 cargo it docs` writes the generated parts anew.
+
+mod book;
+mod console;
+mod errors;
+mod reference;
+mod runbook;
+mod shown;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use clap::{CommandFactory as _, Parser as _};
-use serde_json::Value;
-use xnat_provision::cli::Cli;
 use xnat_provision::facts::preflight::{Severity, catalogue};
 use xnat_provision::facts::reach;
 use xnat_provision::health;
-use xnat_provision::inventory::{self, Component, Inventory};
+use xnat_provision::inventory::{Component, Inventory};
 
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "CHECKS.md",
-    "docs/air-gap.md",
-    "docs/containers.md",
-    "docs/migration.md",
-    "docs/packaging.md",
+    "SECURITY.md",
     "THIRD-PARTY.md",
     "tests/README.md",
 ];
+
+/// Those, and whatever is in `docs/`.
+fn documents() -> Vec<String> {
+    let mut all: Vec<String> = DOCUMENTS.map(str::to_owned).into();
+    for directory in ["docs", "docs/book"] {
+        for entry in std::fs::read_dir(root().join(directory)).expect("it is there") {
+            let name = entry.expect("an entry").file_name().into_string().expect("a plain name");
+            if name.ends_with(".md") {
+                all.push(format!("{directory}/{name}"));
+            }
+        }
+    }
+    all.sort();
+    all
+}
 
 /// Directories whose files documents name by their paths from the root.
 const TOP: [&str; 9] =
@@ -43,13 +59,7 @@ fn read(name: &str) -> String {
 
 #[test]
 fn generated_parts_of_the_readme_are_what_the_program_says() {
-    let parts = [
-        ("commands", commands()),
-        ("inventory", keys()),
-        ("exit codes", exit_codes()),
-        ("health checks", health_checks()),
-    ];
-    must_say("README.md", &parts);
+    must_say("README.md", &[("exit codes", exit_codes()), ("health checks", health_checks())]);
 }
 
 #[test]
@@ -124,86 +134,6 @@ fn with_part(text: &str, name: &str, part: &str) -> String {
     format!("{}{part}{}", &text[..start], &text[start + length..])
 }
 
-/// What `--help` prints of the program itself and of every command that does something.
-fn commands() -> String {
-    let mut command = Cli::command();
-    command.build();
-    let mut words = vec![vec![command.get_name().to_owned()]];
-    collect(&command, &words[0].clone(), &mut words);
-    let mut text = String::from("\n");
-    for words in words {
-        let asked = words.iter().map(String::as_str).chain(["--help"]);
-        let help = Cli::command().term_width(100).try_get_matches_from(asked).expect_err("help is no command");
-        let lines: Vec<String> = help.to_string().lines().map(|line| line.trim_end().to_owned()).collect();
-        let _ = writeln!(text, "### `{}`\n\n```text\n{}\n```\n", words.join(" "), lines.join("\n").trim_end());
-    }
-    text
-}
-
-/// Commands that do something, as they are typed: those without commands of their own, and those that have both.
-fn collect(command: &clap::Command, before: &[String], all: &mut Vec<Vec<String>>) {
-    for sub in command.get_subcommands() {
-        let words = [before, &[sub.get_name().to_owned()]].concat();
-        if !sub.has_subcommands() || sub.is_args_conflicts_with_subcommands_set() {
-            all.push(words.clone());
-        }
-        collect(sub, &words, all);
-    }
-}
-
-/// A table of keys for each table of the inventory, from its schema.
-fn keys() -> String {
-    let mut text = String::from("\n");
-    let schema = inventory::schema();
-    table_of("(top of the file)", &schema, &mut text);
-    text
-}
-
-fn table_of(title: &str, schema: &Value, text: &mut String) {
-    let properties = schema["properties"].as_object().expect("a table has keys");
-    let is_table = |property: &Value| !fields_of(property).is_null();
-    let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
-    let rows: Vec<String> = properties
-        .iter()
-        .filter(|(_, property)| !is_table(property))
-        .map(|(name, property)| {
-            let default = if required(name) { "required".to_owned() } else { default_of(property) };
-            let meaning = property["description"]
-                .as_str()
-                .unwrap_or_default()
-                .replace('\n', " ")
-                .replace('|', "\\|")
-                .replace('<', "\\<");
-            format!("| `{name}` | {default} | {meaning} |")
-        })
-        .collect();
-    let about = schema["description"].as_str().unwrap_or_default();
-    let _ = writeln!(text, "**{title}** {about}\n");
-    if !rows.is_empty() {
-        let _ = writeln!(text, "| Key | Default | Meaning |\n|---|---|---|\n{}\n", rows.join("\n"));
-    }
-    let prefix = title.trim_matches(['`', '[', ']']);
-    for (name, property) in properties.iter().filter(|(_, property)| is_table(property)) {
-        let path = if prefix.starts_with('(') { name.clone() } else { format!("{prefix}.{name}") };
-        let title = if property["items"].is_object() { format!("`[[{path}]]`") } else { format!("`[{path}]`") };
-        table_of(&title, fields_of(property), text);
-    }
-}
-
-/// The table a key holds, or the one its list is made of.
-fn fields_of(property: &Value) -> &Value {
-    [property, &property["items"]].into_iter().find(|one| one["properties"].is_object()).unwrap_or(&Value::Null)
-}
-
-fn default_of(property: &Value) -> String {
-    match &property["default"] {
-        Value::Null => String::new(),
-        Value::Array(all) if all.is_empty() => String::new(),
-        Value::Object(all) if all.is_empty() => String::new(),
-        value => format!("`{value}`"),
-    }
-}
-
 /// From the source, because its comments are the meanings.
 fn exit_codes() -> String {
     let source = read("src/error.rs");
@@ -242,25 +172,36 @@ fn split(text: &str) -> (Vec<(String, String)>, String) {
 
 /// As GitHub makes them of headings.
 fn anchors(text: &str) -> BTreeSet<String> {
-    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let (_, prose) = split(text);
+    let headings = prose.lines().filter(|line| line.starts_with('#'));
     let keep = |c: char| c.is_alphanumeric() || "-_ ".contains(c);
     let anchor = |line: &str| line.trim_start_matches('#').trim().to_lowercase().chars().filter(|c| keep(*c)).collect();
     headings.map(|line| -> String { anchor(line) }).map(|anchor| anchor.replace(' ', "-")).collect()
 }
 
+/// What the links of a text lead to, wherever their targets stand: `[text](target)`, or a line `[name]: target`.
+fn targets(text: &str) -> Vec<String> {
+    let (_, prose) = split(text);
+    let inline = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next()).map(str::to_owned);
+    let named = definitions(&prose).into_iter().map(|(_, target)| target.to_owned());
+    inline.chain(named).filter(|target| !target.contains("://")).collect()
+}
+
+/// Lines `[name]: target`; the first of a name counts.
+fn definitions(prose: &str) -> Vec<(&str, &str)> {
+    prose.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).collect()
+}
+
 #[test]
 fn links_lead_somewhere() {
     let mut wrong = Vec::new();
-    for document in DOCUMENTS {
-        let (_, prose) = split(&read(document));
-        let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        for target in targets.filter(|target| !target.contains("://")) {
-            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
-            let directory = root().join(document).parent().expect("a directory").to_owned();
-            let file = if path.is_empty() { root().join(document) } else { directory.join(path) };
-            let found = file.exists()
-                && (anchor.is_empty() || anchors(&std::fs::read_to_string(&file).expect("a text")).contains(anchor));
-            if !found {
+    for document in documents() {
+        for target in targets(&read(&document)) {
+            let (path, anchor) = target.split_once('#').unwrap_or((&target, ""));
+            let directory = root().join(&document).parent().expect("a directory").to_owned();
+            let file = if path.is_empty() { root().join(&document) } else { directory.join(path) };
+            let text = || book::whole(&file);
+            if !file.exists() || !(anchor.is_empty() || anchors(&text()).contains(anchor)) {
                 wrong.push(format!("{document}: {target}"));
             }
         }
@@ -271,8 +212,8 @@ fn links_lead_somewhere() {
 #[test]
 fn paths_in_backticks_exist() {
     let mut wrong = Vec::new();
-    for document in DOCUMENTS {
-        let (_, prose) = split(&read(document));
+    for document in documents() {
+        let (_, prose) = split(&read(&document));
         for code in prose.split('`').skip(1).step_by(2) {
             for word in code.split_whitespace().filter(|word| TOP.iter().any(|top| word.starts_with(top))) {
                 if !root().join(word).exists() {
@@ -285,32 +226,11 @@ fn paths_in_backticks_exist() {
 }
 
 #[test]
-fn commands_that_are_shown_can_be_given() {
-    let mut seen = 0;
-    for document in DOCUMENTS {
-        let (fenced, _) = split(&read(document));
-        let shown = fenced.iter().filter(|(language, _)| matches!(language.as_str(), "console" | "sh"));
-        for line in shown.flat_map(|(_, text)| text.lines()) {
-            let line = line.trim_start_matches("$ ").trim_start_matches("sudo ");
-            let line = line.split(" #").next().unwrap_or_default().split(" >").next().unwrap_or_default();
-            if !line.starts_with("xnat-provision ") {
-                continue;
-            }
-            seen += 1;
-            let parsed = Cli::try_parse_from(line.split_whitespace());
-            let error = parsed.err().map(|error| error.to_string());
-            assert_eq!(error, None, "{document}: {line}");
-        }
-    }
-    assert!(seen > 10, "only {seen} commands were found");
-}
-
-#[test]
 fn inventories_that_are_shown_are_good() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut seen = 0;
-    for document in DOCUMENTS {
-        let (fenced, _) = split(&read(document));
+    for document in documents() {
+        let (fenced, _) = split(&read(&document));
         for (_, text) in fenced.iter().filter(|(language, text)| language == "toml" && text.contains("[cluster]")) {
             seen += 1;
             let path = directory.path().join("inventory.toml");
