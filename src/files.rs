@@ -66,9 +66,14 @@ pub fn beside(path: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
+/// Make the directory a file is to be in, for its owner alone, where it is missing.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory(path))
+}
+
 /// A file for its owner alone, in a directory that is made where it is missing: at every moment it is the old or the new one.
 pub fn keep(path: &Path, content: &[u8]) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory(path))?;
+    make_directory(path)?;
     beside(path, content)?.persist(path)?;
     Ok(())
 }

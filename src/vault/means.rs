@@ -8,6 +8,7 @@ use super::error::VaultError;
 use super::file::{self, Readers};
 use super::reference;
 use super::secrets::SHORTEST;
+use crate::files;
 use crate::inventory;
 use crate::secret::Secret;
 
@@ -128,6 +129,8 @@ pub fn make_identity(path: &Path) -> Result<String, VaultError> {
          # public key: {recipient}\n{}\n",
         secret.expose_secret()
     ));
-    file::create(path, text.as_bytes()).map_err(VaultError::of_identity)?;
+    let failed = |source| VaultError::Write { path: path.to_owned(), source };
+    let made = files::make_directory(path).map_err(failed).and_then(|()| file::create(path, text.as_bytes()));
+    made.map_err(VaultError::of_identity)?;
     Ok(recipient)
 }

@@ -111,7 +111,7 @@ fn a_file_that_age_wrote_itself_is_opened_too() {
 fn identities_that_do_not_fit_are_told_apart() {
     let site = Site::with_identity(IDENTITY);
     site.make(nobody());
-    let elsewhere = site.file("other.txt");
+    let elsewhere = site.file("not/there/yet/other.txt");
     make_identity(&elsewhere).expect("made");
     let other = elsewhere.display().to_string();
     let with = |file: &str| site.open(variables(&[("XNAT_VAULT_IDENTITY", file)])).err().expect("refused");
