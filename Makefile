@@ -67,7 +67,7 @@ drills: lab-tools machine-tools compiler nextest ## Measure what every fault cos
 	$(AS_ROOT) cargo nextest run --profile drills
 
 # Figures of a machine that does something else beside are worth nothing.
-bench: lab-tools compiler $(BENCH)/installed ## Measure what README.md and ARCHITECTURE.md claim, beside plain ssh and Ansible (NAMES="noop …" for some)
+bench: lab-tools compiler $(BENCH)/installed ## Measure what runs cost, beside plain ssh and Ansible (NAMES="noop latency" for some): an hour, on a machine that does nothing else
 	cargo build --release
 	$(SUDO) env XNAT_PROVISION=$(abspath $(subst /debug/,/release/,$(BINARY))) $(if $(ROWS),ROWS=$(ROWS)) $(BENCH)/bin/python benches/bench.py $(NAMES)
 
@@ -194,7 +194,7 @@ $(SCHEMAS)/installed: tests/schemas.txt
 
 # For benchmarks: Ansible, and what draws their picture.
 $(BENCH)/installed: benches/requirements.txt benches/ansible/requirements.txt
-	$(call install,python3-venv openssl)
+	$(call install,python3-venv openssl time)
 	rm -rf $(BENCH) && /usr/bin/python3 -m venv $(BENCH)
 	$(BENCH)/bin/pip install --quiet --disable-pip-version-check $(foreach list,$^,--requirement $(list))
 	touch $@

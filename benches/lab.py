@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import tempfile
 import tomllib
 from pathlib import Path
@@ -13,10 +12,10 @@ ROOT = Path(__file__).resolve().parent.parent
 BINARY = os.environ["XNAT_PROVISION"]
 
 
-def tool(*words, inside=None):
-    """Run the program, in a network namespace if one is named; its standard output."""
+def tool(*words, inside=None, env=None):
+    """Run the program, in a network namespace if one is named."""
     prefix = ["ip", "netns", "exec", inside] if inside else []
-    return run([*prefix, BINARY, *words])
+    return run([*prefix, BINARY, *words], env)
 
 
 class Lab:
@@ -28,23 +27,28 @@ class Lab:
 
     def __enter__(self):
         self.directory = tempfile.TemporaryDirectory(prefix=f"{self.name}-")
-        self.inventory = Path(self.directory.name) / "inventory.toml"
-        down(self.name)
         try:
-            status = tool("lab", "up", "--json", "--name", self.name, "--write", str(self.inventory), *self.options)
-        except Failed:
-            self.directory.cleanup()
+            down(self.name)
+            self.up()
+        except BaseException:
+            self.__exit__()
             raise
+        return self
+
+    def up(self):
+        self.inventory = Path(self.directory.name) / "inventory.toml"
+        status = tool("lab", "up", "--json", "--name", self.name, "--write", str(self.inventory), *self.options)
         status = json.loads(status.stdout)
         self.addresses = {host["name"]: host["address"] for host in status["hosts"]}
         self.home = Path(status["identity"]).parent
         hosts = tomllib.loads(self.inventory.read_text())["host"]
         self.roles = {host["name"]: host["roles"] for host in hosts}
-        return self
 
     def __exit__(self, *_):
-        down(self.name)
-        self.directory.cleanup()
+        try:
+            down(self.name)
+        finally:
+            self.directory.cleanup()
 
     def of(self, role):
         return [name for name, roles in self.roles.items() if role in roles]
@@ -86,4 +90,4 @@ class Lab:
 
 
 def down(name):
-    subprocess.run([BINARY, "lab", "down", "--name", name], check=True, capture_output=True)
+    tool("lab", "down", "--name", name)

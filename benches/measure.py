@@ -1,6 +1,7 @@
 """Running programs and keeping what it cost, as rows of a table with their spread."""
 
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -17,38 +18,61 @@ class Failed(Exception):
 class Ran:
     seconds: float
     cpu: float  # its own and that of what it started, in seconds
-    memory_mib: float  # the most it had at once
+    memory: float  # the most it had at once, in MB
     stdout: str
 
 
-def run(command, env=None, cwd=None):
+def run(command, env=None):
     """Run one program to its end."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.NamedTemporaryFile("r") as used:
+        # A child's peak of memory begins with that of the process it was forked from, and `time` is a small one.
+        timed = ["time", "--quiet", "--format=%U %S %M", f"--output={used.name}", *command]
         began = time.monotonic()
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, cwd=cwd)
-        _, status, used = os.wait4(child.pid, 0)
+        child = start(timed, out, err, env)
+        wait_for([child])
         seconds = time.monotonic() - began
-        child.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0), err.seek(0)
         stdout, stderr = (stream.read().decode(errors="replace") for stream in (out, err))
-    if child.returncode != 0:
-        raise Failed(f"{' '.join(command)}\nended with {child.returncode}\n{stdout[-2000:]}\n{stderr[-4000:]}")
-    return Ran(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, stdout)
+        refuse_failure(command, child, f"{stdout[-2000:]}\n{stderr}")
+        user, system, kibibytes = used.read().split()
+    return Ran(seconds, float(user) + float(system), int(kibibytes) * 1024 / 1e6, stdout)
 
 
 def together(commands):
     """Run programs side by side; how long until the last of them is done."""
     began = time.monotonic()
-    children = [
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        for command in commands
-    ]
-    said = [child.communicate()[1].decode(errors="replace") for child in children]
-    seconds = time.monotonic() - began
-    for command, child, text in zip(commands, children, said):
-        if child.returncode != 0:
-            raise Failed(f"{' '.join(command)}\nended with {child.returncode}\n{text[-4000:]}")
+    with tempfile.TemporaryFile() as said:
+        children = [start(command, said, said) for command in commands]
+        wait_for(children)
+        seconds = time.monotonic() - began
+        said.seek(0)
+        text = said.read().decode(errors="replace")
+    for command, child in zip(commands, children):
+        refuse_failure(command, child, text)
     return seconds
+
+
+def start(command, out, err, env=None):
+    # in a session of its own, so that what it starts can be ended with it
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, start_new_session=True)
+
+
+def wait_for(children):
+    """When that is cut off, they end."""
+    try:
+        for child in children:
+            child.wait()
+    except BaseException:
+        for child in children:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGTERM)
+            child.wait()
+        raise
+
+
+def refuse_failure(command, child, said):
+    if child.returncode != 0:
+        raise Failed(f"{' '.join(map(str, command))}\nended with {child.returncode}\n{said[-4000:]}")
 
 
 @dataclass
@@ -70,7 +94,7 @@ class Row:
 
 @dataclass
 class Claim:
-    """A figure made of others, and what it is meant to be: at most `limit`, or at least, or nothing is claimed."""
+    """A figure made of others, and what it is meant to be: at most, or at least; or nothing is claimed."""
 
     what: str
     value: float

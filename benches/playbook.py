@@ -45,13 +45,13 @@ class Playbook:
 
     def nothing_to_do(self, cache=False):
         """A run that changes nothing, in seconds."""
-        ran = self.play("site.yml", cache)
+        ran = self.play("site.yml", "--skip-tags", "proof", cache=cache)
         changed = dict(RECAP.findall(ran.stdout))
         if set(changed) != set(self.lab.addresses) or set(changed.values()) != {"0"}:
             raise Failed(f"a run of the playbook that should have had nothing to do: {changed}\n{ran.stdout[-3000:]}")
         return ran.seconds
 
-    def play(self, book, cache=False):
+    def play(self, book, *options, cache=False):
         environment = os.environ | {
             "ANSIBLE_CONFIG": str(HERE / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
@@ -63,4 +63,4 @@ class Playbook:
                 "ANSIBLE_CACHE_PLUGIN": "jsonfile",
                 "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(self.directory / "facts"),
             }
-        return run([ANSIBLE, "-i", str(self.hosts), str(HERE / book)], env=environment)
+        return run([ANSIBLE, "-i", str(self.hosts), *options, str(HERE / book)], environment)

@@ -4,28 +4,25 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("svg")
-import matplotlib.pyplot as plt
-
 INK, BAR, GRID = "#24292f", "#2f6f9f", "#d0d7de"
 
 
-def write(results, machine, directory: Path):
-    """Write NAME.md, NAME.json and NAME.svg, NAME being the date and the commit."""
-    name = f"{machine['date']}-{machine['commit']}"
-    (directory / f"{name}.json").write_text(
-        json.dumps({"machine": machine, "results": [asdict(result) for result in results]}, indent=1) + "\n"
-    )
-    (directory / f"{name}.md").write_text(page(results, machine, f"{name}.svg"))
+def write(results, wrong, machine, directory: Path):
+    """Write NAME.md, NAME.json and NAME.svg, NAME being the date and the commit, and what was measured unless it was all."""
+    directory.mkdir(exist_ok=True)
+    name = "-".join([machine["date"], machine["commit"], *([] if machine["all"] else [result.name for result in results])])
+    found = {"machine": machine, "results": [asdict(result) for result in results], "wrong": wrong}
+    (directory / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    (directory / f"{name}.md").write_text(page(results, wrong, machine, f"{name}.svg"))
     picture(results, machine, directory / f"{name}.svg")
     return directory / f"{name}.md"
 
 
-def page(results, machine, image):
+def page(results, wrong, machine, image):
     lines = [f"# Benchmarks of {machine['date']}", ""]
-    lines += [f"- **{key}**: {value}" for key, value in machine.items()]
+    lines += [f"- **{key}**: {value}" for key, value in machine.items() if key != "all"]
+    lines += ["", "All goals are met." if not wrong else "Goals that were missed, and benchmarks that failed:", ""]
+    lines += [f"- {line}" for text in wrong for line in text.splitlines()[:1]]
     lines += ["", "Medians; the spread is from the lowest to the highest.", "", f"![All figures as bars]({image})", ""]
     for result in results:
         lines += [f"## {result.title}", "", result.about, "", "| What | Median | Spread | Runs |", "|---|---|---|---|"]
@@ -41,12 +38,18 @@ def page(results, machine, image):
 
 
 def figure(value):
-    """Three digits are what a median of a few runs is good for."""
+    """Three digits are what a few runs are good for."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def picture(results, machine, path):
     """One panel a benchmark and unit, bars from zero, whiskers from the lowest to the highest."""
+    # here, because it is large, and what is measured should run beside nothing large
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
     panels = [(result, unit) for result in results for unit in dict.fromkeys(row.unit for row in result.rows)]
     rows = [[row for row in result.rows if row.unit == unit] for result, unit in panels]
     plt.rcParams.update({"font.size": 9, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "svg.hashsalt": "benches"})

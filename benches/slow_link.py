@@ -2,7 +2,7 @@
 
 What `tc netem` does, but in kernels without it, too: two TUN devices, and a process between them that hands every packet
 on when its time has come. Only what goes between the controller and the hosts is slow; the hosts among each other are not,
-as with a cluster at one site that is looked after from elsewhere.
+as with a cluster at one site that is looked after from elsewhere. It is for the few packets of a run, not for bulk.
 """
 
 import collections
@@ -38,7 +38,8 @@ class SlowLink:
             connect(NEAR, NEAR_ADDRESS, FAR_ADDRESS)
             connect(FAR, FAR_ADDRESS, NEAR_ADDRESS, inside=["netns", "exec", NAMESPACE, "ip"])
             ip("netns", "exec", NAMESPACE, "ip", "route", "add", "default", "via", NEAR_ADDRESS)
-            self.carrier = multiprocessing.Process(target=carry, args=(near, far, self.delay, self.loss), daemon=True)
+            # with the devices open, which are plain numbers
+            self.carrier = multiprocessing.get_context("fork").Process(target=carry, args=(near, far, self.delay, self.loss), daemon=True)
             self.carrier.start()
             os.close(near), os.close(far)
         except BaseException:
