@@ -279,11 +279,15 @@ fn describe(batch: &[Change]) -> String {
     format!("{} changes: {} … {}", batch.len(), first.resource, last.resource)
 }
 
-/// What to try, from what the host printed.
+/// What to try, from what the host printed. What lies deeper comes first: where no mirror answers, no package is known.
 fn advice(host: &HostName, change: &Change, output: &str) -> String {
     let has = |text: &str| output.contains(text);
     if has("No space left on device") {
         format!("free some disk space: `ssh {host} df -h`; then run apply again")
+    } else if has("Temporary failure resolving") || has("Failed to fetch") || has("Could not connect") {
+        format!(
+            "{host} cannot reach its package mirror: `ssh {host} apt-get update`; set a proxy under [packages] if one is needed"
+        )
     } else if has("Unable to locate package") || has("has no installation candidate") {
         format!(
             "the host's package sources do not have it: `ssh {host} apt-cache policy {}`; add a repository under [packages] or change the version",
@@ -297,10 +301,6 @@ fn advice(host: &HostName, change: &Change, output: &str) -> String {
     } else if has("Could not get lock") || has("lock was locked by") {
         format!(
             "another package manager runs on {host}: `ssh {host} ps -C apt-get,apt,dpkg,unattended-upgr -o pid,etime,args`; wait for it, then run apply again"
-        )
-    } else if has("Temporary failure resolving") || has("Failed to fetch") || has("Could not connect") {
-        format!(
-            "{host} cannot reach its package mirror: `ssh {host} apt-get update`; set a proxy under [packages] if one is needed"
         )
     } else if has("another run of xnat-provision") {
         format!("find it on {host}: `ssh {host} fuser -v /run/xnat-provision`; then run apply again")

@@ -26,11 +26,13 @@ use xnat_provision::workflow::{Applied, Apply, ApplyError, Restarts, Scope, Star
 #[derive(Clone)]
 enum Nature {
     Willing,
-    /// Its disk is full.
-    Full,
+    /// What is tried ends with these words.
+    Fails(&'static str),
     /// The administrator presses Ctrl-C while it works.
     Interrupts(Cancel),
 }
+
+const FULL: &str = "groupadd: cannot lock /etc/group\nNo space left on device\n";
 
 /// A host that only knows groups.
 struct Toy {
@@ -49,9 +51,8 @@ impl Transport for Toy {
         assert_eq!(script.title, "change the host");
         match &self.nature {
             Nature::Willing => {}
-            Nature::Full => {
-                let stderr = "groupadd: cannot lock /etc/group\nNo space left on device\n".to_owned();
-                return Ok(Output { status: 10, stderr, ..Output::default() });
+            Nature::Fails(words) => {
+                return Ok(Output { status: 10, stderr: (*words).to_owned(), ..Output::default() });
             }
             Nature::Interrupts(cancel) => cancel.cancel(),
         }
@@ -212,8 +213,15 @@ fn told(event: &Event) -> String {
 }
 
 #[tokio::test]
+async fn a_mirror_that_does_not_answer_is_not_taken_for_one_without_the_package() {
+    let words = "W: Failed to fetch the index  Could not connect\nE: Unable to locate package haproxy\n";
+    let (_, told) = apply(&Cancel::default(), BTreeMap::from([("db2", Nature::Fails(words))])).await;
+    assert!(told.contains(r#"help="db2 cannot reach its package mirror: "#), "{told}");
+}
+
+#[tokio::test]
 async fn a_host_that_fails_stops_the_run_after_its_stage_and_no_other_host() {
-    let (result, told) = apply(&Cancel::default(), BTreeMap::from([("db2", Nature::Full)])).await;
+    let (result, told) = apply(&Cancel::default(), BTreeMap::from([("db2", Nature::Fails(FULL))])).await;
     assert_snapshot!(told, @r#"
     - | - | stages_planned titles=["Prepare hosts","Apply the site's own roles","Verify as a client"]
     - | Prepare hosts | stage_started hosts=["db1","db2","db3","web1"]
