@@ -2,7 +2,7 @@
 # everything they do can be done by hand with the commands they print.
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos drills screenshots book mdbook fuzz demo demo-down test test-all bench build compiler lab-tools machine-tools jdbc browser shells old-postgres schemas image lab-clean rust nextest cargo-fuzz release deb reproducible licenses deny cargo-deb cargo-about cargo-deny
+.PHONY: help vagrant-demo test-vagrant vagrant-box vagrant-tools libvirt-tools chaos drills screenshots book mdbook fuzz demo demo-down test test-all bench build compiler lab-tools machine-tools jdbc browser shells old-postgres schemas image lab-clean rust nextest cargo-fuzz release deb reproducible licenses deny cargo-deb cargo-about cargo-deny
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 
@@ -47,7 +47,7 @@ demo-down: ## Remove what `make demo` made
 
 # One run of nextest, so that its summary is the last line. Tests run as root: they boot hosts.
 # It builds the program itself, with the features the tests' libraries ask for: `make build` first would build all twice.
-test: lab-tools jdbc browser shells old-postgres schemas image compiler nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
+test: lab-tools jdbc browser shells vagrant-tools old-postgres schemas image compiler nextest ## Check formatting and lints, run all tests, end-to-end tests on lab hosts included
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	$(AS_ROOT) cargo nextest run --profile full $(FILTER)
@@ -97,6 +97,28 @@ fuzz: cargo-fuzz ## Feed what reads others' texts with made-up ones (TARGET=inve
 		mkdir -p fuzz/corpus/$$target; \
 		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(SECONDS) -timeout=30; \
 	done
+
+# ---- real machines: docs/vagrant.md ----
+
+vagrant-demo: export VAGRANT_DEFAULT_PROVIDER ?= libvirt
+vagrant-demo: build vagrant-tools ## Make machines with Vagrant, a cluster of them, have a drill, and destroy them
+	$(if $(filter libvirt,$(VAGRANT_DEFAULT_PROVIDER)),$(MAKE) libvirt-tools && vagrant/libvirt.sh) \
+		vagrant/demo.sh $(abspath $(BINARY))
+
+test-vagrant: build vagrant-box ## The same as a test, with three machines of a box built here: half an hour where processors are emulated
+	$(SUDO) vagrant/libvirt.sh vagrant/test.sh $(abspath $(BINARY) $(BOX))
+
+BOX := target/vagrant/debian.box
+vagrant-box: vagrant-tools libvirt-tools lab-tools $(BOX) ## Build a box of Debian for libvirt, from where this machine gets its packages
+$(BOX): vagrant/box.sh
+	$(SUDO) vagrant/box.sh $@
+
+# For the test that reads the Vagrantfile too; it wants a provider's plugin, and no machine.
+vagrant-tools:
+	$(call install,vagrant vagrant-libvirt)
+
+libvirt-tools:
+	$(call install,libvirt-daemon-system libvirt-clients dnsmasq-base iptables qemu-system-x86 qemu-utils syslinux syslinux-common mtools fdisk e2fsprogs)
 
 # ---- for others: docs/packaging.md ----
 

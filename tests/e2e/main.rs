@@ -1,5 +1,5 @@
 //! End-to-end tests: the real program against real hosts, which `lab` boots on this machine. They need root and what
-//! `make lab-tools machine-tools jdbc browser shells schemas image` installs; where that is missing they fail and say so, because a skipped test proves nothing.
+//! `make lab-tools machine-tools jdbc browser shells vagrant-tools schemas image` installs; where that is missing they fail and say so, because a skipped test proves nothing.
 //! Run with `make test`, or one of them with `cargo nextest run --profile full -E 'binary(e2e) & test(NAME)'`.
 
 #![expect(clippy::print_stdout, reason = "figures of a run, shown when a test fails or with --no-capture")]
@@ -39,5 +39,6 @@ mod system;
 mod tls;
 mod tutorial;
 mod upgrade;
+mod vagrant;
 mod verbs;
 mod writer;

@@ -44,8 +44,19 @@ fn documents() -> Vec<String> {
 }
 
 /// Directories whose files documents name by their paths from the root.
-const TOP: [&str; 9] =
-    ["src/", "tests/", "docs/", "packaging/", "roles/", "templates/", "inventory/", ".config/", ".cargo/"];
+const TOP: [&str; 11] = [
+    "src/",
+    "tests/",
+    "docs/",
+    "packaging/",
+    "vagrant/",
+    "benches/",
+    "roles/",
+    "templates/",
+    "inventory/",
+    ".config/",
+    ".cargo/",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
