@@ -106,6 +106,7 @@ pub struct Survey {
 }
 
 type Locks = BTreeMap<HostName, Result<Hold, HoldError>>;
+type Insides = BTreeMap<HostName, Result<Inside, SqlError>>;
 
 /// The known name nearest to a mistyped one.
 fn closest(name: &str, known: &[String]) -> Option<String> {
@@ -211,7 +212,7 @@ impl Surveyor<'_> {
                 let stages = &desired[&name];
                 async move { observe(here, &name, stages).await }
             }),
-            self.ask(here),
+            self.ask(here, &facts),
             self.lock(here, locks),
         );
         self.keep(fleet, locks)?;
@@ -380,23 +381,34 @@ impl Surveyor<'_> {
         Ok(desired)
     }
 
-    /// The services, and inside every PostgreSQL: only when all have answered is it known which one leads.
-    async fn ask(&self, fleet: &Fleet) -> (ClusterView, BTreeMap<HostName, Result<Inside, SqlError>>) {
+    /// The services, and inside the PostgreSQL that leads. Which one that is, is only known when all have answered; its own
+    /// files say it before, and where they turn out to be wrong the others are looked into after all.
+    async fn ask(&self, fleet: &Fleet, facts: &BTreeMap<HostName, Facts>) -> (ClusterView, Insides) {
         let unreachable = fleet.reasons();
         let gather = self.gather(fleet, &unreachable);
+        let led = |name: &HostName| facts.get(name).is_some_and(|facts| !facts.postgres_led.is_empty());
+        let members = self.inventory.with(Component::Postgres).map(|host| host.name.clone());
+        let (leading, mut others): (Vec<_>, Vec<_>) = members.partition(led);
+        let (view, mut inside) = futures::join!(cluster::gather(&gather), self.look_inside(&gather, leading));
+        if let Some(leader) = view.leader() {
+            others.retain(|name| *name == leader.host);
+        }
+        inside.extend(self.look_inside(&gather, others).await);
+        (view, inside)
+    }
+
+    /// A member that cannot be looked into is in the view with its reason.
+    async fn look_inside(&self, gather: &Gather<'_>, members: Vec<HostName>) -> Insides {
         let objects = objects::desired(self.inventory, self.secrets);
         let look = |host: &HostName| {
             let host = self.inventory.host(host)?;
-            postgres::administrator(&gather, host).ok()
+            postgres::administrator(gather, host).ok()
         };
-        let members = self.inventory.with(Component::Postgres).map(|host| host.name.clone()).collect();
         let inside = for_each_host(members, self.inventory.hosts.len(), |name| {
             let (administrator, objects) = (look(&name), &objects);
             async move { Some(postgres::look(&administrator?, objects).await) }
         });
-        // A member that cannot be looked into is in the view with its reason.
-        let (view, inside) = futures::join!(cluster::gather(&gather), inside);
-        (view, inside.into_iter().filter_map(|(name, inside)| Some((name, inside?))).collect())
+        inside.await.into_iter().filter_map(|(name, inside)| Some((name, inside?))).collect()
     }
 
     /// `--limit` must not cut a step that only works with all its members.

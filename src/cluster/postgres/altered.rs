@@ -36,7 +36,7 @@ const ALTERED: &str = "SELECT f.name, CASE WHEN s.vartype <> 'string' THEN f.set
  WHERE f.sourcefile LIKE '%/postgresql.auto.conf' AND f.name IS NOT NULL ORDER BY f.name";
 
 pub async fn altered(client: &Client) -> Result<Vec<Altered>, tokio_postgres::Error> {
-    let rows = client.query(ALTERED, &[]).await?;
+    let rows = client.query_typed(ALTERED, &[]).await?;
     let altered = |row: &tokio_postgres::Row| {
         Ok(Altered { name: row.try_get(0)?, value: row.try_get(1)?, restarts: row.try_get(2)? })
     };

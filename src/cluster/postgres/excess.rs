@@ -2,6 +2,7 @@
 //! given on purpose, so it is told with the way to end it, and left.
 
 use serde::{Deserialize, Serialize};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
 use super::identifier;
@@ -32,7 +33,9 @@ const EXCESS: &str = "SELECT rolname::text,
 pub async fn excess(client: &Client, application: &str) -> Result<Vec<Excess>, Error> {
     let replicators = [REPLICATOR.real, REPLICATOR.second];
     let names = [REPLICATOR.real, REPLICATOR.second, REWINDER.real, REWINDER.second, application];
-    let rows = client.query(EXCESS, &[&names.as_slice(), &replicators.as_slice()]).await?;
+    let rows = client
+        .query_typed(EXCESS, &[(&names.as_slice(), Type::TEXT_ARRAY), (&replicators.as_slice(), Type::TEXT_ARRAY)])
+        .await?;
     let all = rows
         .iter()
         .map(|row| Ok(Excess { role: row.try_get(0)?, attributes: row.try_get(1)?, member_of: row.try_get(2)? }));

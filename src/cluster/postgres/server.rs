@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
+use tokio_postgres::types::Type;
 
 use super::super::view::Gather;
 use super::altered::{Altered, altered};
@@ -87,8 +88,13 @@ pub async fn ask(gather: &Gather<'_>, transport: &dyn Transport, login: &Login<'
 }
 
 async fn look(client: &Client, database: &Database) -> Result<Server, tokio_postgres::Error> {
-    let about = client.query_one(ABOUT, &[&database.name]).await?;
-    let standbys = client.query(STANDBYS, &[]).await?;
+    // All four are on their way before the first is answered, and none is prepared first: one round trip.
+    let (about, standbys, excess, altered) = futures::try_join!(
+        client.query_typed_one(ABOUT, &[(&database.name, Type::TEXT)]),
+        client.query_typed(STANDBYS, &[]),
+        excess(client, &database.owner),
+        altered(client),
+    )?;
     // `17.5 (Debian 17.5-1.pgdg120+1)` on some builds
     let version: &str = about.try_get(0)?;
     Ok(Server {
@@ -99,8 +105,8 @@ async fn look(client: &Client, database: &Database) -> Result<Server, tokio_post
         tls: about.try_get(4)?,
         position: about.try_get(5)?,
         started: about.try_get(6)?,
-        excess: excess(client, &database.owner).await?,
-        altered: altered(client).await?,
+        excess,
+        altered,
         standbys: standbys
             .iter()
             .map(|row| {

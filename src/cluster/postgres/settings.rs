@@ -24,7 +24,7 @@ pub struct Setting {
 pub type Settings = BTreeMap<String, Setting>;
 
 pub async fn settings(client: &Client) -> Result<Settings, tokio_postgres::Error> {
-    let rows = client.query("SELECT name, context, vartype, unit, setting FROM pg_settings", &[]).await?;
+    let rows = client.query_typed("SELECT name, context, vartype, unit, setting FROM pg_settings", &[]).await?;
     rows.iter()
         .map(|row| {
             let setting = Setting {

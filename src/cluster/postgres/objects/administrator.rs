@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
 use super::{Attributes, Database, DatabaseChange, DatabaseState, Objects, RoleState, SchemaState, State};
@@ -123,7 +124,7 @@ async fn roles(client: &Client, desired: &Objects) -> Result<BTreeMap<String, Ro
     let wanted = desired.roles.iter().map(|r| r.name.as_str());
     let names: Vec<&str> = wanted.chain(desired.departed.iter().copied()).collect();
     let functions: Vec<&str> = desired.roles.iter().flat_map(|r| &r.functions).map(String::as_str).collect();
-    let rows = client.query(ROLES, &[&names, &functions]).await?;
+    let rows = client.query_typed(ROLES, &[(&names, Type::TEXT_ARRAY), (&functions, Type::TEXT_ARRAY)]).await?;
     rows.iter()
         .map(|row| {
             let attributes = Attributes {
@@ -142,7 +143,7 @@ async fn roles(client: &Client, desired: &Objects) -> Result<BTreeMap<String, Ro
 }
 
 async fn database(client: &Client, name: &str) -> Result<Option<DatabaseState>, Error> {
-    let Some(row) = client.query_opt(DATABASE, &[&name]).await? else { return Ok(None) };
+    let Some(row) = client.query_typed_opt(DATABASE, &[(&name, Type::TEXT)]).await? else { return Ok(None) };
     Ok(Some(DatabaseState {
         owner: row.try_get(0)?,
         encoding: row.try_get(1)?,
@@ -155,13 +156,16 @@ async fn database(client: &Client, name: &str) -> Result<Option<DatabaseState>, 
 }
 
 async fn superuser(client: &Client) -> Result<Option<Secret>, Error> {
-    let row = client.query_one("SELECT rolpassword FROM pg_authid WHERE rolname = $1", &[&SUPERUSER]).await?;
+    let password = "SELECT rolpassword FROM pg_authid WHERE rolname = $1";
+    let row = client.query_typed_one(password, &[(&SUPERUSER, Type::TEXT)]).await?;
     Ok(row.try_get::<_, Option<String>>(0)?.map(Secret::new))
 }
 
 async fn contents(client: &Client, owner: &str) -> Result<Contents, Error> {
-    let extensions = client.query("SELECT extname::text FROM pg_extension", &[]).await?;
-    let schema = client.query_opt(SCHEMA, &[&owner]).await?;
+    let (extensions, schema) = futures::try_join!(
+        client.query_typed("SELECT extname::text FROM pg_extension", &[]),
+        client.query_typed_opt(SCHEMA, &[(&owner, Type::TEXT)]),
+    )?;
     let extensions = extensions.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     let schema = match schema {
         Some(row) => Some(SchemaState { owner_creates: row.try_get(0)?, public_creates: row.try_get(1)? }),
