@@ -149,14 +149,39 @@ fn prepare(document: &str, directory: &Path) {
 
 #[test]
 fn what_was_not_printed_is_missed() {
-    let session =
-        "$ sudo xnat-provision status \"my lab.toml\" | cat # status 4\nGo on? [y/N] y\nlag 12 kB, db…\n…\nend\n";
+    let session = "$ sudo xnat-provision status \"my lab.toml\" | cat # status 4\n\
+                   Go on with … changes? [y/N] y\nlag 12 kB, db…\n…\nend\n";
     let [shown] = of_fence(session).try_into().expect("one command");
     assert_eq!(shown.words, ["xnat-provision", "status", "my lab.toml"]);
-    assert_eq!((shown.status, shown.asks), (4, true));
+    assert_eq!((shown.status, shown.question.as_deref()), (4, Some("Go on with … changes?")));
     assert_eq!(shown.missing("lag  7 kB, db2 and more\nsomething\nend\n"), None);
     assert_eq!(shown.missing("lag 7 kB, db2\nended\n"), Some("end"));
     assert_eq!(shown.missing("end\nlag 7 kB, db2\n"), Some("end"));
     assert_eq!(shown.missing("lag 7 MB, db2\nend\n"), Some("lag 12 kB, db…"));
     assert_eq!(shown.missing(""), Some("lag 12 kB, db…"));
+}
+
+#[test]
+fn names_and_counts_are_told_apart_and_measurements_are_not() {
+    let is_missing = |shown: &str, printed: &str| {
+        let [shown] = of_fence(&format!("$ xnat-provision status\n{shown}\n")).try_into().expect("one command");
+        shown.missing(printed).is_some()
+    };
+    for (shown, printed) in [
+        (" db2  leader  running  2  17.12  4.0.7", " db2 leader running 2 17.13 4.1.0"),
+        ("for 1.7 s (measured), at 10:30:00", "for 12.25 s (measured), at 09:00:01"),
+        ("  ok   0 of … rows were lost", "  ok   0 of 740 rows were lost"),
+        ("up 3min, 85 % used", "up 12min, 7 % used"),
+    ] {
+        assert!(!is_missing(shown, printed), "{shown}");
+    }
+    for (shown, printed) in [
+        (" db2  leader  running  2", " db1 leader running 2"),
+        (" db2  leader  running  2", " db2 leader running 1"),
+        ("healthy: leader db1, 2 replicas streaming", "healthy: leader db1, 0 replicas streaming"),
+        ("  ok   0 of … rows were lost", "  ok   7 of 740 rows were lost"),
+        ("writes to 10.0.0.11", "writes to 10.0.0.12"),
+    ] {
+        assert!(is_missing(shown, printed), "{shown}");
+    }
 }
