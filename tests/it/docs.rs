@@ -203,10 +203,18 @@ fn definitions(prose: &str) -> Vec<(&str, &str)> {
     prose.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).collect()
 }
 
+/// Names of links, `[text][name]`.
+fn names_of_links(prose: &str) -> BTreeSet<&str> {
+    prose.split("][").skip(1).filter_map(|rest| rest.split(']').next()).collect()
+}
+
 #[test]
 fn links_lead_somewhere() {
     let mut wrong = Vec::new();
     for document in documents() {
+        let (_, prose) = split(&read(&document));
+        let here = definitions(&prose).into_iter().map(|(name, _)| name).collect();
+        wrong.extend(names_of_links(&prose).difference(&here).map(|name| format!("{document}: [{name}]")));
         for target in targets(&read(&document)) {
             let (path, anchor) = target.split_once('#').unwrap_or((&target, ""));
             let directory = root().join(&document).parent().expect("a directory").to_owned();

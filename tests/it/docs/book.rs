@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 
 use super::{anchors, documents, root, split, targets};
 
-/// A document with what it includes in its place: `{{#include FILE}}`, or `{{#include FILE:ANCHOR}}`.
+/// A document with what it includes in its place: `{{#include FILE}}`, or `{{#include FILE:ANCHOR}}`. Inside of a comment it
+/// is seen by the book alone.
 pub fn whole(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let directory = path.parent().expect("it is in a directory");
-    let line = |line: &str| match line.strip_prefix("{{#include ").and_then(|rest| rest.strip_suffix("}}")) {
-        Some(asked) => included(directory, asked),
-        None => format!("{line}\n"),
+    let line = |line: &str| {
+        let bare = line.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->")).unwrap_or(line);
+        match bare.strip_prefix("{{#include ").and_then(|rest| rest.strip_suffix("}}")) {
+            Some(asked) => line.replace(bare, &included(directory, asked)) + "\n",
+            None => format!("{line}\n"),
+        }
     };
     text.lines().map(line).collect()
 }

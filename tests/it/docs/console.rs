@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use clap::Parser as _;
 use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
 use xnat_provision::cli::Cli;
 
 use super::shown::{Shown, of_fence, words};
@@ -29,19 +29,28 @@ fn shown() -> Vec<(String, Shown)> {
     all
 }
 
-/// What stands in backticks and begins a command.
+/// What stands in backticks and begins a command, with the name of the program or without. The changelog has former ones.
 fn in_prose() -> Vec<(String, Vec<String>)> {
+    let program = Cli::command();
     let mut all = Vec::new();
-    for document in documents().into_iter().filter(|document| document != "docs/commands.md") {
+    let others = ["docs/commands.md", "CHANGELOG.md"];
+    for document in documents().into_iter().filter(|document| !others.contains(&document.as_str())) {
         let (_, prose) = split(&read(&document));
-        let codes = prose.split('`').skip(1).step_by(2);
-        for code in codes
-            .filter(|code| code.starts_with("xnat-provision ") && !code.contains(['…', '$']) && !code.contains(" 0."))
-        {
-            all.push((document.clone(), words(code)));
-        }
+        let codes = prose.split('`').skip(1).step_by(2).filter(|code| !code.contains(['…', '$']));
+        all.extend(codes.filter_map(|code| Some((document.clone(), of_code(&program, code)?))));
     }
     all
+}
+
+fn of_code(program: &clap::Command, code: &str) -> Option<Vec<String>> {
+    let code = code.strip_prefix("XNAT_VAULT_IDENTITY=FILE ").unwrap_or(code);
+    if code.starts_with("xnat-provision ") && !code.contains(" 0.") {
+        return Some(words(code));
+    }
+    let words = words(code);
+    let is_setting = words.get(1)? == "=";
+    let is_ours = !is_setting && program.find_subcommand(words.first()?).is_some();
+    is_ours.then(|| [vec!["xnat-provision".to_owned()], words].concat())
 }
 
 #[test]
@@ -58,13 +67,16 @@ fn commands_that_are_shown_can_be_given() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Prose names commands without what they take, or with words for it in capitals.
+/// Prose names commands and options without what they take, or with words for it in capitals.
 fn is_fine(kind: ErrorKind, words: &[String], whole: bool) -> bool {
     let stands_for = |word: &String| word.chars().all(|c| c.is_ascii_uppercase());
     match kind {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => true,
         ErrorKind::MissingRequiredArgument | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => !whole,
-        ErrorKind::InvalidValue => !whole && words.iter().any(stands_for),
+        ErrorKind::InvalidValue if whole => false,
+        ErrorKind::InvalidValue => {
+            words.iter().any(stands_for) || words.last().is_some_and(|last| last.starts_with("--"))
+        }
         _ => false,
     }
 }
@@ -137,14 +149,39 @@ fn prepare(document: &str, directory: &Path) {
 
 #[test]
 fn what_was_not_printed_is_missed() {
-    let session =
-        "$ sudo xnat-provision status \"my lab.toml\" | cat # status 4\nGo on? [y/N] y\nlag 12 kB, db…\n…\nend\n";
+    let session = "$ sudo xnat-provision status \"my lab.toml\" | cat # status 4\n\
+                   Go on with … changes? [y/N] y\nlag 12 kB, db…\n…\nend\n";
     let [shown] = of_fence(session).try_into().expect("one command");
     assert_eq!(shown.words, ["xnat-provision", "status", "my lab.toml"]);
-    assert_eq!((shown.status, shown.asks), (4, true));
+    assert_eq!((shown.status, shown.question.as_deref()), (4, Some("Go on with … changes?")));
     assert_eq!(shown.missing("lag  7 kB, db2 and more\nsomething\nend\n"), None);
     assert_eq!(shown.missing("lag 7 kB, db2\nended\n"), Some("end"));
     assert_eq!(shown.missing("end\nlag 7 kB, db2\n"), Some("end"));
     assert_eq!(shown.missing("lag 7 MB, db2\nend\n"), Some("lag 12 kB, db…"));
     assert_eq!(shown.missing(""), Some("lag 12 kB, db…"));
+}
+
+#[test]
+fn names_and_counts_are_told_apart_and_measurements_are_not() {
+    let is_missing = |shown: &str, printed: &str| {
+        let [shown] = of_fence(&format!("$ xnat-provision status\n{shown}\n")).try_into().expect("one command");
+        shown.missing(printed).is_some()
+    };
+    for (shown, printed) in [
+        (" db2  leader  running  2  17.12  4.0.7", " db2 leader running 2 17.13 4.1.0"),
+        ("for 1.7 s (measured), at 10:30:00", "for 12.25 s (measured), at 09:00:01"),
+        ("  ok   0 of … rows were lost", "  ok   0 of 740 rows were lost"),
+        ("up 3min, 85 % used", "up 12min, 7 % used"),
+    ] {
+        assert!(!is_missing(shown, printed), "{shown}");
+    }
+    for (shown, printed) in [
+        (" db2  leader  running  2", " db1 leader running 2"),
+        (" db2  leader  running  2", " db2 leader running 1"),
+        ("healthy: leader db1, 2 replicas streaming", "healthy: leader db1, 0 replicas streaming"),
+        ("  ok   0 of … rows were lost", "  ok   7 of 740 rows were lost"),
+        ("writes to 10.0.0.11", "writes to 10.0.0.12"),
+    ] {
+        assert!(is_missing(shown, printed), "{shown}");
+    }
 }

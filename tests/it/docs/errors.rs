@@ -1,5 +1,6 @@
-//! The chapter of exit statuses and error codes: each status and each area has a section, and each code in the source is in its table, with what it says and
-//! what to do. Mistakes of inventories are said by those fixtures that make them.
+//! The chapter of exit statuses and error codes: each status and each area has a section, and each code in the source is in
+//! its table, with everything that is said with it and what to do. Mistakes of inventories are said by those fixtures that
+//! make them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -7,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use xnat_provision::inventory::Inventory;
 
+use super::shown::fits;
 use super::{must_say, read, root};
 
-/// What the program says with a code, and what it says to do.
-#[derive(Clone)]
+/// What the program says with a code, and what it says to do. Several errors may have one code.
+#[derive(Clone, PartialEq)]
 struct Said {
     message: String,
     help: Option<String>,
@@ -21,9 +23,15 @@ const WITHOUT_A_ROW: [&str; 1] = ["xnat::vault::content"];
 
 #[test]
 fn every_status_and_every_code_has_its_place() {
-    let mut areas: BTreeMap<String, BTreeMap<String, Said>> = BTreeMap::new();
-    for (code, said) in derived().into_iter().chain(of_rules()).chain(of_inventories()) {
-        areas.entry(area(&code)).or_default().insert(code, said);
+    let mut areas: BTreeMap<String, BTreeMap<String, Vec<Said>>> = BTreeMap::new();
+    for (code, said) in derived().into_iter().chain(of_rules()) {
+        let all = areas.entry(area(&code)).or_default().entry(code).or_default();
+        if !all.contains(&said) {
+            all.push(said);
+        }
+    }
+    for (code, said) in of_inventories() {
+        made_by_a_fixture(areas.entry(area(&code)).or_default().entry(code).or_default(), said);
     }
     let known: BTreeSet<String> = areas.values().flat_map(|codes| codes.keys().cloned()).collect();
     let missing: Vec<String> = mentioned().difference(&known).cloned().collect();
@@ -37,6 +45,34 @@ fn every_status_and_every_code_has_its_place() {
     let headless: Vec<&str> =
         parts.iter().map(|(name, _)| *name).filter(|name| !there.contains(&anchor(name))).collect();
     assert!(headless.is_empty(), "without a heading: {headless:?}");
+}
+
+/// What a fixture has it say stands for the rule that says so, in words instead of ellipses.
+fn made_by_a_fixture(all: &mut Vec<Said>, made: Said) {
+    match all.iter().position(|rule| !rule.has_words() || fits(&rule.message, &made.message)) {
+        Some(rule) => all[rule] = made,
+        None if all.is_empty() => all.push(made),
+        None => {}
+    }
+}
+
+/// Looked up in the document, whatever has become of them on the way to its tables.
+#[test]
+fn no_error_is_lost_because_another_has_its_code() {
+    let document = read("docs/errors.md");
+    let mut texts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (code, said) in derived().into_iter().filter(|(_, said)| said.has_words()) {
+        texts.entry(code).or_default().insert(cell(&said.message));
+    }
+    let several = texts.values().filter(|texts| texts.len() > 1).count();
+    assert!(several > 3, "only {several} codes have several texts: are they written in another way now?");
+    let row = |code: &str, text: &str| document.contains(&format!("\n| `{code}` | {text} | "));
+    let lost: Vec<String> = (texts.iter())
+        .flat_map(|(code, texts)| texts.iter().map(move |text| (code, text)))
+        .filter(|(code, text)| !row(code, text))
+        .map(|(code, text)| format!("{code}: {text}"))
+        .collect();
+    assert!(lost.is_empty(), "{}", lost.join("\n"));
 }
 
 /// The lab's errors have their words beside each other, and only their names here.
@@ -68,11 +104,22 @@ fn area(code: &str) -> String {
     code.split("::").take(2).collect::<Vec<_>>().join("::")
 }
 
-fn table(codes: &BTreeMap<String, Said>) -> String {
+/// A row for everything that is said; codes of which nothing is known beforehand are only named below.
+fn table(codes: &BTreeMap<String, Vec<Said>>) -> String {
     let mut text = String::from("\n| Code | It says | What to do |\n|---|---|---|\n");
-    for (code, said) in codes {
-        let help = said.help.as_deref().map_or_else(|| "what is said with it, and above".to_owned(), cell);
-        let _ = writeln!(text, "| `{code}` | {} | {help} |", cell(said.words()));
+    let mut wordless = Vec::new();
+    for (code, all) in codes {
+        let told: Vec<&Said> = all.iter().filter(|said| said.has_words() || said.help.is_some()).collect();
+        if told.is_empty() {
+            wordless.push(format!("`{code}`"));
+        }
+        for said in told {
+            let help = said.help.as_deref().map(cell).unwrap_or_default();
+            let _ = writeln!(text, "| `{code}` | {} | {help} |", cell(&said.message));
+        }
+    }
+    if !wordless.is_empty() {
+        let _ = writeln!(text, "\nIn words of the case: {}.", wordless.join(", "));
     }
     text.push('\n');
     text
@@ -80,8 +127,8 @@ fn table(codes: &BTreeMap<String, Said>) -> String {
 
 impl Said {
     /// Some errors are nothing but what is filled in.
-    fn words(&self) -> &str {
-        if self.message.contains(char::is_alphabetic) { &self.message } else { "what is wrong, in words" }
+    fn has_words(&self) -> bool {
+        self.message.contains(char::is_alphabetic)
     }
 }
 
@@ -152,11 +199,13 @@ fn derived() -> Vec<(String, Said)> {
 fn of_rules() -> Vec<(String, Said)> {
     let mut found = Vec::new();
     for text in texts() {
-        for rest in text.split("\"xnat::inventory::").skip(1) {
+        let parts: Vec<&str> = text.split("\"xnat::inventory::").collect();
+        for pair in parts.windows(2).filter(|pair| pair[0].trim_end().ends_with('(')) {
+            let rest = pair[1];
             let Some((name, rest)) = rest.split_once('"').filter(|(_, rest)| rest.starts_with(',')) else { continue };
             let rest = &rest[1..];
             let after = |rest: &str| literal(rest.trim_start().trim_start_matches("format!(")).map(|text| open(&text));
-            let message = after(rest).unwrap_or_else(|| "said with what is wrong there".to_owned());
+            let message = after(rest).unwrap_or_else(|| "…".to_owned());
             let help = rest.split_once(".help(").and_then(|(_, rest)| after(rest));
             found.push((format!("xnat::inventory::{name}"), Said { message, help }));
         }

@@ -1,5 +1,5 @@
-//! The runbook has a section for whatever the program can say: each check of `health`, each rule of `status`, each finding of
-//! `doctor`. Those for exit statuses and error codes are in `errors`.
+//! The runbook has a section for whatever the program can say: each check of `health`, each rule of `status`, each finding
+//! of `doctor`. Those for exit statuses and error codes are in `errors`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

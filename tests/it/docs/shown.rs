@@ -1,5 +1,5 @@
-//! What a document shows of a session: commands after `$`, and below each what it printed, with `…` for whatever is left
-//! out. Used by the quick tests for what needs no host, and by `tests/e2e/tutorial.rs` for the tutorial.
+//! What a document shows of a session: commands after `$`, and below each what it printed, with `…` for what is left out
+//! or varies. Used by the quick tests for what needs no host, and by `tests/e2e/tutorial.rs` for the tutorial.
 
 /// A command that is shown, and what of its output.
 #[derive(Clone, Debug)]
@@ -8,8 +8,8 @@ pub struct Shown {
     pub words: Vec<String>,
     /// As a comment behind the command says (`# status 4`); otherwise it is 0.
     pub status: i32,
-    /// It asks, and is answered with yes.
-    pub asks: bool,
+    /// What it asks, to be answered with yes.
+    pub question: Option<String>,
     pub lines: Vec<String>,
 }
 
@@ -18,17 +18,17 @@ pub fn of_fence(text: &str) -> Vec<Shown> {
     let mut all: Vec<Shown> = Vec::new();
     for line in text.lines() {
         let Some(typed) = line.strip_prefix("$ ") else {
-            match all.last_mut() {
-                Some(shown) if line.contains("[y/N]") => shown.asks = true,
-                Some(shown) => shown.lines.push(line.to_owned()),
-                None => {}
+            let Some(shown) = all.last_mut() else { continue };
+            match line.split_once(" [y/N]") {
+                Some((question, _)) => shown.question = Some(question.to_owned()),
+                None => shown.lines.push(line.to_owned()),
             }
             continue;
         };
         let (command, comment) = typed.split_once(" #").unwrap_or((typed, ""));
         let words: Vec<String> = words(command).into_iter().skip_while(|word| word == "sudo").collect();
         let status = comment.trim().strip_prefix("status ").map_or(0, |number| number.parse().expect("a number"));
-        all.push(Shown { words, status, asks: false, lines: Vec::new() });
+        all.push(Shown { words, status, question: None, lines: Vec::new() });
     }
     all.retain(|shown| shown.words.first().is_some_and(|word| word == "xnat-provision"));
     all
@@ -51,7 +51,7 @@ pub fn words(command: &str) -> Vec<String> {
 }
 
 impl Shown {
-    /// The line that was shown and not printed, if there is one. Numbers and widths may differ.
+    /// The line that was shown and not printed, if there is one.
     pub fn missing(&self, printed: &str) -> Option<&str> {
         let printed: Vec<String> = printed.lines().map(alike).collect();
         let mut rest = printed.iter();
@@ -63,32 +63,43 @@ impl Shown {
     }
 }
 
-/// A line with every number the same, and every gap.
+const UNITS: [&str; 9] = ["ms", "s", "min", "h", "B", "kB", "MB", "GB", "%"];
+
+/// A line with every gap the same, and every figure that no two runs have in common. Counts stay, and so do the digits of
+/// names: they say who leads, and how many follow.
 fn alike(line: &str) -> String {
-    let mut text = String::new();
-    for word in line.split_whitespace() {
-        for c in word.chars() {
-            let digit = c.is_ascii_digit();
-            if !(digit && text.ends_with('0')) {
-                text.push(if digit { '0' } else { c });
-            }
-        }
-        text.push(' ');
-    }
-    text.trim_end().to_owned()
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let one = |(at, word): (usize, &&str)| {
+        let figure = bare(word);
+        let next = words.get(at + 1).map_or("", |next| bare(next));
+        if varies(figure, next) { word.replace(figure, "0") } else { (*word).to_owned() }
+    };
+    words.iter().enumerate().map(one).collect::<Vec<_>>().join(" ")
+}
+
+fn bare(word: &str) -> &str {
+    word.trim_matches(['(', ')', ',', ';', ':', '.'])
+}
+
+/// A figure with a unit, a time of day, or a version.
+fn varies(word: &str, next: &str) -> bool {
+    let unit = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let measured = unit.len() < word.len() && UNITS.contains(if unit.is_empty() { &next } else { &unit });
+    let parts: Vec<&str> = word.split(['.', ':']).collect();
+    let digits = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    measured || ((2..=3).contains(&parts.len()) && parts.iter().all(digits))
 }
 
 /// With anything where the pattern has an ellipsis.
-fn fits(pattern: &str, line: &str) -> bool {
+pub fn fits(pattern: &str, line: &str) -> bool {
     let mut parts = pattern.split('…');
     let Some(mut rest) = parts.next().and_then(|first| line.strip_prefix(first)) else { return false };
-    let mut open = false;
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
     for part in parts {
-        open = part.is_empty();
         match rest.find(part) {
             Some(at) => rest = &rest[at + part.len()..],
             None => return false,
         }
     }
-    open || rest.is_empty()
+    rest.ends_with(last)
 }
