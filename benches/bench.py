@@ -53,6 +53,7 @@ def measure(name, results, wrong):
     except Failed as failed:
         # it has no figures; those of the others are good
         wrong.append(f"{name}: {failed}")
+        print(wrong[-1], file=sys.stderr, flush=True)
         return
     results.append(result)
     missed = [claim for claim in result.claims if claim.met is False]

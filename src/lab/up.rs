@@ -1,4 +1,4 @@
-//! `lab up`: the state first, then the network, then all hosts at once; taken down again when anything fails.
+//! `lab up`: the state first, then the network, then the hosts, many at once; taken down again when anything fails.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -158,11 +158,24 @@ fn machine<'a>(state: &'a State, host: &'a LabHost, lab: &'a Path) -> Machine<'a
     Machine { state, host, lab }
 }
 
-/// Do something for every host, all at the same time; the first error when any fails.
+/// So many hosts boot side by side: with two hundred on one machine none would be ready in time.
+const AT_ONCE: usize = 20;
+
+/// Do something for every host, many at the same time; the first error when any fails.
 fn at_once<T: Send>(state: &State, work: impl Fn(&LabHost) -> Result<T, LabError> + Sync) -> Result<Vec<T>, LabError> {
-    let work = &work;
+    let mut done = Vec::new();
+    for hosts in state.hosts.chunks(AT_ONCE) {
+        done.extend(side_by_side(hosts, &work)?);
+    }
+    Ok(done)
+}
+
+fn side_by_side<T: Send>(
+    hosts: &[LabHost],
+    work: &(impl Fn(&LabHost) -> Result<T, LabError> + Sync),
+) -> Result<Vec<T>, LabError> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = state.hosts.iter().map(|host| scope.spawn(move || work(host))).collect();
+        let threads: Vec<_> = hosts.iter().map(|host| scope.spawn(move || work(host))).collect();
         threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
