@@ -75,11 +75,13 @@ def bench():
             seconds = lab.apply().seconds
         if round:
             ours.add(seconds)
-    for round in range(ROUNDS_OF_ANSIBLE + 1):
+    # what `apply` does not need has to be in the cache, too
+    with Lab("ansible", "--hosts", "4") as lab, Playbook(lab) as play:
+        play.bootstrap()
+    for _ in range(ROUNDS_OF_ANSIBLE):
         with Lab("ansible", "--hosts", "4") as lab, Playbook(lab) as play:
-            seconds = play.bootstrap(), play.deploy()
-        if round:
-            python.add(seconds[0]), theirs.add(seconds[1])
+            python.add(play.bootstrap())
+            theirs.add(play.deploy())
     return Result(
         "first",
         "From bare hosts to a cluster, 4 hosts",
