@@ -71,6 +71,8 @@ pub struct Fleet {
     pub holds: BTreeMap<HostName, Hold>,
     /// Whether it has them still.
     pub standing: Standing,
+    /// At most so many hosts are connected to, or looked at, at a time; all of them unless said.
+    pub parallel: Option<usize>,
 }
 
 impl Fleet {
@@ -82,6 +84,7 @@ impl Fleet {
             dialer.dial(inventory.known(&name).expect("the name comes from the inventory")).await
         };
         self.unreachable.clear();
+        self.parallel = Some(dialer.parallel);
         for (name, result) in for_each_host(missing, dialer.parallel, dial).await {
             match result {
                 Ok(transport) => _ = self.connections.insert(name, transport),
@@ -127,7 +130,7 @@ impl Fleet {
         reporter: &Reporter,
     ) -> BTreeMap<HostName, Result<Facts, HostError>> {
         let names: Vec<HostName> = self.connections.keys().cloned().collect();
-        let limit = names.len();
+        let limit = self.parallel.unwrap_or(names.len());
         for_each_host(names, limit, |name| async move {
             let host = inventory.known(&name).expect("connections are made to hosts of the inventory");
             let script = shell::facts::script(inventory, host, scrutiny);

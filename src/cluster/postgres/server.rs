@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::super::view::Gather;
 use super::altered::{Altered, altered};
@@ -89,8 +89,9 @@ pub async fn ask(gather: &Gather<'_>, transport: &dyn Transport, login: &Login<'
 
 async fn look(client: &Client, database: &Database) -> Result<Server, tokio_postgres::Error> {
     // All four are on their way before the first is answered, and none is prepared first: one round trip.
+    let name: [(&(dyn ToSql + Sync), Type); 1] = [(&database.name, Type::TEXT)];
     let (about, standbys, excess, altered) = futures::try_join!(
-        client.query_typed_one(ABOUT, &[(&database.name, Type::TEXT)]),
+        client.query_typed_one(ABOUT, &name),
         client.query_typed(STANDBYS, &[]),
         excess(client, &database.owner),
         altered(client),

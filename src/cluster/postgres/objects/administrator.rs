@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use super::{Attributes, Database, DatabaseChange, DatabaseState, Objects, RoleState, SchemaState, State};
@@ -162,9 +162,10 @@ async fn superuser(client: &Client) -> Result<Option<Secret>, Error> {
 }
 
 async fn contents(client: &Client, owner: &str) -> Result<Contents, Error> {
+    let owner: [(&(dyn ToSql + Sync), Type); 1] = [(&owner, Type::TEXT)];
     let (extensions, schema) = futures::try_join!(
         client.query_typed("SELECT extname::text FROM pg_extension", &[]),
-        client.query_typed_opt(SCHEMA, &[(&owner, Type::TEXT)]),
+        client.query_typed_opt(SCHEMA, &owner),
     )?;
     let extensions = extensions.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     let schema = match schema {
