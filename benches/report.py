@@ -52,7 +52,7 @@ def picture(results, machine, path):
 
     panels = [(result, unit) for result in results for unit in dict.fromkeys(row.unit for row in result.rows)]
     rows = [[row for row in result.rows if row.unit == unit] for result, unit in panels]
-    plt.rcParams.update({"font.size": 9, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "svg.hashsalt": "benches"})
+    plt.rcParams.update({"font.size": 9, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "svg.hashsalt": "benches", "svg.fonttype": "none"})
     heights = [0.9 + 0.34 * len(shown) for shown in rows]
     drawing, axes = plt.subplots(
         len(panels), 1, figsize=(9, sum(heights)), squeeze=False, layout="constrained", gridspec_kw={"height_ratios": heights}
