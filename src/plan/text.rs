@@ -27,7 +27,7 @@ pub fn render(plan: &Plan, style: Style, depth: Depth) -> String {
     if let Some(whole) = &plan.part_of {
         out.push_str(&format!("{}\n\n", paint(style, YELLOW, whole)));
     }
-    for (index, stage) in plan.stages.iter().enumerate().filter(|(_, stage)| stage.count() > 0) {
+    for (index, stage) in plan.stages.iter().filter(|stage| stage.count() > 0).enumerate() {
         let title = format!("{}. {}", index + 1, stage.title);
         let page = Page::new(style, depth).stage(stage);
         out.push_str(&format!("{}\n{page}\n", paint(style, BOLD, &title)));

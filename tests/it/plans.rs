@@ -147,7 +147,7 @@ fn a_first_plan_in_full() {
          ~ directory /etc/web: set owner and mode
              mode: 0755 → 0750
 
-    3. Start etcd
+    2. Start etcd
          + form a new etcd cluster of db1, db2, lb1
              three members
 
@@ -169,7 +169,7 @@ fn before_the_question_new_files_are_a_line_each() {
          ~ directory /etc/web: set owner and mode
              mode: 0755 → 0750
 
-    3. Start etcd
+    2. Start etcd
          + form a new etcd cluster of db1, db2, lb1
              three members
 
