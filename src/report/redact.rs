@@ -3,8 +3,8 @@
 //! for what *other machines* print.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::hash::BuildHasher as _;
 use std::ops::Range;
@@ -34,12 +34,15 @@ pub struct Redactor {
     known: Arc<RwLock<Known>>,
 }
 
+/// The keys of two hundred hosts have tens of thousands of forms, so a text is gone through once and not once for each.
 #[derive(Default)]
 struct Known {
     /// Masked wherever they stand.
-    whole: Vec<Zeroizing<String>>,
+    forms: Vec<Zeroizing<String>>,
+    /// Which of them begin with [`SHORTEST`] bytes of this hash.
+    beginnings: HashMap<u64, Vec<usize>>,
     /// Base64: masked also where only the beginning or the end of one stands at the edge of a line.
-    wrapped: Vec<Zeroizing<String>>,
+    wrapped: BTreeSet<usize>,
     /// Hashes of every [`SHORTEST_PIECE`] bytes of these: few lines begin or end with any of them, and only those are looked
     /// at closely.
     edges: HashSet<u64>,
@@ -80,7 +83,7 @@ impl Redactor {
                 for encoded in base64_forms(&form) {
                     known.add_wrapped(encoded);
                 }
-                known.add_whole(form);
+                _ = known.add(form);
             }
         }
         Registration::Masked
@@ -109,30 +112,43 @@ impl Redactor {
 }
 
 impl Known {
-    fn add_whole(&mut self, form: Zeroizing<String>) {
-        if !self.whole.contains(&form) {
-            self.whole.push(form);
+    /// Where the form is from now on; nowhere when it is too short.
+    fn add(&mut self, form: Zeroizing<String>) -> Option<usize> {
+        let beginning = form.as_bytes().first_chunk::<SHORTEST>()?;
+        let alike = self.beginnings.entry(self.hasher.hash_one(beginning.as_slice())).or_default();
+        if let Some(at) = alike.iter().find(|at| self.forms[**at] == form) {
+            return Some(*at);
         }
+        alike.push(self.forms.len());
+        self.forms.push(form);
+        Some(self.forms.len() - 1)
     }
+
     fn add_wrapped(&mut self, form: Zeroizing<String>) {
-        if !self.wrapped.contains(&form) {
-            self.edges.extend(form.as_bytes().windows(SHORTEST_PIECE).map(|piece| self.hasher.hash_one(piece)));
-            self.wrapped.push(form);
+        if let Some(at) = self.add(form)
+            && self.wrapped.insert(at)
+        {
+            let pieces = self.forms[at].as_bytes().windows(SHORTEST_PIECE);
+            self.edges.extend(pieces.map(|piece| self.hasher.hash_one(piece)));
         }
     }
 
     /// Where secrets stand; the ranges may overlap.
     fn find(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();
-        for form in self.whole.iter().chain(&self.wrapped) {
-            found.extend(text.match_indices(form.as_str()).map(|(at, _)| at..at + form.len()));
+        for (at, beginning) in text.as_bytes().windows(SHORTEST).enumerate() {
+            let Some(alike) = self.beginnings.get(&self.hasher.hash_one(beginning)) else { continue };
+            // What begins like a text begins at a character, so the ranges do, too.
+            let forms = alike.iter().map(|form| self.forms[*form].as_bytes());
+            found.extend(forms.filter(|form| text.as_bytes()[at..].starts_with(form)).map(|form| at..at + form.len()));
         }
         let mut start = 0;
         for line in text.split_inclusive('\n') {
             let shown = line.trim_end();
             let indent = shown.len() - shown.trim_start().len();
             if self.may_be_cut(&shown.as_bytes()[indent..]) {
-                let pieces = self.wrapped.iter().flat_map(|form| pieces(form, &shown[indent..]));
+                let wrapped = self.wrapped.iter().map(|form| &self.forms[*form]);
+                let pieces = wrapped.flat_map(|form| pieces(form, &shown[indent..]));
                 found.extend(pieces.map(|range| range.start + start + indent..range.end + start + indent));
             }
             start += line.len();
