@@ -26,7 +26,7 @@ runuser -u postgres -- $bin/initdb -D /var/lib/postgresql/floor -E UTF8 --locale
 cat >> /var/lib/postgresql/floor/pg_hba.conf <<'END'
 host replication postgres 0.0.0.0/0 trust
 END
-runuser -u postgres -- $bin/pg_ctl -D /var/lib/postgresql/floor -w -l /var/lib/postgresql/floor.log -o "-c listen_addresses='*'" start
+runuser -u postgres -- $bin/pg_ctl -D /var/lib/postgresql/floor -w -l /var/lib/postgresql/floor.log -o "-c listen_addresses='*' -c wal_keep_size=256MB" start
 """
 BASEBACKUP = """set -e
 cd / && bin=$(ls -d /usr/lib/postgresql/*/bin)

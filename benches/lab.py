@@ -30,8 +30,8 @@ class Lab:
         try:
             down(self.name)
             self.up()
-        except BaseException:
-            self.__exit__()
+        except BaseException as error:
+            self.__exit__(type(error))
             raise
         return self
 
@@ -44,9 +44,13 @@ class Lab:
         hosts = tomllib.loads(self.inventory.read_text())["host"]
         self.roles = {host["name"]: host["roles"] for host in hosts}
 
-    def __exit__(self, *_):
+    def __exit__(self, kind=None, *_):
         try:
             down(self.name)
+        except Failed:
+            # what ended the block is what there is to tell
+            if kind is None:
+                raise
         finally:
             self.directory.cleanup()
 
