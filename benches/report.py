@@ -22,7 +22,7 @@ def page(results, wrong, machine, image):
     lines = [f"# Benchmarks of {machine['date']}", ""]
     lines += [f"- **{key}**: {value}" for key, value in machine.items() if key != "all"]
     lines += ["", "All goals are met." if not wrong else "Goals that were missed, and benchmarks that failed:", ""]
-    lines += [f"- {line}" for text in wrong for line in text.splitlines()[:1]]
+    lines += [f"- {line}" for line in wrong]
     lines += ["", "Medians; the spread is from the lowest to the highest.", "", f"![All figures as bars]({image})", ""]
     for result in results:
         lines += [f"## {result.title}", "", result.about, "", "| What | Median | Spread | Runs |", "|---|---|---|---|"]
