@@ -15,7 +15,8 @@ use super::stage::{Stage, by_stage};
 use super::{conversion, rolling};
 use crate::assets::Assets;
 use crate::bundle::Offer;
-use crate::cluster::postgres::{self, Inside, SqlError, objects};
+use crate::cluster::postgres::objects::{self, Objects};
+use crate::cluster::postgres::{self, Inside, SqlError};
 use crate::cluster::safety::departure::{self, Departure};
 use crate::cluster::safety::membership::Joining;
 use crate::cluster::{self, ClusterView, Gather};
@@ -389,23 +390,24 @@ impl Surveyor<'_> {
         let led = |name: &HostName| facts.get(name).is_some_and(|facts| !facts.postgres_led.is_empty());
         let members = self.inventory.with(Component::Postgres).map(|host| host.name.clone());
         let (leading, mut others): (Vec<_>, Vec<_>) = members.partition(led);
-        let (view, mut inside) = futures::join!(cluster::gather(&gather), self.look_inside(&gather, leading));
+        let objects = objects::desired(self.inventory, self.secrets);
+        let looking = self.look_inside((&gather, &objects), leading);
+        let (view, mut inside) = futures::join!(cluster::gather(&gather), looking);
         if let Some(leader) = view.leader() {
             others.retain(|name| *name == leader.host);
         }
-        inside.extend(self.look_inside(&gather, others).await);
+        inside.extend(self.look_inside((&gather, &objects), others).await);
         (view, inside)
     }
 
     /// A member that cannot be looked into is in the view with its reason.
-    async fn look_inside(&self, gather: &Gather<'_>, members: Vec<HostName>) -> Insides {
-        let objects = objects::desired(self.inventory, self.secrets);
+    async fn look_inside(&self, (gather, objects): (&Gather<'_>, &Objects), members: Vec<HostName>) -> Insides {
         let look = |host: &HostName| {
             let host = self.inventory.host(host)?;
             postgres::administrator(gather, host).ok()
         };
         let inside = for_each_host(members, self.inventory.hosts.len(), |name| {
-            let (administrator, objects) = (look(&name), &objects);
+            let administrator = look(&name);
             async move { Some(postgres::look(&administrator?, objects).await) }
         });
         inside.await.into_iter().filter_map(|(name, inside)| Some((name, inside?))).collect()
