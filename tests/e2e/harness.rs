@@ -1,9 +1,10 @@
 //! A lab per test, gone when the test is over however it ends; and the program's answers, ready to be looked at.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
+use xnat_provision::quote::sh;
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_xnat-provision");
 
@@ -36,6 +37,24 @@ impl Ran {
 /// Run the program.
 pub fn run(arguments: &[&str]) -> Ran {
     Ran::of(Command::new(BINARY).args(arguments).output().expect("the program runs"))
+}
+
+/// A command as one types it.
+pub fn typed(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| sh(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+/// A line of bash in a terminal of its own, which ends up on standard output; where and with the variables that the command
+/// would have.
+pub fn in_terminal(command: &Command, line: &str) -> Child {
+    let mut script = Command::new("script");
+    script.args(["-q", "-c", line, "/dev/null"]).env("SHELL", "/bin/bash");
+    script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(directory) = command.get_current_dir() {
+        script.current_dir(directory);
+    }
+    script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs")
 }
 
 /// Hosts for one test.

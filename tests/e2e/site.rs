@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use xnat_provision::quote::sh;
 
-use crate::harness::{BINARY, Lab, Ran};
+use crate::harness::{BINARY, Lab, Ran, in_terminal, typed};
 
 /// What the passwords begin with that a test chooses itself, so that it can look for them everywhere.
 const POISON: [(&str, &str); 6] = [
@@ -153,21 +153,14 @@ impl Site {
 
     /// The same in a terminal of its own, which ends up on standard output; then how the terminal is left.
     pub fn in_terminal(&self, (columns, rows): (u16, u16), words: &[&str]) -> Child {
-        let command = self.command(words);
-        let line: Vec<String> = [command.get_program()]
-            .into_iter()
-            .chain(command.get_args())
-            .map(|word| sh(&word.to_string_lossy()))
-            .collect();
+        let mut command = self.command(words);
+        command.env("TERM", "xterm-256color");
         let pid = sh(&self.terminal_pid().to_string_lossy());
         let inside = format!(
             "stty cols {columns} rows {rows}; (echo $BASHPID >{pid}; exec {}); echo \"exit $?\"; stty -a",
-            line.join(" ")
+            typed(&command)
         );
-        let mut script = Command::new("script");
-        script.args(["-q", "-c", &inside, "/dev/null"]).env("SHELL", "/bin/bash").env("TERM", "xterm-256color");
-        script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs")
+        in_terminal(&command, &inside)
     }
 
     /// Where the process number is of what runs in a terminal.

@@ -2,10 +2,10 @@
 
 use std::io::{BufReader, Read, Write};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::{BINARY, Lab, Ran};
+use crate::harness::{BINARY, Lab, Ran, in_terminal, typed};
 
 #[path = "../it/docs/shown.rs"]
 mod shown;
@@ -32,8 +32,8 @@ impl Desk {
         self.directory.path().join("state")
     }
 
-    /// The command as it is shown, but for the name of the lab and the question.
-    fn run(&self, shown: &Shown) -> Ran {
+    /// As it is shown, but for the name of the lab.
+    fn command(&self, shown: &Shown) -> Command {
         let mut command = Command::new(BINARY);
         command.args(&shown.words[1..]).current_dir(self.directory.path());
         if shown.words[1] == "lab" {
@@ -41,6 +41,12 @@ impl Desk {
         } else {
             command.env("XDG_STATE_HOME", self.state());
         }
+        command
+    }
+
+    /// Without the question.
+    fn run(&self, shown: &Shown) -> Ran {
+        let mut command = self.command(shown);
         if shown.question.is_some() {
             command.arg("--yes");
         }
@@ -49,11 +55,8 @@ impl Desk {
 
     /// What it prints in a terminal, where it asks and is told no.
     fn asked(&self, shown: &Shown) -> String {
-        let line = format!("stty cols 200 rows 50; exec {BINARY} {}", shown.words[1..].join(" "));
-        let mut script = Command::new("script");
-        script.args(["-q", "-c", &line, "/dev/null"]).env("SHELL", "/bin/bash");
-        script.current_dir(self.directory.path()).env("XDG_STATE_HOME", self.state());
-        let mut running = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
+        let command = self.command(shown);
+        let mut running = in_terminal(&command, &format!("stty cols 200 rows 50; exec {}", typed(&command)));
         let mut terminal = running.stdin.take().expect("it is piped");
         let mut printed = Vec::new();
         for byte in BufReader::new(running.stdout.take().expect("it is piped")).bytes() {
