@@ -1,4 +1,4 @@
-//! What a host is. One POSIX script (`probe.sh`) goes out, `key=value` lines come back, `parse` makes them one struct.
+//! What a host is. One POSIX script (`probe.sh`, with `network.pl`) goes out, `key=value` lines come back, `parse` makes them one struct.
 //! Pure: no transport here. Facts are never written back into the inventory.
 
 mod control;
@@ -16,7 +16,8 @@ pub use examination::{Disk, Examination, Fsync, PackageFacts, PathFacts, Reach, 
 pub use parse::{Answers, FactsError, parse};
 
 /// The probe: run it as root with `sh`, give its standard output to [`parse`].
-pub const PROBE: &str = include_str!("probe.sh");
+pub const PROBE: &str =
+    concat!("perl - <<'XP_PERL'\n", include_str!("network.pl"), "XP_PERL\n", include_str!("probe.sh"));
 /// The closer look, after the probe in the same shell; what it needs beforehand stands at its beginning.
 pub const EXAMINE: &str = include_str!("examine.sh");
 /// A shell function for scripts that ask apt.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use xnat_provision::facts::{self, Facts, FactsError, Listener, preflight};
 use xnat_provision::inventory::Inventory;
@@ -74,8 +75,7 @@ fn a_host_with_the_distributions_services_is_understood() {
 
 #[test]
 fn the_probe_is_posix_shell_and_tells_everything() {
-    let script = root().join("src/facts/probe.sh");
-    let output = std::process::Command::new("sh").arg(&script).output().expect("sh");
+    let output = Command::new("sh").args(["-c", facts::PROBE]).output().expect("sh");
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     let facts = facts::parse(&String::from_utf8_lossy(&output.stdout)).expect("facts of this machine");
@@ -87,11 +87,33 @@ fn the_probe_is_posix_shell_and_tells_everything() {
 fn the_probe_knows_the_processes_of_a_listener() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let port = listener.local_addr().expect("address").port();
-    let output = std::process::Command::new("sh").arg(root().join("src/facts/probe.sh")).output().expect("sh");
+    let output = Command::new("sh").args(["-c", facts::PROBE]).output().expect("sh");
     let facts = facts::parse(&String::from_utf8_lossy(&output.stdout)).expect("facts");
     let found = facts.listening.iter().find(|one| one.port == port).expect("our listener");
     assert_eq!(found.address, "127.0.0.1");
     assert_eq!(found.directory.as_deref().map(Path::new), std::env::current_dir().ok().as_deref());
+}
+
+/// Some kernels do not have what the probe asks first.
+#[test]
+fn listeners_are_found_either_way() {
+    let listeners = ["127.0.0.1:0", "[::1]:0"].map(|place| std::net::TcpListener::bind(place).expect("bind"));
+    let here = root().join("src/facts/network.pl");
+    let without = "BEGIN { *CORE::GLOBAL::socket = sub (*$$$) { undef } }";
+    let told = ["", without].map(|before| {
+        let program = format!("{before}{}", fs::read_to_string(&here).expect("readable"));
+        let output = Command::new("perl").args(["-e", &program]).output().expect("perl");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    });
+    for listener in listeners {
+        let port = format!(":{:04X} ", listener.local_addr().expect("address").port());
+        let [first, second] = &told;
+        let line = first.lines().find(|line| line.contains(&port)).expect("our listener");
+        assert!(second.lines().any(|other| other == line), "{line}\n{second}");
+        let inode = line.rsplit(' ').next().expect("an inode");
+        assert!(told.iter().all(|lines| lines.contains(&format!("holder={inode} "))), "{told:?}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::socket::{self, COPY};
+use super::socket::{self, COPY, SOCKET};
 use super::{SqlError, begin};
 use crate::cluster::http::{DEADLINE, Place, refused};
 use crate::inventory::model::Escalate;
@@ -20,13 +20,11 @@ use crate::transport::{Script, Stream, Transport};
 /// Root can go anywhere, and who is let in without a password is the socket's owner: the directory is entered as the one,
 /// and the connection made as the other. Through `/proc` that is so in a container too, whose users this machine may not know.
 const DIAL: &str = r#"
-use Socket;
 $| = 1;
 chdir $ARGV[0] or print("none\n"), exit;
 my @found = stat $ARGV[1] or print("none\n"), exit;
 if ($> == 0) { $) = "$found[5] $found[5]"; $> = $found[4]; }
-socket(my $server, PF_UNIX, SOCK_STREAM, 0) or exit 1;
-connect($server, pack_sockaddr_un($ARGV[1])) or print("none\n"), exit;
+dial($ARGV[1]);
 "#;
 
 /// As few as every connection allows at once, less one for a script that is run beside.
@@ -164,7 +162,8 @@ impl<'a> Foreign<'a> {
             ),
         };
         let name = format!(".s.PGSQL.{port}");
-        let text = format!("{directory}exec perl -e {} \"$directory\" {}", sh(&[DIAL, COPY].concat()), sh(&name));
+        let text =
+            format!("{directory}exec perl -e {} \"$directory\" {}", sh(&[SOCKET, DIAL, COPY].concat()), sh(&name));
         let title = "talk to the source's PostgreSQL";
         match machine.ssh.escalate {
             Escalate::None => Script::as_login(title, text),

@@ -29,58 +29,20 @@ const HISTORY_LINES: usize = 400;
 /// So much of it is read.
 const HISTORY_BYTES: usize = 1 << 20;
 
+/// For `perl -e`: it is in perl-base, which is on every Debian.
+const HOLD: &str = include_str!("hold.pl");
+
 /// Take the lock for a run and hold it. Prints "mine NUMBER", or "taken CLAIM" and ends. Then answers each line
 /// "N beat", "N note JSON", "N end" with "N done" or "N failed".
-///
-/// Of two runs that each hold a host the other wants, one must give up soon and the other must not: the older waits
-/// longer (names of runs begin with their time).
 pub fn hold(run: &str, claim: &str) -> String {
     hold_in(DIRECTORY, HISTORY, (run, claim))
 }
 
 /// For tests: the same in other places.
 pub fn hold_in(directory: &str, history: &str, (run, claim): (&str, &str)) -> String {
-    format!(
-        r#"run={run}
-claim={claim}
-install -d -m 0755 -- {directory} && cd -- {directory} && exec 8>>lock || exit
-number=0 other= theirs=
-look() {{ if [ -r holder ]; then {{ read -r number other; read -r theirs; }} <holder; fi; }}
-waited=0
-until flock -n 8; do
-  look
-  patience=10
-  if [ "$other" \> "$run" ]; then patience=40; fi
-  [ $waited -lt $patience ] || {{ printf 'taken %s\n' "$theirs"; exit; }}
-  waited=$((waited + 1))
-  sleep 0.1
-done
-look
-case $number in ''|*[!0-9]*) number=0;; esac
-number=$((number + 1))
-printf '%s %s\n%s\n' "$number" "$run" "$claim" >holder.new && mv -f -- holder.new holder || exit
-note() {{
-  install -d -m 0755 -- "$(dirname -- {history})" || return
-  {{ if [ -e {history} ]; then tail -n {keep} -- {history}; fi; printf '%s\n' "$1"; }} >{history}.new 2>/dev/null &&
-    mv -f -- {history}.new {history}
-}}
-echo "mine $number"
-while line=$(timeout {lease} sh -c 'IFS= read -r line && printf "%s\n" "$line"' 8>&-); do
-  word=${{line#* }} answer=done
-  case $word in
-    note\ *) note "${{word#note }}" || answer=failed;;
-    end) exec 8>&-;;
-  esac
-  echo "${{line%% *}} $answer"
-  [ "$word" != end ] || exit
-done"#,
-        run = quote::sh(run),
-        claim = quote::sh(claim),
-        directory = quote::sh(directory),
-        history = quote::sh(history),
-        keep = HISTORY_LINES - 1,
-        lease = LEASE.as_secs(),
-    )
+    let (lease, keep) = (LEASE.as_secs().to_string(), (HISTORY_LINES - 1).to_string());
+    let arguments = [HOLD, directory, history, run, claim, &lease, &keep].map(quote::sh);
+    format!("exec perl -e {}", arguments.join(" "))
 }
 
 /// What the host remembers, a record in each line, oldest first; before that "running RUN" when a run has the lock.

@@ -58,7 +58,7 @@ fn paths(probes: &[Probe], script: &mut String) {
     }
 }
 
-/// Digests of all files by one `sha256sum`; the text of those that differ from what is wanted and may be shown.
+/// Digests of all files by one `sha256sum`, split by the shell, whose `read` takes a byte at a time; the text of those that differ from what is wanted and may be shown.
 fn digests(probes: &[Probe], files: &BTreeSet<&str>, script: &mut String) {
     let mut cases = String::new();
     for probe in probes {
@@ -68,15 +68,19 @@ fn digests(probes: &[Probe], files: &BTreeSet<&str>, script: &mut String) {
             cases.push_str(&format!("    {}) want={} ;;\n", quote::sh(path), quote::sh(&want.sha256)));
         }
     }
-    script.push_str(&format!("sha256sum -- {} 2>/dev/null | while IFS= read -r line; do
+    script.push_str(&format!(
+        "IFS='\n'; set -f
+for line in $(sha256sum -- {} 2>/dev/null); do
   printf 'H\\t%s\\n' \"$line\"
   sum=${{line%% *}} path=${{line#*  }} want=$sum
   case $path in
 {cases}  esac
   if [ \"$want\" != \"$sum\" ]; then printf 'T\\t%s\\t' \"$path\"; head -c {TEXT_LIMIT} -- \"$path\" | base64 -w0; echo; fi
 done
+unset IFS; set +f
 ",
-        quoted(files.iter().copied())));
+        quoted(files.iter().copied())
+    ));
 }
 
 /// One `dpkg-query` for all; `apt-cache` only for what is not installed, since it is slow.
@@ -182,7 +186,7 @@ fn checks(probes: &[Probe], script: &mut String) {
     for (index, probe) in probes.iter().enumerate() {
         if let Probe::Check { command } = probe {
             script.push_str(&format!(
-                "if sh -c {} >/dev/null 2>&1 </dev/null; then printf 'K\\t{index}\\n'; fi\n",
+                "if ( eval {} ) >/dev/null 2>&1 </dev/null; then printf 'K\\t{index}\\n'; fi\n",
                 quote::sh(command)
             ));
         }

@@ -26,6 +26,7 @@ pub(super) enum Ending {
 pub(super) enum RootCheck {
     /// It need not be root, or sudo sees to it.
     Needless,
+    /// The first process is root's, and the shell itself sees whether that is who it runs as; `id` is a program.
     Here,
 }
 
@@ -38,7 +39,9 @@ impl Wrapped {
         let mark = format!("XNAT{:016x}", rand::random::<u64>());
         let check = match root {
             RootCheck::Needless => String::new(),
-            RootCheck::Here => format!("if [ \"$(id -u)\" != 0 ]; then echo {mark}-not-root >&2; exit 126; fi\n"),
+            RootCheck::Here => {
+                format!("if ! [ -O /proc/1 ] && [ \"$(id -u)\" != 0 ]; then echo {mark}-not-root >&2; exit 126; fi\n")
+            }
         };
         let text = format!(
             "xnat_main() {{ :\n{body}\n}}\n{{\nLC_ALL=C; export LC_ALL; PATH={PATH}; export PATH; umask 022\n\
