@@ -100,7 +100,7 @@ async fn site(chosen: &Inventory, session: &Session, fleet: &mut Fleet) -> Resul
     let away = away.filter(|(host, _)| chosen.host(host).is_some());
     let mut problems: Vec<(HostName, HostProblem)> = away.map(|(host, error)| (host, error.into())).collect();
     let (mut facts, status) =
-        futures::join!(fleet.gather_facts(chosen, Scrutiny::NewHosts, &session.reporter), fleet.installed());
+        futures::join!(fleet.gather_facts(chosen, (Scrutiny::NewHosts, |_| 0), &session.reporter), fleet.installed());
     let mut site = Site::new(wanted::repositories(chosen));
     for (name, status) in status {
         let host = chosen.known(&name).expect("connections are made to hosts of the inventory");

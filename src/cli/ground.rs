@@ -62,7 +62,8 @@ impl Ground {
 
     /// What every host is; all of them have to say.
     pub async fn facts(&self, session: &Session) -> Result<BTreeMap<HostName, Facts>, SurveyError> {
-        let gathered = self.fleet.gather_facts(&session.inventory, Scrutiny::NewHosts, &session.reporter).await;
+        let gathered =
+            self.fleet.gather_facts(&session.inventory, (Scrutiny::NewHosts, |_| 0), &session.reporter).await;
         let (mut facts, mut problems) = (BTreeMap::new(), Vec::new());
         for (host, found) in gathered {
             match found {

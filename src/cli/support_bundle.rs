@@ -151,7 +151,7 @@ impl Making<'_> {
 
     async fn facts(&mut self) -> BTreeMap<HostName, Facts> {
         let mut all = BTreeMap::new();
-        let gathered = self.fleet.gather_facts(self.inventory, Scrutiny::NewHosts, &Reporter::muted()).await;
+        let gathered = self.fleet.gather_facts(self.inventory, (Scrutiny::NewHosts, |_| 0), &Reporter::muted()).await;
         for (name, facts) in gathered {
             let facts = facts.map_err(|error| one_line(&error));
             let text = facts.as_ref().map_err(Clone::clone);

@@ -122,11 +122,11 @@ impl Fleet {
         }
     }
 
-    /// What every host is: one script each, all at once.
+    /// What every host is: one script each, all at once. `then` says how many scripts a host is given right after that.
     pub async fn gather_facts(
         &self,
         inventory: &Inventory,
-        scrutiny: Scrutiny,
+        (scrutiny, then): (Scrutiny, impl Fn(&Host) -> usize + Copy),
         reporter: &Reporter,
     ) -> BTreeMap<HostName, Result<Facts, HostError>> {
         let names: Vec<HostName> = self.connections.keys().cloned().collect();
@@ -134,7 +134,9 @@ impl Fleet {
         for_each_host(names, limit, |name| async move {
             let host = inventory.known(&name).expect("connections are made to hosts of the inventory");
             let script = shell::facts::script(inventory, host, scrutiny);
-            let facts = gather(&name, self.connections[&name].as_ref(), script).await?;
+            let transport = self.connections[&name].as_ref();
+            let (facts, ()) = futures::join!(gather(&name, transport, script), transport.expect(then(host)));
+            let facts = facts?;
             let event = Kind::FactsGathered {
                 os: facts.os.clone(),
                 release: facts.release.clone(),

@@ -47,7 +47,7 @@ impl Preflight<'_> {
         let dialer = Dialer { connector: self.connector, parallel, reporter: self.reporter };
         let looking = async {
             fleet.connect(self.inventory, dialer).await;
-            fleet.gather_facts(self.inventory, Scrutiny::Everything, self.reporter).await
+            fleet.gather_facts(self.inventory, (Scrutiny::Everything, |_| 0), self.reporter).await
         };
         // Nothing is changed here, so Ctrl-C may end it anywhere.
         let answers = tokio::select! {

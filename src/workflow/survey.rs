@@ -304,8 +304,9 @@ impl Surveyor<'_> {
             }
         }
         let first = fleet.connections.keys().next().cloned().into_iter().collect();
+        let how = (self.scrutiny, |host: &Host| self.scripts_after_facts(host));
         let (gathered, lock) =
-            futures::join!(fleet.gather_facts(self.inventory, self.scrutiny, self.reporter), self.lock(fleet, first));
+            futures::join!(fleet.gather_facts(self.inventory, how, self.reporter), self.lock(fleet, first));
         // Whoever has the first host does the work; the others need hear nothing else.
         self.keep(fleet, lock)?;
         let mut facts = BTreeMap::new();
@@ -320,6 +321,12 @@ impl Surveyor<'_> {
             }
         }
         if problems.is_empty() { Ok(facts) } else { Err(SurveyError::Hosts { problems }) }
+    }
+
+    /// What it has, its lock, and three sessions of its PostgreSQL: as it is in itself, and inside two databases.
+    fn scripts_after_facts(&self, host: &Host) -> usize {
+        let sessions = if host.components.contains(&Component::Postgres) { 3 } else { 0 };
+        1 + usize::from(self.claim.is_some()) + sessions
     }
 
     /// Hosts whose lock is still to be taken: also those out of scope, since what all members share changes with any

@@ -9,10 +9,11 @@ use tokio::sync::Semaphore;
 
 use super::SshConnector;
 use super::auth::Means;
-use super::exec::{Cut, Exchange, MAX_OUTPUT_MIB, Raw};
+use super::exec::{Cut, Exchange, MAX_OUTPUT_MIB, PLAIN, Raw};
 use super::pipe::{Begun, Opening, PipeStream};
 use super::prompt::Question;
 use super::session::Session;
+use super::spares::Spares;
 use super::sudo::{self, Attempt, Complaint, Mode};
 use super::waves::{CountedStream, Waves};
 use super::wrap::{Ending, RootCheck, Wrapped};
@@ -26,7 +27,6 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 const PIPES: usize = 4;
 /// So many streams that others have opened may wait to be taken.
 const WAITING: usize = 64;
-const PLAIN: &str = "sh -s";
 
 /// One SSH connection to one host.
 pub struct SshConnection {
@@ -238,6 +238,13 @@ impl Transport for SshConnection {
         let wave = self.waves.enter();
         let stream = self.begin(&script).await?;
         Ok(Box::new(CountedStream::new(stream, wave)))
+    }
+
+    async fn expect(&self, scripts: usize) {
+        // with sudo it is sudo that is begun, and that may ask for something
+        if self.session.at.user == "root" || self.escalate == Escalate::None {
+            Spares::begin(&self.session, scripts).await;
+        }
     }
 
     async fn open(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, TransportError> {

@@ -30,13 +30,24 @@ pub(super) enum Cut {
 /// How long a session that is over here may take to be over at the host too.
 const SESSION_WAIT: Duration = Duration::from_secs(10);
 
-/// OpenSSH says "connect failed" when `MaxSessions` are open. With `MaxSessions 1` that is so until it has noticed the
-/// end of the command before.
-pub(super) async fn open_session(session: &Session) -> Result<Channel<Msg>, Cut> {
+/// What runs a script as whoever we are logged in as.
+pub(super) const PLAIN: &str = "sh -s";
+
+/// A session with that command. OpenSSH says "connect failed" when `MaxSessions` are open. With `MaxSessions 1` that is so
+/// until it has noticed the end of the command before.
+pub(super) async fn begin(session: &Session, command: &str) -> Result<Channel<Msg>, Cut> {
     let begun = Instant::now();
     loop {
+        if command == PLAIN
+            && let Some(shell) = session.spares.take()
+        {
+            return Ok(shell);
+        }
         match session.handle.channel_open_session().await {
-            Ok(channel) => return Ok(channel),
+            Ok(channel) => {
+                channel.exec(true, command).await.map_err(|_| Cut::Lost)?;
+                return Ok(channel);
+            }
             Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed)) => {
                 if begun.elapsed() > SESSION_WAIT {
                     let reason = "its SSH server allows no more sessions: a run holds one for its lock and needs more beside it; raise MaxSessions in sshd_config";
@@ -61,8 +72,7 @@ pub(super) struct Exchange {
 
 impl Exchange {
     pub(super) async fn start(session: &Session, command: &str) -> Result<Self, Cut> {
-        let channel = open_session(session).await?;
-        channel.exec(true, command).await.map_err(|_| Cut::Lost)?;
+        let channel = begin(session, command).await?;
         let (incoming, outgoing) = channel.split();
         Ok(Self { incoming, outgoing: Some(outgoing), raw: Raw::default(), status_known: false, ended: false })
     }

@@ -11,6 +11,7 @@ mod keys;
 mod pipe;
 mod prompt;
 mod session;
+mod spares;
 mod sudo;
 mod waves;
 mod wrap;

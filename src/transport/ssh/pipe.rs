@@ -9,7 +9,7 @@ use russh::client::Msg;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::exec::{Cut, Raw, open_session};
+use super::exec::{Cut, Raw, begin};
 use super::session::Session;
 use super::wrap::find;
 
@@ -34,8 +34,7 @@ pub(super) struct Opening<'a> {
 
 impl Opening<'_> {
     pub(super) async fn begin(self, session: &Session) -> Result<Begun, Cut> {
-        let mut channel = open_session(session).await?;
-        channel.exec(true, self.command).await.map_err(|_| Cut::Lost)?;
+        let mut channel = begin(session, self.command).await?;
         let mut raw = Raw::default();
         if let Some((line, ready)) = self.password {
             channel.data_bytes(line).await.map_err(|_| Cut::Lost)?;

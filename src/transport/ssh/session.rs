@@ -17,6 +17,7 @@ use super::algorithms;
 use super::auth::{self, Means};
 use super::config::Target;
 use super::deadline::Deadline;
+use super::spares::Spares;
 
 /// What to do with the key of a host nothing is known of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,7 @@ pub(super) struct Session {
     pub handle: client::Handle<Client>,
     pub farewell: Farewell,
     pub listeners: Listeners,
+    pub spares: Spares,
     /// Keeps the session we go through alive.
     _through: Option<Arc<Session>>,
 }
@@ -84,7 +86,8 @@ impl Session {
         let ears = (&farewell, &listeners);
         let mut handle = shake_hands(target, through.as_deref(), means, (&mut deadline, ears)).await?;
         auth::log_in(&mut handle, target, means, (&mut deadline, &farewell)).await?;
-        Ok(Self { at: target.at.clone(), handle, farewell, listeners, _through: through })
+        let (at, spares) = (target.at.clone(), Spares::default());
+        Ok(Self { at, handle, farewell, listeners, spares, _through: through })
     }
 
     pub(super) fn lost(&self, doing: &str) -> TransportError {
