@@ -11,6 +11,7 @@ use crate::error::one_line;
 use crate::facts::Facts;
 use crate::names::HostName;
 use crate::report::Kind;
+use crate::transport::Soon;
 use crate::workflow::{HostProblem, SurveyError};
 
 pub struct Ground {
@@ -62,8 +63,10 @@ impl Ground {
 
     /// What every host is; all of them have to say.
     pub async fn facts(&self, session: &Session) -> Result<BTreeMap<HostName, Facts>, SurveyError> {
-        let gathered =
-            self.fleet.gather_facts(&session.inventory, (Scrutiny::NewHosts, |_| 0), &session.reporter).await;
+        let gathered = self
+            .fleet
+            .gather_facts(&session.inventory, (Scrutiny::NewHosts, |_| Soon::default()), &session.reporter)
+            .await;
         let (mut facts, mut problems) = (BTreeMap::new(), Vec::new());
         for (host, found) in gathered {
             match found {

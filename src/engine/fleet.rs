@@ -19,7 +19,7 @@ use crate::inventory::{Host, Inventory};
 use crate::names::HostName;
 use crate::report::{Kind, Reporter, millis_since};
 use crate::transport::ssh::SshConnector;
-use crate::transport::{Endpoint, Script, Transport, TransportError};
+use crate::transport::{Endpoint, Script, Soon, Transport, TransportError};
 
 /// A connection that stands, and where it leads: `~/.ssh/config` has a word in that, the inventory alone does not tell.
 pub struct Connection {
@@ -122,11 +122,11 @@ impl Fleet {
         }
     }
 
-    /// What every host is: one script each, all at once. `then` says how many scripts a host is given right after that.
+    /// What every host is: one script each, all at once. `then` says what a host is asked right after that.
     pub async fn gather_facts(
         &self,
         inventory: &Inventory,
-        (scrutiny, then): (Scrutiny, impl Fn(&Host) -> usize + Copy),
+        (scrutiny, then): (Scrutiny, impl Fn(&Host) -> Soon + Copy),
         reporter: &Reporter,
     ) -> BTreeMap<HostName, Result<Facts, HostError>> {
         let names: Vec<HostName> = self.connections.keys().cloned().collect();
@@ -150,10 +150,10 @@ impl Fleet {
         .await
     }
 
-    /// Give the locks back and close every connection; how often each had to wait for its host is part of the record.
+    /// Close every connection, and with it the lock: the host sees that at once, and whoever comes next waits a second for
+    /// a lock. How often each had to wait for its host is part of the record.
     pub async fn close(&mut self, reporter: &Reporter) {
-        let holds = std::mem::take(&mut self.holds);
-        futures::future::join_all(holds.values().map(Hold::end)).await;
+        self.holds.clear();
         let close = |(name, connection): (&HostName, &Arc<dyn Transport>)| {
             let (reporter, connection) = (reporter.for_host(name), connection.clone());
             async move {

@@ -26,8 +26,8 @@ pub trait Transport: Send + Sync {
     /// The script ends when the stream is dropped (its input ends), or the connection is lost; what it prints to
     /// standard error is lost. Its deadline is for the beginning only.
     async fn pipe(&self, script: Script) -> Result<Box<dyn Stream>, TransportError>;
-    /// So many scripts are going to be run soon: what can be begun for them is, while the host is asked something else.
-    async fn expect(&self, _scripts: usize) {}
+    /// What can be begun of that is, while the host is asked something else. It is only quicker then.
+    async fn expect(&self, _soon: Soon) {}
     /// A byte stream to `host:port` as seen from the host (direct-tcpip). Whoever opens one must read from it or drop
     /// it: a stream whose bytes pile up unread holds up the whole connection.
     async fn open(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, TransportError>;
@@ -43,6 +43,15 @@ pub trait Transport: Send + Sync {
     async fn again(&self) -> Result<Arc<dyn Transport>, TransportError>;
     /// Say goodbye; errors no longer matter then.
     async fn close(&self);
+}
+
+/// What is going to be done within seconds.
+#[derive(Debug, Default)]
+pub struct Soon {
+    /// So many scripts.
+    pub scripts: usize,
+    /// Streams to these addresses and ports.
+    pub streams: Vec<(String, u16)>,
 }
 
 /// Streams that others open.

@@ -1,6 +1,7 @@
 //! Reads everything and changes nothing: connections, facts, preflight, the resources each host should have, what it
 //! has, what the cluster says; and makes the plan of it. `plan` ends here, `apply` goes on from here.
 
+mod asked;
 mod by_hand;
 mod error;
 mod members;
@@ -15,11 +16,11 @@ use super::stage::{Stage, by_stage};
 use super::{conversion, rolling};
 use crate::assets::Assets;
 use crate::bundle::Offer;
-use crate::cluster::postgres::objects::{self, Objects};
-use crate::cluster::postgres::{self, Inside, SqlError};
+use crate::cluster::postgres::Inside;
+use crate::cluster::postgres::objects;
 use crate::cluster::safety::departure::{self, Departure};
 use crate::cluster::safety::membership::Joining;
-use crate::cluster::{self, ClusterView, Gather};
+use crate::cluster::{ClusterView, Gather};
 use crate::engine::{
     Cancel, Claim, Connector, Dialer, Fleet, Hold, HoldError, Host as _, HostError, Scrutiny, for_each_host,
 };
@@ -107,7 +108,6 @@ pub struct Survey {
 }
 
 type Locks = BTreeMap<HostName, Result<Hold, HoldError>>;
-type Insides = BTreeMap<HostName, Result<Inside, SqlError>>;
 
 /// The known name nearest to a mistyped one.
 fn closest(name: &str, known: &[String]) -> Option<String> {
@@ -304,7 +304,7 @@ impl Surveyor<'_> {
             }
         }
         let first = fleet.connections.keys().next().cloned().into_iter().collect();
-        let how = (self.scrutiny, |host: &Host| self.scripts_after_facts(host));
+        let how = (self.scrutiny, |host: &Host| self.after_facts(host));
         let (gathered, lock) =
             futures::join!(fleet.gather_facts(self.inventory, how, self.reporter), self.lock(fleet, first));
         // Whoever has the first host does the work; the others need hear nothing else.
@@ -321,12 +321,6 @@ impl Surveyor<'_> {
             }
         }
         if problems.is_empty() { Ok(facts) } else { Err(SurveyError::Hosts { problems }) }
-    }
-
-    /// What it has, its lock, and three sessions of its PostgreSQL: as it is in itself, and inside two databases.
-    fn scripts_after_facts(&self, host: &Host) -> usize {
-        let sessions = if host.components.contains(&Component::Postgres) { 3 } else { 0 };
-        1 + usize::from(self.claim.is_some()) + sessions
     }
 
     /// Hosts whose lock is still to be taken: also those out of scope, since what all members share changes with any
@@ -387,37 +381,6 @@ impl Surveyor<'_> {
         let mut desired = self.changed(facts).map(expand).collect::<Result<Desired, RoleError>>()?;
         self.mark_bundled(&mut desired);
         Ok(desired)
-    }
-
-    /// The services, and inside the PostgreSQL that leads. Which one that is, is only known when all have answered; its own
-    /// files say it before, and where they turn out to be wrong the others are looked into after all.
-    async fn ask(&self, fleet: &Fleet, facts: &BTreeMap<HostName, Facts>) -> (ClusterView, Insides) {
-        let unreachable = fleet.reasons();
-        let gather = self.gather(fleet, &unreachable);
-        let led = |name: &HostName| facts.get(name).is_some_and(|facts| !facts.postgres_led.is_empty());
-        let members = self.inventory.with(Component::Postgres).map(|host| host.name.clone());
-        let (leading, mut others): (Vec<_>, Vec<_>) = members.partition(led);
-        let objects = objects::desired(self.inventory, self.secrets);
-        let looking = self.look_inside((&gather, &objects), leading);
-        let (view, mut inside) = futures::join!(cluster::gather(&gather), looking);
-        if let Some(leader) = view.leader() {
-            others.retain(|name| *name == leader.host);
-        }
-        inside.extend(self.look_inside((&gather, &objects), others).await);
-        (view, inside)
-    }
-
-    /// A member that cannot be looked into is in the view with its reason.
-    async fn look_inside(&self, (gather, objects): (&Gather<'_>, &Objects), members: Vec<HostName>) -> Insides {
-        let look = |host: &HostName| {
-            let host = self.inventory.host(host)?;
-            postgres::administrator(gather, host).ok()
-        };
-        let inside = for_each_host(members, self.inventory.hosts.len(), |name| {
-            let administrator = look(&name);
-            async move { Some(postgres::look(&administrator?, objects).await) }
-        });
-        inside.await.into_iter().filter_map(|(name, inside)| Some((name, inside?))).collect()
     }
 
     /// `--limit` must not cut a step that only works with all its members.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use russh::ChannelOpenFailure;
 use tokio::sync::Semaphore;
 
@@ -13,13 +14,13 @@ use super::exec::{Cut, Exchange, MAX_OUTPUT_MIB, PLAIN, Raw};
 use super::pipe::{Begun, Opening, PipeStream};
 use super::prompt::Question;
 use super::session::Session;
-use super::spares::Spares;
+use super::spares::{Purpose, Spares};
 use super::sudo::{self, Attempt, Complaint, Mode};
 use super::waves::{CountedStream, Waves};
 use super::wrap::{Ending, RootCheck, Wrapped};
 use crate::inventory::model::{Escalate, Host};
 use crate::transport::error::{Endpoint, TransportError};
-use crate::transport::{Output, Privilege, Script, Stream, Streams, Transport};
+use crate::transport::{Output, Privilege, Script, Soon, Stream, Streams, Transport};
 
 /// How long the host may take to connect a stream: what it connects to is itself or its neighbour.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -240,15 +241,20 @@ impl Transport for SshConnection {
         Ok(Box::new(CountedStream::new(stream, wave)))
     }
 
-    async fn expect(&self, scripts: usize) {
+    async fn expect(&self, Soon { scripts, streams }: Soon) {
         // with sudo it is sudo that is begun, and that may ask for something
-        if self.session.at.user == "root" || self.escalate == Escalate::None {
-            Spares::begin(&self.session, scripts).await;
-        }
+        let plain = self.session.at.user == "root" || self.escalate == Escalate::None;
+        let scripts = if plain { scripts } else { 0 };
+        let streams = streams.into_iter().map(|(host, port)| Purpose::Stream(host, port));
+        let purposes = std::iter::repeat_n(Purpose::Script, scripts).chain(streams);
+        join_all(purposes.map(|purpose| Spares::begin(&self.session, purpose))).await;
     }
 
     async fn open(&self, host: &str, port: u16) -> Result<Box<dyn Stream>, TransportError> {
         let wave = self.waves.enter();
+        if let Some(channel) = self.session.spares.take(&Purpose::Stream(host.to_owned(), port)) {
+            return Ok(Box::new(CountedStream::new(channel.into_stream(), wave)));
+        }
         let opening = self.session.handle.channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0);
         let failed = |reason: String| TransportError::Open {
             at: self.session.at.clone(),

@@ -6,6 +6,7 @@ use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Sig};
 
 use super::session::Session;
+use super::spares::Purpose;
 
 /// More output than this is no answer any more.
 pub(super) const MAX_OUTPUT_MIB: usize = 64;
@@ -39,7 +40,7 @@ pub(super) async fn begin(session: &Session, command: &str) -> Result<Channel<Ms
     let begun = Instant::now();
     loop {
         if command == PLAIN
-            && let Some(shell) = session.spares.take()
+            && let Some(shell) = session.spares.take(&Purpose::Script)
         {
             return Ok(shell);
         }

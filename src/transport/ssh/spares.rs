@@ -1,51 +1,69 @@
-//! Shells that are begun before there is anything for them to do. A script costs three round trips, since OpenSSH takes
+//! Channels that are opened before there is anything for them to do. A script costs three round trips, since OpenSSH takes
 //! no input before the command runs: for the session, for the shell, for the script. One whose shell was begun while
-//! the host was busy with something else costs one.
+//! the host was busy with something else costs one. A stream that stands saves the one for its opening.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
 use russh::Channel;
 use russh::client::Msg;
 
 use super::exec::PLAIN;
 use super::session::Session;
 
-/// Some hosts end shells that nobody uses: one that has waited for longer is not relied on.
-const FRESH: Duration = Duration::from_secs(15);
+/// Hosts end shells that nobody uses, and services connections: what has waited for longer is not relied on.
+const FRESH: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub(super) struct Spares(Mutex<Vec<Spare>>);
 
 struct Spare {
-    shell: Channel<Msg>,
+    purpose: Purpose,
+    channel: Channel<Msg>,
     begun: Instant,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A shell that waits for one, as whoever we are logged in as.
+    Script,
+    /// To an address and port, as the host sees it.
+    Stream(String, u16),
+}
+
 impl Spares {
-    /// Begin so many. A host that allows no more sessions has none to spare; whoever needs one waits for it then.
-    pub(super) async fn begin(session: &Session, count: usize) {
-        let one = || async {
-            let shell = session.handle.channel_open_session().await?;
-            shell.exec(true, PLAIN).await?;
-            session.spares.lock().push(Spare { shell, begun: Instant::now() });
-            Ok::<_, russh::Error>(())
-        };
-        join_all((0..count).map(|_| one())).await;
+    /// One more. A host that has no room for it has none to spare: whoever needs it opens it then, and hears why not.
+    pub(super) async fn begin(session: &Session, purpose: Purpose) {
+        if let Ok(channel) = open(session, &purpose).await {
+            session.spares.lock().push(Spare { purpose, channel, begun: Instant::now() });
+        }
     }
 
-    pub(super) fn take(&self) -> Option<Channel<Msg>> {
+    pub(super) fn take(&self, purpose: &Purpose) -> Option<Channel<Msg>> {
         let mut spares = self.lock();
         let (fresh, stale) = spares.drain(..).partition(|spare| spare.begun.elapsed() < FRESH);
         *spares = fresh;
-        for Spare { shell, .. } in stale {
-            tokio::spawn(async move { shell.close().await });
+        for Spare { channel, .. } in stale {
+            tokio::spawn(async move { channel.close().await });
         }
-        spares.pop().map(|spare| spare.shell)
+        let found = spares.iter().position(|spare| spare.purpose == *purpose)?;
+        Some(spares.swap_remove(found).channel)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Spare>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Spare>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn open(session: &Session, purpose: &Purpose) -> Result<Channel<Msg>, russh::Error> {
+    match purpose {
+        Purpose::Script => {
+            let shell = session.handle.channel_open_session().await?;
+            shell.exec(true, PLAIN).await?;
+            Ok(shell)
+        }
+        Purpose::Stream(host, port) => {
+            session.handle.channel_open_direct_tcpip(host, u32::from(*port), "127.0.0.1", 0).await
+        }
     }
 }
