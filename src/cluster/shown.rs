@@ -1,5 +1,6 @@
 //! The certificates that services really show, whatever their files hold: a service may not have read them again. Only
-//! looks: nothing is sent after the greeting, so nobody needs to be trusted for it.
+//! looks: nothing is sent after the greeting, so nobody needs to be trusted for it. We show ours, and say goodbye, since
+//! services write down whoever does not.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,8 +14,10 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::answer::Answer;
+use super::tls::Tls;
 use super::view::Gather;
 use crate::digest::sha256;
 use crate::error::one_line;
@@ -76,7 +79,7 @@ async fn one(gather: &Gather<'_>, wanted: Wanted) -> Shown {
                 let port = port(gather.inventory, wanted.purpose);
                 let look = async {
                     let stream = transport.open(&host.address, port).await.map_err(|error| one_line(&error))?;
-                    look(stream, &host.address, wanted.purpose).await
+                    look(stream, &host.address, (wanted.purpose, gather.tls()?.as_ref())).await
                 };
                 match tokio::time::timeout(DEADLINE, look).await {
                     Ok(Ok(certificate)) => Answer::Known(certificate),
@@ -98,7 +101,11 @@ fn port(inventory: &Inventory, purpose: Purpose) -> u16 {
     }
 }
 
-async fn look(mut stream: Box<dyn Stream>, address: &str, purpose: Purpose) -> Result<Certificate, String> {
+async fn look(
+    mut stream: Box<dyn Stream>,
+    address: &str,
+    (purpose, ours): (Purpose, Option<&Tls>),
+) -> Result<Certificate, String> {
     if purpose == Purpose::Postgres {
         stream.write_all(&SSL_REQUEST).await.map_err(|error| one_line(&error))?;
         if stream.read_u8().await.map_err(|error| one_line(&error))? != b'S' {
@@ -106,21 +113,32 @@ async fn look(mut stream: Box<dyn Stream>, address: &str, purpose: Purpose) -> R
         }
     }
     let seen = Arc::new(Looker::default());
-    let config = ClientConfig::builder_with_provider(seen.provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| one_line(&error))?
-        .dangerous()
-        .with_custom_certificate_verifier(seen.clone())
-        .with_no_client_auth();
     let name = ServerName::try_from(address.to_owned()).map_err(|error| one_line(&error))?;
-    let greeted = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    // Whoever wants to see a certificate of ours ends it there, after showing its own.
+    let config = seen.clone().config(ours).map_err(|error| one_line(&error))?;
+    let greeted = match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
+        Ok(stream) => {
+            tokio::spawn(say_goodbye(stream));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    // Whoever does not believe our certificate ends it there, after showing its own.
     let shown = seen.shown.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
     match (shown, greeted) {
         (Some(der), _) => Ok(Certificate::of(&read::of_der(&der)?, Timestamp::now())),
         (None, Err(error)) => Err(format!("it does not speak TLS: {}", one_line(&error))),
-        (None, Ok(_)) => Err("it showed no certificate".to_owned()),
+        (None, Ok(())) => Err("it showed no certificate".to_owned()),
     }
+}
+
+/// Whoever hears no goodbye, or whose answer to it is not read, writes down that the connection was broken.
+async fn say_goodbye(mut stream: TlsStream<Box<dyn Stream>>) {
+    let goodbye = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    // its certificate was seen, whatever it does now
+    drop(tokio::time::timeout(DEADLINE, goodbye).await);
 }
 
 /// Remembers what it is shown and accepts it.
@@ -133,6 +151,19 @@ struct Looker {
 impl Default for Looker {
     fn default() -> Self {
         Self { provider: Arc::new(ring::default_provider()), shown: Mutex::default() }
+    }
+}
+
+impl Looker {
+    fn config(self: Arc<Self>, ours: Option<&Tls>) -> Result<ClientConfig, rustls::Error> {
+        if let Some(ours) = ours {
+            let mut config = ours.config();
+            config.dangerous().set_certificate_verifier(self);
+            return Ok(config);
+        }
+        let config =
+            ClientConfig::builder_with_provider(self.provider.clone()).with_safe_default_protocol_versions()?;
+        Ok(config.dangerous().with_custom_certificate_verifier(self).with_no_client_auth())
     }
 }
 
@@ -178,7 +209,17 @@ mod tests {
     use super::*;
 
     async fn seen(purpose: Purpose, ours: tokio::io::DuplexStream) -> Result<Certificate, String> {
-        look(Box::new(ours), "10.0.0.1", purpose).await
+        look(Box::new(ours), "10.0.0.1", (purpose, None)).await
+    }
+
+    #[tokio::test]
+    async fn whoever_lets_us_in_hears_a_goodbye() {
+        let pki = pki();
+        let (ours, theirs) = tokio::io::duplex(1 << 14);
+        let server = tokio::spawn(serve(pki.clone(), theirs));
+        let tls = Tls::of(&pki).expect("good certificates");
+        look(Box::new(ours), "10.0.0.1", (Purpose::Etcd, tls.as_ref())).await.expect("it shows one");
+        assert_eq!(server.await.expect("no panic").expect("nothing is broken off"), "");
     }
 
     #[tokio::test]

@@ -63,6 +63,11 @@ impl Tls {
         Ok(Some(Self(Arc::new(config))))
     }
 
+    /// For a greeting of another kind.
+    pub fn config(&self) -> ClientConfig {
+        ClientConfig::clone(&self.0)
+    }
+
     /// Greet whoever is at the other end, who must be `address`.
     pub async fn greet(&self, stream: Box<dyn Stream>, address: &str) -> Result<Greeted, TlsError> {
         let name = ServerName::try_from(address.to_owned())
@@ -85,7 +90,7 @@ impl Tls {
 
     /// For PostgreSQL, which is asked for TLS in its own protocol first.
     pub fn postgres(&self) -> tokio_postgres_rustls::MakeRustlsConnect {
-        tokio_postgres_rustls::MakeRustlsConnect::new(ClientConfig::clone(&self.0))
+        tokio_postgres_rustls::MakeRustlsConnect::new(self.config())
     }
 }
 

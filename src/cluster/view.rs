@@ -44,10 +44,15 @@ impl<'a> Gather<'a> {
         }
     }
 
+    /// None without secrets, and while they have no certificates.
+    pub fn tls(&self) -> Result<Option<Tls>, String> {
+        self.secrets.map_or(Ok(None), |secrets| Tls::of(&secrets.pki))
+    }
+
     /// How services are spoken to: with TLS as soon as there are certificates, be it that the services have them yet.
     pub fn scheme(&self) -> Result<Scheme, String> {
         match self.secrets {
-            Some(secrets) => Ok(Tls::of(&secrets.pki)?.map_or(Scheme::Plain, Scheme::Tls)),
+            Some(_) => Ok(self.tls()?.map_or(Scheme::Plain, Scheme::Tls)),
             None if self.inventory.tls.enabled => Ok(Scheme::NoCertificate),
             None => Ok(Scheme::Plain),
         }
