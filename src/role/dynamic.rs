@@ -61,6 +61,8 @@ fn defaults(cluster: &str) -> Map<String, Value> {
         "wal_keep_size": "512MB",
         // … and a bound, because a dead member's slot must not fill the leader's disk.
         "max_slot_wal_keep_size": "4GB",
+        // A replica asks again that soon where its slot or a new leader is not there yet; it would wait for 5 s.
+        "wal_retrieve_retry_interval": "1s",
         "password_encryption": "scram-sha-256",
         // A client or member that vanished is noticed within about 90 seconds.
         "tcp_keepalives_idle": 60,

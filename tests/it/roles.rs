@@ -380,6 +380,7 @@ fn the_dynamic_configuration_can_be_overridden_by_the_inventory() {
           "wal_log_hints": true,
           "wal_keep_size": "512MB",
           "max_slot_wal_keep_size": "4GB",
+          "wal_retrieve_retry_interval": "1s",
           "password_encryption": "scram-sha-256",
           "tcp_keepalives_idle": 60,
           "tcp_keepalives_interval": 10,

@@ -30,18 +30,28 @@ impl StageRun<'_> {
         self.converge(hosts, parallel).await
     }
 
-    /// In a cluster that exists already there is no first one.
+    /// In a cluster that exists already there is no first one. While that of a new one makes its database, the others get
+    /// everything but what runs.
     pub(super) async fn converge_first_postgres_member(&mut self) -> Result<(), ApplyError> {
         let Some(first) = self.first_postgres_member() else { return Ok(()) };
         self.converge(vec![first], 1).await?;
-        self.wait_for_first_leader().await
+        let others = if self.apply.survey.started.postgres { Vec::new() } else { self.other_postgres_members() };
+        let stage = &*self;
+        let prepare = |name| async move { stage.converge_only(&name, |it| !matches!(it, Resource::Unit(_))).await };
+        let preparing = for_each_host(others, self.parallel(), prepare);
+        let (prepared, leads) = futures::join!(preparing, self.wait_for_first_leader());
+        self.account(prepared)?;
+        leads
     }
 
     /// They are copied from the first. In a cluster that exists none of these is restarted, so all may be done at once.
     pub(super) async fn converge_other_postgres_members(&mut self) -> Result<(), ApplyError> {
+        self.converge(self.other_postgres_members(), self.parallel()).await
+    }
+
+    fn other_postgres_members(&self) -> Vec<HostName> {
         let first = self.first_postgres_member();
-        let others = self.hosts_not_in_turn().into_iter().filter(|host| Some(host) != first.as_ref()).collect();
-        self.converge(others, self.parallel()).await
+        self.hosts_not_in_turn().into_iter().filter(|host| Some(host) != first.as_ref()).collect()
     }
 
     fn first_postgres_member(&self) -> Option<HostName> {
@@ -82,14 +92,17 @@ impl StageRun<'_> {
 
     /// A host's packages, and nothing of what runs them.
     pub(super) async fn converge_packages(&mut self, host: &HostName) -> Result<(), ApplyError> {
-        let all = self.resources(host).iter();
-        let packages: Vec<Resource> = all.filter(|it| matches!(it, Resource::Package(_))).cloned().collect();
-        let result = self.converge_resources(host, &packages, Interruption::Refused).await;
+        let result = self.converge_only(host, |it| matches!(it, Resource::Package(_))).await;
         self.account(BTreeMap::from([(host.clone(), result)]))
     }
 
     fn account(&mut self, results: BTreeMap<HostName, Result<usize, ConvergeError>>) -> Result<(), ApplyError> {
         ApplyError::gathered(self.stage.title(), results, &mut self.changed)
+    }
+
+    async fn converge_only(&self, name: &HostName, which: fn(&Resource) -> bool) -> Result<usize, ConvergeError> {
+        let some: Vec<Resource> = self.resources(name).iter().filter(|it| which(it)).cloned().collect();
+        self.converge_resources(name, &some, Interruption::Refused).await
     }
 
     async fn converge_host(&self, name: &HostName, interruption: Interruption) -> Result<usize, ConvergeError> {
