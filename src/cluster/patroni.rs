@@ -286,6 +286,11 @@ pub async fn led(gather: &Gather<'_>, host: &HostName) -> Result<(), String> {
     if leader.name == host.name { Ok(()) } else { Err(format!("{} leads, and not {}", leader.name, host.name)) }
 }
 
+/// What Patroni calls the replication slot that it makes for a member.
+pub fn slot(member: &HostName) -> String {
+    member.as_str().to_lowercase().replace(['-', '.'], "_")
+}
+
 /// Who leads and runs, asking whoever answers.
 pub async fn leader(gather: &Gather<'_>) -> Result<HostName, String> {
     let (cluster, _) = ask_any(gather).await?;

@@ -3,7 +3,7 @@
 use super::finding::{Finding, State};
 use super::{Case, Check, sql};
 use crate::cluster::assess::size;
-use crate::cluster::patroni::Lag;
+use crate::cluster::patroni::{self, Lag};
 use crate::cluster::postgres::literal;
 use crate::cluster::postgres::vitals::{Slot, Vitals};
 use crate::inventory::Synchronous;
@@ -143,9 +143,8 @@ fn kept(case: &Case<'_>, (host, vitals): (&HostName, &Vitals), slot: &Slot) -> O
     Some(Finding::new(state, text).on(host).fix(fix))
 }
 
-/// Patroni names the slot of a member after it.
 fn is_of(slot: &Slot, member: &HostName) -> bool {
-    member.as_str().to_lowercase().replace(['-', '.'], "_") == slot.name
+    patroni::slot(member) == slot.name
 }
 
 /// What is free where the WAL is.

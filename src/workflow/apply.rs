@@ -89,7 +89,7 @@ impl StageRun<'_> {
                 self.remove_stale_claim().await?;
                 self.converge_first_postgres_member().await?;
                 self.converge_other_postgres_members().await?;
-                self.create_member_roles().await?;
+                self.create_what_members_need().await?;
                 self.change_shared_configuration().await?;
                 self.reset_altered().await?;
                 self.roll_postgres_members().await?;

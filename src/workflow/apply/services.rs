@@ -47,9 +47,10 @@ impl StageRun<'_> {
         Ok(())
     }
 
-    /// Patroni makes them when it creates the cluster, unless it lost its power just before: then no replica can log in
-    /// to copy it.
-    pub(super) async fn create_member_roles(&self) -> Result<(), ApplyError> {
+    /// Patroni makes the roles when it creates the cluster, unless it lost its power just before: then no replica can log
+    /// in to copy it. It makes a replica's slot with the leader's next round, and takes over one that it finds: those of
+    /// a new cluster need not wait for that.
+    pub(super) async fn create_what_members_need(&self) -> Result<(), ApplyError> {
         self.wait("a leader", Duration::from_secs(180), async |gather| patroni::leader(gather).await.map(drop)).await?;
         let gather = self.gather();
         let leader = self.leader(&gather).await?;
@@ -59,6 +60,11 @@ impl StageRun<'_> {
         for change in objects::diff_members(&desired, &administrator.observe(&desired).await?) {
             administrator.perform(self.apply.approved, &change).await?;
             self.tell("database", &change.to_string()).await;
+        }
+        let new = !self.apply.survey.started.postgres;
+        let replicas = self.apply.inventory.with(Component::Postgres).filter(|host| new && host.name != leader.name);
+        for replica in replicas {
+            administrator.create_slot(self.apply.approved, &patroni::slot(&replica.name)).await?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
@@ -40,6 +41,8 @@ const ROLES: &str = "SELECT rolname, rolcanlogin, rolsuper, rolcreatedb, rolcrea
 
 const STREAMING: &str =
     "SELECT application_name FROM pg_stat_replication WHERE usename = $1 AND state = 'streaming' ORDER BY 1";
+
+const CREATE_SLOT: &str = "SELECT pg_create_physical_replication_slot($1::text::name, true)";
 
 const DATABASE: &str = "SELECT pg_get_userbyid(datdba)::text, pg_encoding_to_char(encoding)::text, datcollate::text,
        datctype::text,
@@ -103,6 +106,19 @@ impl Administrator<'_> {
             rows.iter().map(|row| row.try_get(0)).collect()
         };
         within(DEADLINE, &self.login.place(), "read who streams", reading).await
+    }
+
+    /// A replication slot that keeps WAL from now on, unless it is there.
+    pub async fn create_slot(&self, approved: &Approved, name: &str) -> Result<(), SqlError> {
+        approved.still_holds()?;
+        let client = connect(self.transport, &self.login).await?;
+        let making = async {
+            match client.query(CREATE_SLOT, &[&name]).await {
+                Err(error) if error.code() == Some(&SqlState::DUPLICATE_OBJECT) => Ok(()),
+                made => made.map(drop),
+            }
+        };
+        within(DEADLINE, &self.login.place(), &format!("create the replication slot {name}"), making).await
     }
 
     /// Make one change.
