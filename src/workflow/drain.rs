@@ -115,10 +115,11 @@ impl Operation<'_> {
         self.tell_haproxy(&held.balancer, &commands(&held.server, READY)).await
     }
 
-    /// Commands at its socket, each of which is answered with nothing when it was done.
+    /// Commands at its socket, each until HAProxy's own list says that it is so: statistics call a server that fails its
+    /// checks DOWN, be it drained or not, and right after a restart a command has been seen to come to nothing.
     async fn tell_haproxy(&self, balancer: &HostName, commands: &[String]) -> Result<(), OperationError> {
         let Some(host) = self.fleet.host(balancer).filter(|_| !commands.is_empty()) else { return Ok(()) };
-        let run = format!("perl -MIO::Socket::UNIX -e {} -- {}", quote::sh(AT_SOCKET), quote::sh_all(commands));
+        let run = format!("perl -e {} -- {}", quote::sh(AT_SOCKET), quote::sh_all(commands));
         let performed = host.perform(self.approved, &[Action::RunCommand { run }]).await?;
         let failed =
             |reason| OperationError::Unit { unit: UNIT, host: balancer.clone(), done: "told what to do", reason };
@@ -126,11 +127,25 @@ impl Operation<'_> {
     }
 }
 
-const AT_SOCKET: &str = r#"for my $command (@ARGV) {
-  my $haproxy = IO::Socket::UNIX->new("/run/haproxy/admin.sock") or die "it does not answer: $!\n";
-  print $haproxy "$command\n";
-  my $answer = join "", <$haproxy>;
-  die "$command: $answer" if $answer =~ /\S/;
+/// Bits of `srv_admin_state`: 1 is "maintenance by somebody", 8 is "drained by somebody".
+const AT_SOCKET: &str = r#"sub ask {
+  socket(my $haproxy, 1, 1, 0) or die "no socket: $!\n";
+  connect($haproxy, pack("S a108", 1, "/run/haproxy/admin.sock")) or die "it does not answer: $!\n";
+  syswrite $haproxy, "$_[0]\n";
+  return join "", <$haproxy>;
+}
+COMMAND: for my $command (@ARGV) {
+  my ($section, $server, $state) = $command =~ m{^set server (.*)/(.*) state (\w+)$} or die "$command?\n";
+  for (1 .. 20) {
+    my $answer = ask($command);
+    die "$command: $answer" if $answer =~ /\S/;
+    my ($line) = grep { $_->[1] eq $section && $_->[3] eq $server } map { [split] } split /\n/, ask("show servers state $section");
+    die "$command: it knows no such server\n" unless $line;
+    my $held = $line->[6] & 9;
+    next COMMAND if $state eq "drain" ? $held : !$held;
+    select undef, undef, undef, 0.1;
+  }
+  die "$command: it does not do it\n";
 }"#;
 
 fn commands(server: &Server, state: &str) -> Vec<String> {
