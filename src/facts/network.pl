@@ -29,7 +29,8 @@ sub listening {
         defined recv($kernel, my $answer, 1 << 16, 0) or return;
         while (length $answer >= 16) {
             my ($length, $type) = unpack 'L S', $answer;
-            return \@found if $type == 3;    # NLMSG_DONE
+            # NLMSG_DONE, and why where there is nothing
+            return (unpack '@16 l', $answer) ? undef : \@found if $type == 3;
             return if $type != 20 || $length < 88;
             # inet_diag_msg: the port at 4, the address at 8, the inode at 68
             my ($port, @address) = unpack $family == 2 ? '@20 n @24 L' : '@20 n @24 L4', $answer;
@@ -47,6 +48,8 @@ sub listening_in {
     return [map { [$_->[1], $_->[9]] } grep { @$_ > 9 && $_->[3] eq '0A' } @lines];
 }
 
+my $here = readlink('/proc/self/ns/pid') // '';
+
 sub look {
     my @sockets = (
         @{listening(2) // listening_in('/proc/net/tcp')},      # AF_INET
@@ -62,7 +65,11 @@ sub look {
             $unheld{$inode} = 0;
             chomp(my $name = words("/proc/$process/comm"));
             # The working directory of PostgreSQL is its data directory.
-            my $directory = readlink "/proc/$process/cwd" // '/';
+            # That of a container is no place here. (Services have mounts of their own, and containers processes.)
+            my $directory = (readlink("/proc/$process/ns/pid") // '') eq $here ? readlink "/proc/$process/cwd" : undef;
+            $directory //= '/';
+            # A process calls itself what it likes, and each line is a fact.
+            tr/\n/?/ for $name, $directory;
             push @lines, "holder=$inode $directory $name\n";
         }
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use xnat_provision::facts::{self, Facts, FactsError, Listener, preflight};
 use xnat_provision::inventory::Inventory;
@@ -92,6 +93,24 @@ fn the_probe_knows_the_processes_of_a_listener() {
     let found = facts.listening.iter().find(|one| one.port == port).expect("our listener");
     assert_eq!(found.address, "127.0.0.1");
     assert_eq!(found.directory.as_deref().map(Path::new), std::env::current_dir().ok().as_deref());
+}
+
+#[test]
+fn what_a_process_calls_itself_is_no_fact() {
+    let program = r#"$0 = "x\nhostname=evil"; use IO::Socket::INET;
+        my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die; $| = 1;
+        print $socket->sockport, "\n"; <STDIN>"#;
+    let mut perl = Command::new("perl").args(["-e", program]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let perl = perl.as_mut().expect("perl");
+    let mut port = String::new();
+    BufReader::new(perl.stdout.as_mut().expect("a pipe")).read_line(&mut port).expect("a port");
+    let output = Command::new("sh").args(["-c", facts::PROBE]).output().expect("sh");
+    drop(perl.stdin.take());
+    perl.wait().expect("it ends");
+    let facts = facts::parse(&String::from_utf8_lossy(&output.stdout)).expect("facts");
+    let found = facts.listening.iter().find(|one| one.port.to_string() == port.trim()).expect("its listener");
+    assert_eq!(found.process.as_deref(), Some("x?hostname=evil"));
+    assert_ne!(facts.hostname, "evil");
 }
 
 /// Some kernels do not have what the probe asks first.
