@@ -140,8 +140,17 @@ fn events(stdout: &str) -> Vec<Value> {
     stdout.lines().map(|line| serde_json::from_str(line).expect("every line is an event")).collect()
 }
 
+/// How often etcd and PostgreSQL wrote down that a client did not behave.
+fn complaints(site: &Site) -> Vec<String> {
+    let counted = "journalctl -u etcd | grep -c 'provide a certificate'
+                   cat /var/log/postgresql/*.log | grep -c 'could not receive data from client'; true";
+    site.hosts("postgres").iter().map(|host| site.lab.ssh(host, counted).expect(0).stdout).collect()
+}
+
 fn is_left_alone_by_a_second_apply(site: &Site) {
+    let complained = complaints(site);
     let again = site.run(&["apply", "--yes", "--json"]).expect(0);
+    assert_eq!(complaints(site), complained, "looking leaves no traces in logs");
     let events = events(&again.stdout);
     let of_kind = |kind: &str| events.iter().filter(|event| event["kind"] == kind).collect::<Vec<_>>();
     assert_eq!(of_kind("change_applied").len(), 0, "{}", again.stdout);
