@@ -83,9 +83,7 @@ pub enum HoldError {
     #[error("{host}: cannot take the lock; the host said {said:?}")]
     #[diagnostic(
         code(xnat::lock::answer),
-        help(
-            "see whether /run can be written there, and whether `flock` works: `ssh {host} 'df /run; flock --version'`"
-        )
+        help("see whether /run can be written there, and whether perl works: `ssh {host} 'df /run; perl -v'`")
     )]
     Answer { host: HostName, said: String },
 }

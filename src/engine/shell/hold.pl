@@ -7,7 +7,7 @@ $| = 1;
 
 sub fail { print STDERR "$_[0]: $!\n"; exit 1; }
 
--d $directory or mkdir $directory, 0755 or fail("cannot make $directory");
+-d $directory or mkdir $directory, 0755 or -d $directory or fail("cannot make $directory");
 chdir $directory or fail("cannot use $directory");
 open my $lock, '>>', 'lock' or fail("cannot write $directory/lock");
 
@@ -21,11 +21,11 @@ sub holder {
 }
 
 # Of two runs that each hold a host the other wants, one must give up soon and the other must not: the older waits
-# longer (names of runs begin with their time). In tenths of a second.
+# longer (names of runs begin with their time). So does one that has just given back its own. In tenths of a second.
 my $waited = 0;
 until (flock $lock, 2 | 4) {    # LOCK_EX | LOCK_NB
     my (undef, $other, $theirs) = holder();
-    if ($waited++ >= ($other gt $run ? 40 : 10)) { print "taken $theirs\n"; exit; }
+    if ($waited++ >= ($other ge $run ? 40 : 10)) { print "taken $theirs\n"; exit; }
     select undef, undef, undef, 0.1;
 }
 my ($number) = holder();

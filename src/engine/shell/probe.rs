@@ -58,7 +58,8 @@ fn paths(probes: &[Probe], script: &mut String) {
     }
 }
 
-/// Digests of all files by one `sha256sum`, split by the shell, whose `read` takes a byte at a time; the text of those that differ from what is wanted and may be shown.
+/// Digests of all files by one `sha256sum`, split by the shell, whose `read` takes a byte at a time; the text of those
+/// that differ from what is wanted and may be shown.
 fn digests(probes: &[Probe], files: &BTreeSet<&str>, script: &mut String) {
     let mut cases = String::new();
     for probe in probes {

@@ -7,12 +7,16 @@ use std::time::{Duration, Instant};
 
 use russh::Channel;
 use russh::client::Msg;
+use tokio::time::timeout;
 
 use super::exec::PLAIN;
 use super::session::Session;
 
 /// Hosts end shells that nobody uses, and services connections: what has waited for longer is not relied on.
-const FRESH: Duration = Duration::from_secs(5);
+const FRESH_SHELL: Duration = Duration::from_secs(15);
+const FRESH_STREAM: Duration = Duration::from_secs(5);
+/// Whoever asks for one goes on without it then.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 pub(super) struct Spares(Mutex<Vec<Spare>>);
@@ -31,17 +35,27 @@ pub(super) enum Purpose {
     Stream(String, u16),
 }
 
+impl Spare {
+    fn is_fresh(&self) -> bool {
+        let fresh = match self.purpose {
+            Purpose::Script => FRESH_SHELL,
+            Purpose::Stream(..) => FRESH_STREAM,
+        };
+        self.begun.elapsed() < fresh
+    }
+}
+
 impl Spares {
     /// One more. A host that has no room for it has none to spare: whoever needs it opens it then, and hears why not.
     pub(super) async fn begin(session: &Session, purpose: Purpose) {
-        if let Ok(channel) = open(session, &purpose).await {
+        if let Ok(Ok(channel)) = timeout(PATIENCE, open(session, &purpose)).await {
             session.spares.lock().push(Spare { purpose, channel, begun: Instant::now() });
         }
     }
 
     pub(super) fn take(&self, purpose: &Purpose) -> Option<Channel<Msg>> {
         let mut spares = self.lock();
-        let (fresh, stale) = spares.drain(..).partition(|spare| spare.begun.elapsed() < FRESH);
+        let (fresh, stale) = spares.drain(..).partition(Spare::is_fresh);
         *spares = fresh;
         for Spare { channel, .. } in stale {
             tokio::spawn(async move { channel.close().await });

@@ -21,6 +21,8 @@ impl Surveyor<'_> {
         let (mut scripts, mut streams) = (1 + usize::from(self.claim.is_some()), Vec::new());
         if host.components.contains(&Component::Postgres) {
             scripts += 3;
+        }
+        if host.components.contains(&Component::Postgres) && self.inventory.tls.enabled {
             streams.push((host.address.clone(), self.inventory.postgresql.port));
         }
         Soon { scripts, streams }
