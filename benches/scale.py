@@ -7,11 +7,12 @@ from measure import Claim, Failed, Result, Row, together
 
 ROUNDS = 5
 # of making a cluster
-ATTEMPTS = 3
+ATTEMPTS = 5
 HOSTS = [10, 50, 200]
-# Hosts have what they need from the beginning, and 200 times HAProxy does not ask three Patronis twice a second.
+# Hosts have what they need from the beginning, and 200 times HAProxy does not ask three Patronis twice a second. That goes
+# for servers that are down as well, and half of all always are: a replica is one that takes no writes.
 PACKAGES = "etcd-server,etcd-client,postgresql-17,patroni,python3-etcd,haproxy"
-SELDOM = '[haproxy.check]\ninter = "60s"\nfastinter = "60s"\ndowninter = "5s"'
+SELDOM = '[haproxy.check]\ninter = "60s"\nfastinter = "60s"\ndowninter = "60s"'
 
 
 def bench():
@@ -50,14 +51,13 @@ def measure(hosts):
 
 
 def make(lab):
-    """The cluster. Two processors are not enough for hundreds of HAProxy that all begin to ask: some hear late that a server is up."""
-    for attempt in range(ATTEMPTS):
+    """The cluster. What hundreds of HAProxy see in their first minutes is not what they see later, on two processors."""
+    for attempt in range(1, ATTEMPTS + 1):
         try:
             # before the first run, hosts are looked at so closely that it cannot be done for all at once
-            lab.apply("--parallel", "20")
-            return
-        except Failed as failed:
-            if attempt + 1 == ATTEMPTS or "a cluster clients can use" not in str(failed):
+            return lab.apply("--parallel", "20")
+        except Failed:
+            if attempt == ATTEMPTS:
                 raise
 
 
