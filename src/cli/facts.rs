@@ -17,7 +17,6 @@ use crate::names::HostName;
 use crate::quote;
 use crate::report::Show;
 use crate::report::text::count;
-use crate::transport::Soon;
 use crate::workflow::wanted::{self, WantedError};
 use crate::workflow::{HostProblem, SurveyError};
 
@@ -100,10 +99,8 @@ async fn site(chosen: &Inventory, session: &Session, fleet: &mut Fleet) -> Resul
     let away = std::mem::take(&mut fleet.unreachable).into_iter();
     let away = away.filter(|(host, _)| chosen.host(host).is_some());
     let mut problems: Vec<(HostName, HostProblem)> = away.map(|(host, error)| (host, error.into())).collect();
-    let (mut facts, status) = futures::join!(
-        fleet.gather_facts(chosen, (Scrutiny::NewHosts, |_| Soon::default()), &session.reporter),
-        fleet.installed()
-    );
+    let (mut facts, status) =
+        futures::join!(fleet.gather_facts(chosen, Scrutiny::NewHosts, &session.reporter), fleet.installed());
     let mut site = Site::new(wanted::repositories(chosen));
     for (name, status) in status {
         let host = chosen.known(&name).expect("connections are made to hosts of the inventory");

@@ -11,7 +11,6 @@ use crate::error::one_line;
 use crate::facts::Facts;
 use crate::names::HostName;
 use crate::report::Kind;
-use crate::transport::Soon;
 use crate::workflow::{HostProblem, SurveyError};
 
 pub struct Ground {
@@ -63,10 +62,7 @@ impl Ground {
 
     /// What every host is; all of them have to say.
     pub async fn facts(&self, session: &Session) -> Result<BTreeMap<HostName, Facts>, SurveyError> {
-        let gathered = self
-            .fleet
-            .gather_facts(&session.inventory, (Scrutiny::NewHosts, |_| Soon::default()), &session.reporter)
-            .await;
+        let gathered = self.fleet.gather_facts(&session.inventory, Scrutiny::NewHosts, &session.reporter).await;
         let (mut facts, mut problems) = (BTreeMap::new(), Vec::new());
         for (host, found) in gathered {
             match found {

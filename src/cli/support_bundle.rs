@@ -22,7 +22,7 @@ use crate::report::journal::Store;
 use crate::report::text::printable;
 use crate::report::{Redactor, Reporter};
 use crate::role;
-use crate::transport::{Script, Soon};
+use crate::transport::Script;
 use crate::vault::{Secrets, Vault};
 use crate::workflow::logs;
 use crate::workflow::support_bundle::{self, Bundle, host, services};
@@ -151,10 +151,7 @@ impl Making<'_> {
 
     async fn facts(&mut self) -> BTreeMap<HostName, Facts> {
         let mut all = BTreeMap::new();
-        let gathered = self
-            .fleet
-            .gather_facts(self.inventory, (Scrutiny::NewHosts, |_| Soon::default()), &Reporter::muted())
-            .await;
+        let gathered = self.fleet.gather_facts(self.inventory, Scrutiny::NewHosts, &Reporter::muted()).await;
         for (name, facts) in gathered {
             let facts = facts.map_err(|error| one_line(&error));
             let text = facts.as_ref().map_err(Clone::clone);

@@ -122,11 +122,22 @@ impl Fleet {
         }
     }
 
-    /// What every host is: one script each, all at once. `then` says what a host is asked right after that.
+    /// What every host is: one script each, all at once.
     pub async fn gather_facts(
         &self,
         inventory: &Inventory,
-        (scrutiny, then): (Scrutiny, impl Fn(&Host) -> Soon + Copy),
+        scrutiny: Scrutiny,
+        reporter: &Reporter,
+    ) -> BTreeMap<HostName, Result<Facts, HostError>> {
+        self.gather_facts_before(|_| Soon::default(), inventory, scrutiny, reporter).await
+    }
+
+    /// The same; `then` says what a host is asked right after that.
+    pub async fn gather_facts_before(
+        &self,
+        then: impl Fn(&Host) -> Soon + Copy,
+        inventory: &Inventory,
+        scrutiny: Scrutiny,
         reporter: &Reporter,
     ) -> BTreeMap<HostName, Result<Facts, HostError>> {
         let names: Vec<HostName> = self.connections.keys().cloned().collect();

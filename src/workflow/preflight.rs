@@ -17,7 +17,6 @@ use crate::names::HostName;
 use crate::plan::{Plan, PlannedStage, diff_resources};
 use crate::report::{Reporter, failed};
 use crate::resource::{Change, Command, File, OnChange, Resource, Restart, Sysctl, Unit};
-use crate::transport::Soon;
 
 pub struct Preflight<'a> {
     pub inventory: &'a Inventory,
@@ -48,7 +47,7 @@ impl Preflight<'_> {
         let dialer = Dialer { connector: self.connector, parallel, reporter: self.reporter };
         let looking = async {
             fleet.connect(self.inventory, dialer).await;
-            fleet.gather_facts(self.inventory, (Scrutiny::Everything, |_| Soon::default()), self.reporter).await
+            fleet.gather_facts(self.inventory, Scrutiny::Everything, self.reporter).await
         };
         // Nothing is changed here, so Ctrl-C may end it anywhere.
         let answers = tokio::select! {

@@ -304,9 +304,11 @@ impl Surveyor<'_> {
             }
         }
         let first = fleet.connections.keys().next().cloned().into_iter().collect();
-        let how = (self.scrutiny, |host: &Host| self.after_facts(host));
-        let (gathered, lock) =
-            futures::join!(fleet.gather_facts(self.inventory, how, self.reporter), self.lock(fleet, first));
+        let then = |host: &Host| self.after_facts(host);
+        let (gathered, lock) = futures::join!(
+            fleet.gather_facts_before(then, self.inventory, self.scrutiny, self.reporter),
+            self.lock(fleet, first)
+        );
         // Whoever has the first host does the work; the others need hear nothing else.
         self.keep(fleet, lock)?;
         let mut facts = BTreeMap::new();

@@ -255,7 +255,7 @@ impl Transport for SshConnection {
         if let Some(channel) = self.session.spares.take(&Purpose::Stream(host.to_owned(), port)) {
             return Ok(Box::new(CountedStream::new(channel.into_stream(), wave)));
         }
-        let opening = self.session.handle.channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0);
+        let opening = self.session.stream(host, port);
         let failed = |reason: String| TransportError::Open {
             at: self.session.at.clone(),
             target: format!("{host}:{port}"),

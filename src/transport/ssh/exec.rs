@@ -44,11 +44,8 @@ pub(super) async fn begin(session: &Session, command: &str) -> Result<Channel<Ms
         {
             return Ok(shell);
         }
-        match session.handle.channel_open_session().await {
-            Ok(channel) => {
-                channel.exec(true, command).await.map_err(|_| Cut::Lost)?;
-                return Ok(channel);
-            }
+        match session.command(command).await {
+            Ok(channel) => return Ok(channel),
             Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed)) => {
                 if begun.elapsed() > SESSION_WAIT {
                     let reason = "its SSH server allows no more sessions: a run holds one for its lock and needs more beside it; raise MaxSessions in sshd_config";

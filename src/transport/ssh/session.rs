@@ -90,6 +90,18 @@ impl Session {
         Ok(Self { at, handle, farewell, listeners, spares, _through: through })
     }
 
+    /// A session in which that runs.
+    pub(super) async fn command(&self, command: &str) -> Result<Channel<Msg>, russh::Error> {
+        let channel = self.handle.channel_open_session().await?;
+        channel.exec(true, command).await?;
+        Ok(channel)
+    }
+
+    /// To an address and port, as the host sees it.
+    pub(super) async fn stream(&self, host: &str, port: u16) -> Result<Channel<Msg>, russh::Error> {
+        self.handle.channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0).await
+    }
+
     pub(super) fn lost(&self, doing: &str) -> TransportError {
         TransportError::Lost { at: self.at.clone(), doing: doing.to_owned(), reason: self.farewell.reason() }
     }
@@ -174,8 +186,7 @@ async fn dial_through(
     target: &Target,
     deadline: &mut Deadline,
 ) -> Result<Box<dyn Stream>, TransportError> {
-    let opening =
-        hop.handle.channel_open_direct_tcpip(target.at.address.clone(), target.at.port.into(), "127.0.0.1", 0);
+    let opening = hop.stream(&target.at.address, target.at.port);
     match deadline.hold("connecting through the jump host", opening).await? {
         Ok(channel) => Ok(Box::new(channel.into_stream())),
         Err(russh::Error::ChannelOpenFailure(why)) => Err(TransportError::JumpRefused {

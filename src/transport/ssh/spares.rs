@@ -71,13 +71,7 @@ impl Spares {
 
 async fn open(session: &Session, purpose: &Purpose) -> Result<Channel<Msg>, russh::Error> {
     match purpose {
-        Purpose::Script => {
-            let shell = session.handle.channel_open_session().await?;
-            shell.exec(true, PLAIN).await?;
-            Ok(shell)
-        }
-        Purpose::Stream(host, port) => {
-            session.handle.channel_open_direct_tcpip(host, u32::from(*port), "127.0.0.1", 0).await
-        }
+        Purpose::Script => session.command(PLAIN).await,
+        Purpose::Stream(host, port) => session.stream(host, *port).await,
     }
 }
