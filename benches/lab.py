@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import time
 import tomllib
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from measure import Failed, run
 
 ROOT = Path(__file__).resolve().parent.parent
 BINARY = os.environ["XNAT_PROVISION"]
+POLL = 5  # seconds
 
 
 def tool(*words, inside=None, env=None):
@@ -83,6 +85,16 @@ class Lab:
 
     def apply(self, *options, inside=None):
         return tool("apply", "--yes", *options, str(self.inventory), inside=inside)
+
+    def wait_until_healthy(self, seconds):
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return tool("status", str(self.inventory))
+            except Failed:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL)
 
     def apply_without_changes(self, inside=None):
         """A run that finds nothing to do, and its events."""

@@ -6,9 +6,10 @@ from lab import Lab
 from measure import Claim, Failed, Result, Row, together
 
 ROUNDS = 5
-# of making a cluster
-ATTEMPTS = 5
+# in seconds: two checks of every HAProxy, and some time for their answers
+HEALTHY_WITHIN = 300
 HOSTS = [10, 50, 200]
+MOST_TRIPS = 6
 # Hosts have what they need from the beginning, and 200 times HAProxy does not ask three Patronis twice a second. That goes
 # for servers that are down as well, and half of all always are: a replica is one that takes no writes.
 PACKAGES = "etcd-server,etcd-client,postgresql-17,patroni,python3-etcd,haproxy"
@@ -51,20 +52,23 @@ def measure(hosts):
 
 
 def make(lab):
-    """The cluster. What hundreds of HAProxy see in their first minutes is not what they see later, on two processors."""
-    for attempt in range(1, ATTEMPTS + 1):
+    """The cluster, with nothing left to be done. What hundreds of HAProxy see in their first minutes is not what they see
+    later, on two processors: who misses a check waits for the next one, and the first run may not."""
+    for last in (False, True):
         try:
             # before the first run, hosts are looked at so closely that it cannot be done for all at once
-            return lab.apply("--parallel", "20")
+            lab.apply("--parallel", "20")
         except Failed:
-            if attempt == ATTEMPTS:
+            if last:
                 raise
+        lab.wait_until_healthy(HEALTHY_WITHIN)
 
 
 def one_connection_each(events, lab):
-    """How many connections there were. Whatever the number of hosts: one for each, and a few round trips."""
+    """How many connections there were. Whatever the number of hosts: one for each, and a few round trips. (Two waves and
+    the lock's; where hundreds wait for two processors, what was begun together comes to be asked one after the other.)"""
     count = collections.Counter(event["host"] for event in events if event["kind"] == "connected")
     trips = [event["round_trips"] for event in events if event["kind"] == "disconnected"]
-    if set(count.values()) != {1} or len(count) != len(lab.addresses) or max(trips) > 3:
+    if set(count.values()) != {1} or len(count) != len(lab.addresses) or max(trips) > MOST_TRIPS:
         raise Failed(f"connections: {count}; round trips: {trips}")
     return sum(count.values())
