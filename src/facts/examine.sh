@@ -80,7 +80,7 @@ if command -v nft >/dev/null 2>&1; then
 fi
 
 # Names. A resolver that does not answer costs its time-out, so all are asked at once.
-sites=$(apt-get -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= indextargets --no-release-info --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | while IFS= read -r site; do
+sites=$(apt_reads apt-get indextargets --no-release-info --format '$(SITE)' 'Created-By: Packages' | while IFS= read -r site; do
     case $site in http://* | https://*) site=${site#*://}; site=${site%%/*}; site=${site##*@}; echo "${site%%:*}" ;; esac
 done | sort -u)
 first /proc/sys/kernel/hostname
