@@ -293,30 +293,33 @@ pub fn slot(member: &HostName) -> String {
 
 /// Who leads and runs, asking whoever answers.
 pub async fn leader(gather: &Gather<'_>) -> Result<HostName, String> {
-    let (cluster, _) = ask_any(gather).await?;
-    running(&cluster).map(|leader| leader.name.clone())
+    running(&ask_any(gather).await?).map(|leader| leader.name.clone())
 }
 
 /// For waits: a leader runs, and these hosts are members that stream from it (or lead). Otherwise the reason to show
 /// meanwhile.
 pub async fn streaming(gather: &Gather<'_>, hosts: &[HostName]) -> Result<(), String> {
-    let (cluster, about) = ask_any(gather).await?;
-    whole(&cluster, hosts, &about)
+    let cluster = ask_any(gather).await?;
+    let leader = running(&cluster)?;
+    // the leader alone knows who streams
+    let about = match gather.inventory.host(&leader.name) {
+        Some(host) => about(&client(gather, host)?).await.ok(),
+        None => None,
+    };
+    whole(&cluster, hosts, about.as_slice())
 }
 
-/// Ask all of them, and take the first answer: they all read the same from etcd. The leader alone knows who streams.
-async fn ask_any(gather: &Gather<'_>) -> Result<(Cluster, Vec<About>), String> {
-    let asked = futures::future::join_all(gather.inventory.with(Component::Postgres).map(|host| async {
-        let http = client(gather, host)?;
-        let (cluster, about) = futures::join!(cluster(&http), about(&http));
-        Ok::<_, String>((cluster.map_err(|error| one_line(&error))?, about.ok()))
-    }))
-    .await;
-    let about = asked.iter().flatten().filter_map(|(_, about)| about.clone()).collect();
+/// The first answer there is: they all read the same from etcd. Nobody is asked about himself: while his PostgreSQL starts,
+/// Patroni keeps that question waiting for seconds.
+async fn ask_any(gather: &Gather<'_>) -> Result<Cluster, String> {
     let mut reason = "no host of the inventory runs PostgreSQL".to_owned();
-    for answer in asked {
+    for host in gather.inventory.with(Component::Postgres) {
+        let answer = match client(gather, host) {
+            Ok(http) => cluster(&http).await.map_err(|error| one_line(&error)),
+            Err(reason) => Err(reason),
+        };
         match answer {
-            Ok((cluster, _)) => return Ok((cluster, about)),
+            Ok(cluster) => return Ok(cluster),
             Err(why) => reason = why,
         }
     }

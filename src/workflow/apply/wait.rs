@@ -11,6 +11,8 @@ use crate::names::HostName;
 use crate::report::{Kind, millis_since};
 use crate::resource::{Observed, Probe, Resource};
 
+/// How often what is waited for is asked: one request, mostly.
+const POLL: Duration = Duration::from_millis(250);
 /// How often services are looked at while they are waited for.
 const LOOK: Duration = Duration::from_secs(5);
 /// One that systemd has started again so often meanwhile does not come. A member whose disk was full for a moment, or which
@@ -31,7 +33,7 @@ impl StageRun<'_> {
         let wait = Wait {
             what: what.to_owned(),
             deadline,
-            interval: Duration::from_millis(500),
+            interval: POLL,
             help: "see `xnat-provision status` and the units' journals on the hosts; then run the same command again: it goes on from here".to_owned(),
         };
         let waiting = wait.until(self.reporter, self.apply.cancel, || async { condition(&self.gather()).await });
