@@ -6,13 +6,10 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::etcd;
 use super::http::{CallError, Http};
 use super::keys::{Range, key};
 use super::view::{ClusterView, Gather};
 use crate::approval::Approved;
-use crate::error::one_line;
-use crate::inventory::Component;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Initialize {
@@ -42,23 +39,6 @@ const NAME: &str = "initialize";
 pub async fn read(http: &Http<'_>, cluster: &str) -> Result<Initialize, CallError> {
     let reply = http.call(Method::POST, "/v3/kv/range", Some(&json!({ "key": key(cluster, NAME) }))).await?;
     Ok(meaning(http.json::<Range>(&reply)?))
-}
-
-/// For waits: a member is creating the cluster, or has. Otherwise the reason to show meanwhile.
-pub async fn claimed(gather: &Gather<'_>) -> Result<(), String> {
-    let mut reason = "no host of the inventory runs etcd".to_owned();
-    for host in gather.inventory.with(Component::Etcd) {
-        let answer = match etcd::client(gather, host) {
-            Ok(http) => read(&http, &gather.inventory.cluster).await.map_err(|error| one_line(&error)),
-            Err(reason) => Err(reason),
-        };
-        match answer {
-            Ok(Initialize::Absent) => return Err("no member has begun to create it".to_owned()),
-            Ok(Initialize::Claimed { .. } | Initialize::Done { .. }) => return Ok(()),
-            Err(why) => reason = why,
-        }
-    }
-    Err(reason)
 }
 
 fn meaning(range: Range) -> Initialize {

@@ -14,6 +14,9 @@ use crate::error::one_line;
 use crate::inventory::{Component, Host};
 use crate::names::HostName;
 
+const RUNNING: &str = "running";
+const STREAMING: &str = "streaming";
+
 /// Who may change things through the REST API.
 pub const USER: &str = "patroni";
 
@@ -300,17 +303,21 @@ pub async fn leader(gather: &Gather<'_>) -> Result<HostName, String> {
 /// meanwhile.
 pub async fn streaming(gather: &Gather<'_>, hosts: &[HostName]) -> Result<(), String> {
     let cluster = ask_any(gather).await?;
-    let leader = running(&cluster)?;
-    // the leader alone knows who streams
-    let about = match gather.inventory.host(&leader.name) {
-        Some(host) => about(&client(gather, host)?).await.ok(),
-        None => None,
-    };
-    whole(&cluster, hosts, about.as_slice())
+    let unsure = |member: &Listed| member.state == RUNNING && !member.role.leads();
+    if !hosts.iter().filter_map(|host| cluster.member(host)).any(unsure) {
+        return whole(&cluster, hosts, &[]);
+    }
+    // Whoever a replica streams from knows. One whose PostgreSQL starts keeps that question waiting for seconds.
+    let up = cluster.members.iter().filter(|member| matches!(member.state.as_str(), RUNNING | STREAMING));
+    let told = futures::future::join_all(up.map(|member| async {
+        let host = gather.inventory.host(&member.name)?;
+        about(&client(gather, host).ok()?).await.ok()
+    }))
+    .await;
+    whole(&cluster, hosts, &told.into_iter().flatten().collect::<Vec<_>>())
 }
 
-/// The first answer there is: they all read the same from etcd. Nobody is asked about himself: while his PostgreSQL starts,
-/// Patroni keeps that question waiting for seconds.
+/// The first answer there is: they all read the same from etcd.
 async fn ask_any(gather: &Gather<'_>) -> Result<Cluster, String> {
     let mut reason = "no host of the inventory runs PostgreSQL".to_owned();
     for host in gather.inventory.with(Component::Postgres) {
@@ -329,7 +336,7 @@ async fn ask_any(gather: &Gather<'_>) -> Result<Cluster, String> {
 fn running(cluster: &Cluster) -> Result<&Listed, String> {
     let leader = cluster.leader().ok_or("there is no leader yet")?;
     match leader.state.as_str() {
-        "running" => Ok(leader),
+        RUNNING => Ok(leader),
         state => Err(format!("{} has the leader lock and is {state}", leader.name)),
     }
 }
@@ -348,5 +355,5 @@ fn whole(cluster: &Cluster, hosts: &[HostName], about: &[About]) -> Result<(), S
 /// Does a replica stream? Patroni 3.0 calls it `running` either way, so the leader's list of WAL senders decides.
 pub fn streams(member: &Listed, about: &[About]) -> bool {
     let sender = |s: &Sender| s.application_name == member.name.as_str() && s.state == "streaming";
-    member.state == "streaming" || (member.state == "running" && about.iter().any(|a| a.replication.iter().any(sender)))
+    member.state == STREAMING || (member.state == RUNNING && about.iter().any(|a| a.replication.iter().any(sender)))
 }

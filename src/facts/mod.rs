@@ -20,7 +20,7 @@ pub const PROBE: &str =
     concat!("perl - <<'XP_PERL'\n", include_str!("network.pl"), "XP_PERL\n", include_str!("probe.sh"));
 /// The closer look, after the probe in the same shell; what it needs beforehand stands at its beginning.
 pub const EXAMINE: &str = include_str!("examine.sh");
-/// A shell function for scripts that ask apt.
+/// Shell functions for scripts that ask apt.
 pub const POLICY: &str = include_str!("policy.sh");
 /// For `perl -`: which ports of other hosts can be reached.
 pub const REACH: &str = include_str!("reach.pl");

@@ -9,9 +9,6 @@ use crate::names::HostName;
 use crate::resource::Resource;
 use crate::workflow::{cluster_plan, rolling};
 
-/// How many changes each host had.
-type Results = BTreeMap<HostName, Result<usize, ConvergeError>>;
-
 impl StageRun<'_> {
     /// The hosts of the stage, as many at a time as the run may.
     pub(super) async fn converge_hosts(&mut self) -> Result<(), ApplyError> {
@@ -33,24 +30,23 @@ impl StageRun<'_> {
         self.converge(hosts, parallel).await
     }
 
-    /// In a cluster that exists already there is no first one. That of a new one has claimed the cluster afterwards.
+    /// In a cluster that exists already there is no first one. While that of a new one makes its database, the others get
+    /// everything but what runs.
     pub(super) async fn converge_first_postgres_member(&mut self) -> Result<(), ApplyError> {
         let Some(first) = self.first_postgres_member() else { return Ok(()) };
         self.converge(vec![first], 1).await?;
-        self.wait_for_claim().await
+        let others = if self.apply.survey.started.postgres { Vec::new() } else { self.other_postgres_members() };
+        let stage = &*self;
+        let prepare = |name| async move { stage.converge_only(&name, |it| !matches!(it, Resource::Unit(_))).await };
+        let preparing = for_each_host(others, self.parallel(), prepare);
+        let (prepared, leads) = futures::join!(preparing, self.wait_for_first_leader());
+        self.account(prepared)?;
+        leads
     }
 
-    /// They are copied from the first, and get ready while it makes its database. In a cluster that exists none of these is
-    /// restarted, so all may be done at once.
+    /// They are copied from the first. In a cluster that exists none of these is restarted, so all may be done at once.
     pub(super) async fn converge_other_postgres_members(&mut self) -> Result<(), ApplyError> {
-        let stage = &*self;
-        let converging = stage.converge_all(self.other_postgres_members(), self.parallel());
-        let (converged, leads) = match self.first_postgres_member() {
-            Some(_) => futures::join!(converging, self.wait_for_first_leader()),
-            None => (converging.await, Ok(())),
-        };
-        self.account(converged)?;
-        leads
+        self.converge(self.other_postgres_members(), self.parallel()).await
     }
 
     fn other_postgres_members(&self) -> Vec<HostName> {
@@ -82,13 +78,10 @@ impl StageRun<'_> {
 
     /// All hosts finish, also when one fails; then the stage ends here.
     pub(super) async fn converge(&mut self, hosts: Vec<HostName>, parallel: usize) -> Result<(), ApplyError> {
-        let results = self.converge_all(hosts, parallel).await;
+        let stage = &*self;
+        let converge = |name| async move { stage.converge_host(&name, Interruption::Refused).await };
+        let results = for_each_host(hosts, parallel, converge).await;
         self.account(results)
-    }
-
-    async fn converge_all(&self, hosts: Vec<HostName>, parallel: usize) -> Results {
-        let converge = |name| async move { self.converge_host(&name, Interruption::Refused).await };
-        for_each_host(hosts, parallel, converge).await
     }
 
     /// One host, whose member may go down now.
@@ -103,7 +96,7 @@ impl StageRun<'_> {
         self.account(BTreeMap::from([(host.clone(), result)]))
     }
 
-    fn account(&mut self, results: Results) -> Result<(), ApplyError> {
+    fn account(&mut self, results: BTreeMap<HostName, Result<usize, ConvergeError>>) -> Result<(), ApplyError> {
         ApplyError::gathered(self.stage.title(), results, &mut self.changed)
     }
 

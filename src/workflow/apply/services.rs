@@ -19,12 +19,6 @@ impl StageRun<'_> {
         Ok(())
     }
 
-    /// Until then whoever starts Patroni may be the one that creates the cluster.
-    pub(super) async fn wait_for_claim(&self) -> Result<(), ApplyError> {
-        let claimed = async |gather: &Gather<'_>| initialize::claimed(gather).await;
-        self.wait("a member to create the cluster", Duration::from_secs(180), claimed).await
-    }
-
     /// Whoever it is: after a claim was taken back, all that run may begin.
     pub(super) async fn wait_for_first_leader(&self) -> Result<(), ApplyError> {
         self.wait("the first PostgreSQL member", Duration::from_secs(180), async |gather| {

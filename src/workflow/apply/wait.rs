@@ -11,7 +11,7 @@ use crate::names::HostName;
 use crate::report::{Kind, millis_since};
 use crate::resource::{Observed, Probe, Resource};
 
-/// How often what is waited for is asked: one request, mostly.
+/// How often it is asked whether it is there.
 const POLL: Duration = Duration::from_millis(250);
 /// How often services are looked at while they are waited for.
 const LOOK: Duration = Duration::from_secs(5);
