@@ -76,8 +76,8 @@ module Topology
     election_timeout = "5s"
 
     [haproxy.check]
-    inter = "3s"
-    timeout = "5s"
+    inter = "10s"
+    timeout = "10s"
   TOML
 
   # The entry of a host. Its keys are as its own file system has them, read over the connection that vagrant made.

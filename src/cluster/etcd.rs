@@ -1,14 +1,16 @@
 //! etcd's JSON gateway (3.4 and 3.5): what a member says of itself, and whether the members form a quorum.
 //! Reads, but for the membership.
 
+use std::time::Duration;
+
 use hyper::Method;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
 use super::answer::{Answer, Seen};
 use super::http::{CallError, Http, Place, Reply, Scheme, authority};
-use super::safety;
 use super::view::Gather;
+use super::{keys, safety};
 use crate::approval::Approved;
 use crate::error::one_line;
 use crate::inventory::{Component, Host, Inventory};
@@ -63,8 +65,12 @@ impl Member {
 
     /// What it complains of may be something else, such as that it sees no leader.
     pub fn raises_alarm(&self) -> bool {
-        self.alarms.iter().any(|word| ["alarm:", "NOSPACE", "CORRUPT"].iter().any(|alarm| word.contains(alarm)))
+        alarming(&self.alarms)
     }
+}
+
+fn alarming(words: &[String]) -> bool {
+    words.iter().any(|word| ["alarm:", "NOSPACE", "CORRUPT"].iter().any(|alarm| word.contains(alarm)))
 }
 
 /// A client of the member on one host.
@@ -86,7 +92,7 @@ pub fn etcdctl(inventory: &Inventory, host: &Host) -> String {
 }
 
 /// Ask a member everything about itself, in parallel.
-pub async fn ask(http: &Http<'_>) -> Result<Member, CallError> {
+pub async fn ask(http: &Http<'_>, inventory: &Inventory) -> Result<Member, CallError> {
     // Not linearizable: without a quorum it would hang, and then most of all we want to know.
     let (nothing, local) = (json!({}), json!({ "linearizable": false }));
     let (status, health, list) = futures::try_join!(
@@ -96,7 +102,7 @@ pub async fn ask(http: &Http<'_>) -> Result<Member, CallError> {
     )?;
     let tls = status.tls;
     let status: wire::Status = http.json(&status)?;
-    let healthy = says_healthy(&health) || http.get("/health").await.is_ok_and(|again| says_healthy(&again));
+    let healthy = says_healthy(&health) || (!alarming(&status.errors) && reads_by_quorum(http, inventory).await);
     let membership = http.json::<wire::MemberList>(&list).map(|list| list.members).unwrap_or_default();
     let membership: Vec<Listed> = membership.into_iter().map(Listed::from).collect();
     let converting = membership.iter().flat_map(|listed| &listed.peer_urls).any(|url| url.starts_with("http://"));
@@ -120,9 +126,17 @@ pub async fn ask(http: &Http<'_>) -> Result<Member, CallError> {
 }
 
 /// It answers 503 when it is not, in the same shape. It gives itself one second for a read by quorum, which a busy machine
-/// may miss once: whoever hears "no" asks again.
+/// may miss: who hears "no" tries such a read.
 fn says_healthy(reply: &Reply) -> bool {
     serde_json::from_str::<wire::Health>(&reply.body).is_ok_and(|health| health.health == "true")
+}
+
+/// As Patroni does, which gives each of three members a third of its patience.
+async fn reads_by_quorum(http: &Http<'_>, inventory: &Inventory) -> bool {
+    let patience = Duration::from_secs(inventory.patroni.retry_timeout.into()) / 3;
+    let read = json!({ "key": keys::key(&inventory.cluster, "leader") });
+    let answer = tokio::time::timeout(patience, http.call(Method::POST, "/v3/kv/range", Some(&read))).await;
+    answer.is_ok_and(|reply| reply.is_ok_and(|reply| http.accepted(&reply).is_ok()))
 }
 
 /// The same question as in [`ask`], as a client without TLS puts it.
@@ -208,7 +222,7 @@ pub async fn quorum(gather: &Gather<'_>) -> Result<Quorum, String> {
     let hosts: Vec<&Host> = gather.inventory.with(Component::Etcd).collect();
     let members = futures::future::join_all(hosts.iter().map(|host| async {
         let answer = match client(gather, host) {
-            Ok(http) => Answer::from(ask(&http).await),
+            Ok(http) => Answer::from(ask(&http, gather.inventory).await),
             Err(reason) => Answer::Unknown(reason),
         };
         Seen { host: host.name.clone(), answer }

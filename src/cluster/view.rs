@@ -216,7 +216,7 @@ async fn ask_etcd(gather: &Gather<'_>, host: &Host) -> AskedEtcd {
     let (answer, initialized, stranger) = match etcd::client(gather, host) {
         Ok(http) => {
             let (member, initialized) =
-                futures::join!(etcd::ask(&http), initialize::read(&http, &gather.inventory.cluster));
+                futures::join!(etcd::ask(&http, gather.inventory), initialize::read(&http, &gather.inventory.cluster));
             let stranger = member.as_ref().is_err_and(CallError::is_stranger);
             (member.into(), initialized.into(), stranger)
         }

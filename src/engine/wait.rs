@@ -37,6 +37,9 @@ impl Fails for WaitError {
     }
 }
 
+/// Between two looks, however long they take.
+const LONG: Duration = Duration::from_secs(10);
+
 impl Wait {
     /// The same for what may well not come: nothing then, and no error.
     pub async fn while_patient<T, F, Fut>(
@@ -64,6 +67,7 @@ impl Wait {
     {
         let begun = Instant::now();
         loop {
+            let looked = Instant::now();
             let reason = match condition().await {
                 Ok(value) => return Ok(value),
                 Err(reason) => reason,
@@ -79,9 +83,11 @@ impl Wait {
                     help: self.help,
                 });
             }
+            // who takes long to answer has enough to do
+            let rest = self.interval.max(looked.elapsed().min(LONG));
             tokio::select! {
                 () = cancel.cancelled() => return Err(WaitError::Cancelled { what: self.what, reason }),
-                () = tokio::time::sleep(self.interval) => {}
+                () = tokio::time::sleep(rest) => {}
             }
         }
     }

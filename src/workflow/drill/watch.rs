@@ -114,13 +114,14 @@ impl Watch<'_> {
                 });
                 self.tell(news, text).await;
             }
-            sleep(SELDOM).await;
+            self.rest_since(asked).await;
         }
     }
 
     /// From whichever member of etcd answers.
     async fn lock(&self) -> Infallible {
         loop {
+            let asked = self.log.now();
             for host in self.gather.inventory.with(Component::Etcd) {
                 let Ok(http) = etcd::client(self.gather, host) else { continue };
                 let cluster = &self.gather.inventory.cluster;
@@ -134,8 +135,13 @@ impl Watch<'_> {
                 self.tell(news, text).await;
                 break;
             }
-            sleep(SELDOM).await;
+            self.rest_since(asked).await;
         }
+    }
+
+    /// Each of these questions is a handshake: who takes long for it has enough to do.
+    async fn rest_since(&self, asked: u64) {
+        sleep(SELDOM.max(Duration::from_millis(self.log.now() - asked))).await;
     }
 
     async fn tell(&self, news: bool, text: String) {
