@@ -4,6 +4,7 @@ mod back;
 mod ending;
 mod ends;
 mod kept;
+mod later;
 mod moving;
 mod single;
 mod streaming;

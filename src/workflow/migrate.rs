@@ -404,9 +404,7 @@ impl Moving<'_> {
             .map_err(|reason| MigrateError::failed("write down that the copy takes its place", reason))?;
         let former = clock.stage("Put it in its place", place.swap()).await?;
         let after = async {
-            let kept = place.drop_former(former).await?;
-            clock.timed("Make it what the inventory says", self.adapt()).await?;
-            clock.timed("Wait for the replicas", self.replicas(place)).await?;
+            let kept = self.settle(clock, place, former).await?;
             let name = &self.gather().inventory.database.name;
             Ok((kept, both(self.source(), (place.end(), name)).await?))
         };
@@ -420,6 +418,26 @@ impl Moving<'_> {
         };
         compared.differences.extend(roles::differences(&theirs, &ours, (&self.looked.made, Stage::Finished)));
         Ok(kept)
+    }
+
+    async fn settle(
+        &self,
+        clock: &mut Clock<'_>,
+        place: &Place<'_>,
+        former: Option<String>,
+    ) -> Result<Option<String>, MigrateError> {
+        let kept = place.drop_former(former).await?;
+        clock.timed("Make it what the inventory says", self.adapt()).await?;
+        clock.timed("Wait for the replicas", self.replicas(place)).await?;
+        Ok(kept)
+    }
+
+    /// The rest of a run that was cut off when the copy had taken its place. What the database before it is called, where it
+    /// is kept.
+    pub async fn finish_later(&self) -> Result<Option<String>, MigrateError> {
+        let place = Place { moving: self };
+        let former = place.former().await?;
+        self.settle(&mut Clock::new(&self.operation), &place, former).await
     }
 
     /// What `apply` would do to the database.

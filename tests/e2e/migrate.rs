@@ -110,17 +110,25 @@ fn a_killed_run_is_told_and_given_up(site: &Site, origin: &Origin) {
     assert!(!site.run(&["status"]).expect(0).stdout.contains("cut off"));
 }
 
-/// Whoever had the locks of a killed one has to be forgotten first.
 fn given_up(site: &Site) {
+    after_the_killed_one(site, &["migrate", "abort", "--yes"]);
+}
+
+fn finished(site: &Site) {
+    after_the_killed_one(site, &["migrate", "resume", "--confirm", site.lab.name()]);
+}
+
+/// Whoever had the locks of it has to be forgotten first.
+fn after_the_killed_one(site: &Site, words: &[&str]) {
     let begun = Instant::now();
-    let given_up = loop {
-        let aborted = site.run(&["migrate", "abort", "--yes"]);
-        if aborted.status == 0 || begun.elapsed() > Duration::from_secs(60) {
-            break aborted;
+    let ended = loop {
+        let ran = site.run(words);
+        if ran.status == 0 || begun.elapsed() > Duration::from_secs(60) {
+            break ran;
         }
         std::thread::sleep(Duration::from_secs(2));
     };
-    given_up.expect(0);
+    ended.expect(0);
 }
 
 /// By a terminal that goes away, which is as a first Ctrl-C.
@@ -350,6 +358,58 @@ fn the_oldest_that_can_be_followed_is_moved_in() {
     let parts = "SELECT string_agg(id || t, ' ' ORDER BY id) FROM public.parts";
     assert_eq!(origin.sql("xnat", parts), on_the_leader(&site, ("xnat", parts)));
     site.run(&["migrate", "verify", "--yes"]).expect(0);
+    site.run(&["migrate", "rollback", "--yes"]).expect(0);
+    assert!(!origin.is_read_only());
+}
+
+#[test]
+fn a_run_that_is_cut_off_at_its_end_is_finished_from_13_to_15() {
+    moved_by_a_dump(("migfrom13", "migto15"), ("bullseye", "13"), "bookworm");
+}
+
+#[test]
+fn a_run_that_is_cut_off_at_its_end_is_finished_from_15_to_17() {
+    moved_by_a_dump(("migfrom15", "migto17"), ("bookworm", "15"), "trixie");
+}
+
+/// Under a writer, which is cut off by it; and the run is killed when the copy has its place.
+fn moved_by_a_dump((from, to): (&str, &str), release: (&str, &'static str), suite: &str) {
+    let origin = Origin::up(from, release);
+    let site = Site::new(to, (&["--hosts", "1", "--suite", suite], "root"));
+    site.run(&["apply", "--yes"]).expect(0);
+    site.append(&origin.table());
+    site.append(&origin.run_xnat());
+    let leader = site.leader();
+    let writer = origin.write();
+    let mut run = under_way(&site);
+    // a cluster that is not well is what it waits for then
+    site.lab.ssh(&leader, "systemctl stop haproxy").expect(0);
+    let begun = Instant::now();
+    let beside = ("postgres", "SELECT count(*) FROM pg_database WHERE datname = 'xnat_provision_incoming'");
+    while sql_on(&site.lab, &leader, beside).expect(0).stdout.trim() != "0" {
+        assert!(begun.elapsed() < Duration::from_secs(180), "it does not take its place");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    run.kill().expect("killed");
+    run.wait().expect("ended");
+    let acknowledged = writer.end();
+    site.lab.ssh(&leader, "systemctl start haproxy").expect(0);
+    assert!(origin.is_read_only());
+    let status = site.run(&["status"]);
+    assert!(status.stdout.contains("was cut off when the copy took its place"), "{}", status.stdout);
+    assert!(!origin.is_xnat_there());
+    finished(&site);
+    assert!(origin.settings_of_xnat().contains("targetServerType=primary"));
+    assert!(!site.run(&["status"]).expect(0).stdout.contains("cut off"));
+    site.run(&["plan"]).expect(0);
+    let there = on_the_leader(&site, ("xnat", "SELECT id FROM public.writer_ledger WHERE id > 0 ORDER BY 1"));
+    let there: Vec<u64> = there.lines().map(|line| line.parse().expect("a number")).collect();
+    let lost: Vec<&u64> = acknowledged.iter().filter(|id| !there.contains(id)).collect();
+    assert!(acknowledged.len() > 5 && lost.is_empty(), "{} acknowledged, lost: {lost:?}", acknowledged.len());
+    let of_all_parts =
+        "SELECT count(*) > 0 FROM pg_statistic WHERE starelid = 'public.events'::regclass AND stainherit";
+    assert_eq!(on_the_leader(&site, ("xnat", of_all_parts)).trim(), "t");
+    assert_eq!(differences(&site.run(&["migrate", "verify", "--yes", "--json"]).expect(0)), [] as [&str; 0]);
     site.run(&["migrate", "rollback", "--yes"]).expect(0);
     assert!(!origin.is_read_only());
 }

@@ -138,6 +138,10 @@ impl Origin {
         self.shell(&format!("cat -v {file}"))
     }
 
+    pub fn is_xnat_there(&self) -> bool {
+        self.shell("systemctl is-active tomcat9 || true").trim() == "active"
+    }
+
     pub fn can_be_followed(&self) {
         self.sql("postgres", "ALTER SYSTEM SET wal_level TO logical");
         self.shell(&format!("pg_ctlcluster {} main restart", self.version));

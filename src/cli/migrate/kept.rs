@@ -65,6 +65,9 @@ pub(super) struct State {
     /// What the source was about to hold when rows were carried back.
     #[serde(default)]
     pub carried: Fingerprint,
+    /// The copy is in its place, or about to be, and something of the run is still to be done.
+    #[serde(default)]
+    pub unfinished: bool,
 }
 
 impl State {
@@ -137,6 +140,14 @@ impl Kept {
         self.write("state.json", state).map(drop)
     }
 
+    /// Nothing of the run is left to be done; what is kept is for going back.
+    pub fn finished(&self) -> Result<(), KeptError> {
+        match self.state()? {
+            Some(state) => self.set(&State { unfinished: false, ..state }),
+            None => Ok(()),
+        }
+    }
+
     pub fn over(&self) -> Result<(), KeptError> {
         let path = self.state_file();
         match fs::remove_file(&path) {
@@ -188,6 +199,12 @@ pub(in crate::cli) fn told(cluster: &str) -> Option<Problem> {
                 "a migration of {since} is being compared, or was cut off before it was: the cluster is in use, and {source} is read-only"
             ),
             "where no run goes on: `xnat-provision migrate resume` ends it",
+        )),
+        Ok(Some(State { step: Step::Switched, unfinished: true, since, source, .. })) => Some(notice(
+            format!(
+                "a migration of {since} is ending, or was cut off when the copy took its place: {source} is read-only, and the application may be stopped"
+            ),
+            "where no run goes on: `xnat-provision migrate resume` goes on",
         )),
         Ok(Some(State { step: Step::Following, since, source, .. })) => Some(notice(
             keeps(&source, since),

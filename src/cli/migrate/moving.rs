@@ -7,7 +7,6 @@ use super::super::confirm::{self, Ask, Naming};
 use super::super::ground::Ground;
 use super::super::session::{Done, Ending, Need, Opening, Session, Target};
 use super::super::{Failure, Globals, out};
-use super::back::newer_writes;
 use super::ends::{Ends, name, source};
 use super::kept::{Kept, State, Step};
 use super::streaming::{self, programs};
@@ -220,8 +219,8 @@ async fn ran(
         (Ok(true), Some(state)) if resume && state.step == Step::Opened => {
             course.end_opened(&naming, (&kept, &state), session).await
         }
-        // what may be left of it is XNAT's part
-        (Ok(true), Some(state)) if resume && ends.application(session).is_there() => {
+        // what may be left of a whole one is XNAT's part
+        (Ok(true), Some(state)) if resume && (state.unfinished || ends.application(session).is_there()) => {
             course.go_on(&naming, (&kept, &state), session).await
         }
         (Ok(true), Some(State { source, since, .. })) => Err(NotNow::Done { source_name: source, since }.into()),
@@ -411,7 +410,7 @@ impl Course<'_> {
         }
         let about_to_freeze = || kept.set(&state).map_err(|error| one_line(&error));
         let step = if self.method == Method::Stream { Step::Switching } else { Step::Switched };
-        let switched = State { step, ..state.clone() };
+        let switched = State { step, unfinished: step == Step::Switched, ..state.clone() };
         let about_to_switch = |copy: &Fingerprint| {
             let state = State { copy: copy.clone(), ..switched.clone() };
             kept.set(&state).map_err(|error| one_line(&error))
@@ -442,6 +441,9 @@ impl Course<'_> {
             let help = Some("see `xnat-provision status`; when it is well, `xnat-provision migrate resume`".to_owned());
             session.reporter.emit(Kind::Warned { message, help }).await;
         }
+        if stays && moved.is_ok() && goes_on {
+            kept.finished()?;
+        }
         Ok((self.record(started, (looked, moved?), session), goes_on))
     }
 
@@ -459,39 +461,8 @@ impl Course<'_> {
             leader: Some(self.ends.leader.name.clone()),
             kept_as: String::new(),
             carried: Fingerprint::default(),
+            unfinished: false,
         }
-    }
-
-    /// A run that was cut off when the copy had taken its place.
-    async fn go_on(
-        &self,
-        naming: &Naming,
-        (kept, state): (&Kept, &State),
-        session: &mut Session,
-    ) -> Result<Done, Failure> {
-        if !migrate::frozen(&self.ends.foreign).await? {
-            let help =
-                "the source can be written to: a `migrate rollback` was begun, which goes on when it is typed again";
-            return Err(NotNow::Nothing { go_on: "go on with", help }.into());
-        }
-        let newer = newer_writes(self.ends, state, session).await?;
-        if !newer.is_empty() {
-            let tables: Vec<String> = newer.into_iter().map(|it| it.what).collect();
-            return Err(NotNow::NewerWrites { tables: tables.join(", ") }.into());
-        }
-        session.settle().await;
-        let warning = "The database is moved already. XNAT is pointed at the cluster now, and started.";
-        let standing = (&session.cancel, &self.ends.ground.fleet.standing);
-        let Some(approved) = naming.approve(warning, standing).await? else {
-            return declined(session, "the name was not typed; nothing was changed").await;
-        };
-        // a going back that had not opened the source is over: later it has to compare again
-        kept.set(&State { step: Step::Switched, ..state.clone() })?;
-        self.ends.application(session).stop((&approved, &session.reporter)).await?;
-        let goes_on = self.switched(&state.kept_as, &approved, session).await;
-        session.settle().await;
-        session.print(&self.next(session))?;
-        Ok(Done { exit: if goes_on { Exit::Ok } else { Exit::Unhealthy }, changed: 1 })
     }
 
     async fn moved(

@@ -209,15 +209,26 @@ done
     )
 }
 
+/// Statistics of every table. `vacuumdb` leaves out those that are divided: theirs are of all parts together, and nobody
+/// else makes them either, since autovacuum does not look at such tables.
 pub fn analyze((at, database): (At<'_>, &str), (major, jobs): (u32, usize)) -> String {
     format!(
-        "{}{}as {}/vacuumdb --dbname={} --jobs={jobs} --analyze-only --quiet\n",
-        locked(),
-        client(at, ""),
-        programs(major),
-        named(database),
+        "{locked}{client}as {programs}/vacuumdb --dbname={database} --jobs={jobs} --analyze-only --quiet
+printf '%s\\n' {divided} | as {programs}/psql --dbname={database} --no-psqlrc --quiet --set=ON_ERROR_STOP=1
+",
+        locked = locked(),
+        client = client(at, ""),
+        programs = programs(major),
+        database = named(database),
+        divided = sh(DIVIDED),
     )
 }
+
+const DIVIDED: &str = r"SET search_path TO pg_catalog;
+SELECT format('ANALYZE %I.%I', n.nspname, c.relname)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'p' AND NOT c.relispartition ORDER BY 1
+\gexec";
 
 /// Which of the two servers has the source, and which the copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

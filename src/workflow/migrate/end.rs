@@ -147,7 +147,7 @@ impl End<'_> {
             MigrateError::failed(format!("look for the database {name}"), one_line(&error))
         };
         let there = session.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name]).await.map_err(failed)?;
-        let former = format!("{}_before_{}", short(name), Timestamp::now().strftime("%Y%m%d%H%M%S"));
+        let former = format!("{}{}", before(name), Timestamp::now().strftime("%Y%m%d%H%M%S"));
         if there.is_some() {
             statements.push(format!("ALTER DATABASE {} RENAME TO {}", identifier(name), identifier(&former)));
         }
@@ -177,6 +177,16 @@ impl End<'_> {
             tokio::time::sleep(PAUSE).await;
         }
         Ok(there.map(|_| former))
+    }
+
+    /// What had the name before, if it is still there: the last one.
+    pub async fn former(&self, name: &str) -> Result<Option<String>, MigrateError> {
+        let asked = "SELECT datname::text FROM pg_database
+                      WHERE starts_with(datname, $1) AND substr(datname, length($1) + 1) ~ '^[0-9]{14}$'
+                      ORDER BY 1 DESC LIMIT 1";
+        let found = self.session("postgres").await?.query_opt(asked, &[&before(name)]).await;
+        let found = found.and_then(|row| row.map(|row| row.try_get(0)).transpose());
+        found.map_err(|error| MigrateError::failed(format!("look for what {name} was before"), one_line(&error)))
     }
 
     /// What was there before goes when it is empty; otherwise it is kept, and this is its name.
@@ -259,9 +269,9 @@ pub(super) async fn other_passwords(
     Ok(of.iter().filter(other).cloned().collect())
 }
 
-/// A name may have 63 characters, and something is added.
-fn short(name: &str) -> &str {
-    &name[..name.len().min(40)]
+/// How what had a name before is called, but for the time. A name may have 63 characters, and something is added.
+fn before(name: &str) -> String {
+    format!("{}_before_", &name[..name.len().min(40)])
 }
 
 /// Tables, or large objects.

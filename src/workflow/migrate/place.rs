@@ -165,6 +165,10 @@ impl Place<'_> {
         self.end().swap(self.approved(), name, statements).await
     }
 
+    pub async fn former(&self) -> Result<Option<String>, MigrateError> {
+        self.end().former(&self.moving.gather().inventory.database.name).await
+    }
+
     pub async fn drop_former(&self, former: Option<String>) -> Result<Option<String>, MigrateError> {
         self.end().drop_former(self.approved(), former).await
     }
