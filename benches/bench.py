@@ -34,6 +34,8 @@ def main(names):
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
     machine = describe() | {"all": not names}
+    if machine["commit"].removesuffix("-changed") not in machine["program"]:
+        sys.exit(f"{BINARY} is {machine['program']}, and not of {machine['commit']}: its figures would be called after another one")
     results, wrong = [], []
     try:
         for name in names or BENCHES:

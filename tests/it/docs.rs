@@ -17,7 +17,7 @@ use xnat_provision::facts::reach;
 use xnat_provision::health;
 use xnat_provision::inventory::{Component, Inventory};
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -26,6 +26,8 @@ const DOCUMENTS: [&str; 8] = [
     "SECURITY.md",
     "THIRD-PARTY.md",
     "tests/README.md",
+    "benches/README.md",
+    "benches/ansible/README.md",
 ];
 
 /// Those, and whatever is in `docs/`.
@@ -164,18 +166,22 @@ fn exit_codes() -> String {
 
 // ---- what is named is there ------------------------------------------------------------------------------------------
 
-/// Lines inside fences, with the fence's language, and lines outside of them.
+/// Lines inside fences, with what stands behind the fence, and lines outside of them.
 fn split(text: &str) -> (Vec<(String, String)>, String) {
-    let (mut fenced, mut prose, mut language) = (Vec::new(), String::new(), None::<String>);
+    let (mut fenced, mut prose, mut indentation) = (Vec::new(), String::new(), None::<String>);
     for line in text.lines() {
-        match (line.trim_start().strip_prefix("```"), &language) {
+        match (line.trim_start().strip_prefix("```"), &indentation) {
             (Some(name), None) => {
                 fenced.push((name.to_owned(), String::new()));
-                language = Some(name.to_owned());
+                // one that belongs to an item of a list
+                indentation = Some(line[..line.len() - line.trim_start().len()].to_owned());
             }
-            (Some(_), Some(_)) => language = None,
+            (Some(_), Some(_)) => indentation = None,
             (None, None) => prose.push_str(&format!("{line}\n")),
-            (None, Some(_)) => fenced.last_mut().expect("it was begun").1.push_str(&format!("{line}\n")),
+            (None, Some(indentation)) => {
+                let line = line.strip_prefix(indentation.as_str()).unwrap_or(line);
+                fenced.last_mut().expect("it was begun").1.push_str(&format!("{line}\n"));
+            }
         }
     }
     (fenced, prose)
