@@ -282,7 +282,7 @@ pub enum Stage {
 const MEMBERSHIP_OPTIONS: u32 = 160_000;
 
 /// What of the source's roles, and of what is said of its database, the target does not have. `made` are the roles that the
-/// migration made: the others' own attributes are the cluster's.
+/// migration made: nobody but the source has anything to say about them. The others' own attributes are the cluster's.
 pub fn differences(source: &Server, target: &Server, (made, stage): (&[String], Stage)) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut differs = |what: String, source: String, target: String| {
@@ -308,13 +308,16 @@ pub fn differences(source: &Server, target: &Server, (made, stage): (&[String], 
             .member_of
             .iter()
             .filter(|it| stage == Stage::Finished || !ours || made.contains(&it.role))
-            .filter(|it| !other.member_of.iter().any(|theirs| theirs == *it))
-            .map(|it| it.role.clone())
+            .filter(|it| !other.member_of.contains(it))
+            .map(Membership::told)
             .collect();
-        differs(format!("memberships of the role {}", role.name), missing.join(", "), String::new());
+        let added = other.member_of.iter().filter(|it| !ours && !role.member_of.contains(it));
+        let added: Vec<String> = added.map(Membership::told).collect();
+        differs(format!("memberships of the role {}", role.name), missing.join(", "), added.join(", "));
         if !ours || stage == Stage::Finished {
             let settings = lacking(&role.settings, &other.settings);
-            differs(format!("settings of the role {}", role.name), settings, String::new());
+            let added = if ours { String::new() } else { lacking(&other.settings, &role.settings) };
+            differs(format!("settings of the role {}", role.name), settings, added);
         }
         let here = lacking(&role.settings_here, &other.settings_here);
         differs(format!("settings of the role {} in this database", role.name), here, String::new());
@@ -329,6 +332,15 @@ pub fn differences(source: &Server, target: &Server, (made, stage): (&[String], 
     differs("connection limit of the database".to_owned(), mine.limit.to_string(), theirs.limit.to_string());
     differs("comment of the database".to_owned(), told(&mine.comment), told(&theirs.comment));
     found
+}
+
+impl Membership {
+    /// With all that makes it another one.
+    fn told(&self) -> String {
+        let words = [(self.admin, " with admin"), (!self.inherit, " without inherit"), (!self.set, " without set")];
+        let words: String = words.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
+        format!("{}{words}", self.role)
+    }
 }
 
 impl Role {
@@ -431,12 +443,27 @@ mod tests {
             told,
             [
                 "attributes of the role a: createdb, login; limit -1; until ever; comment none",
-                "memberships of the role a: readers",
+                "memberships of the role a: readers with admin",
                 "role b: there",
                 "settings of the database: work_mem=8MB",
                 "comment of the database: ours",
             ]
         );
         assert_eq!(differences(&source, &source, (&["a".to_owned()], Stage::Finished)), []);
+    }
+
+    #[test]
+    fn who_came_with_the_copy_has_no_more_than_before() {
+        let member = Membership { role: "readers".into(), admin: false, inherit: true, set: true };
+        let more = Role { member_of: vec![member], settings: vec!["role=readers".into()], ..role("a") };
+        let source = Server { roles: vec![role("a")], ..Server::default() };
+        let target = Server { roles: vec![more], ..Server::default() };
+        let told: Vec<String> = differences(&source, &target, (&["a".to_owned()], Stage::Finished))
+            .into_iter()
+            .map(|it| format!("{}: {:?}, {}", it.what, it.source, it.target))
+            .collect();
+        assert_eq!(told, ["memberships of the role a: \"\", readers", "settings of the role a: \"\", role=readers"]);
+        // what the cluster's own have is for the cluster to say
+        assert_eq!(differences(&source, &target, (&[], Stage::Finished)), []);
     }
 }

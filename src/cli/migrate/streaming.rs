@@ -83,10 +83,22 @@ impl Course<'_> {
             true => "\n     The cluster archives its WAL: for what comes then it needs another archive",
             false => "",
         };
-        let former = if looked.target.database_has_tables {
-            format!("which HAS TABLES in {database} and is kept in a directory beside them")
-        } else {
-            "which holds nothing of the application's".to_owned()
+        let there = looked.target.physical.iter().flat_map(|physical| &physical.databases);
+        let there: Vec<&str> = there.map(String::as_str).filter(|name| name != database).collect();
+        let others_there = match there.is_empty() {
+            true => String::new(),
+            false => {
+                format!(", has OTHER DATABASES ({}), which are not in the cluster any more then,", there.join(", "))
+            }
+        };
+        let former = match (looked.target.database_has_tables, there.is_empty()) {
+            (true, _) => {
+                format!("which HAS TABLES in {database}{others_there} and is kept in a directory beside them")
+            }
+            (false, false) => {
+                format!("which holds nothing of the application's{others_there} and is kept in a directory beside them")
+            }
+            (false, true) => "which holds nothing of the application's".to_owned(),
         };
         let mut steps = vec![format!(
             "{members}: a copy of all of the source's files ({}), each of which follows {source};\n     it has a replication slot for each, and keeps the WAL that they have not read{altered}",
