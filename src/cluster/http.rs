@@ -20,7 +20,7 @@ use crate::names::HostName;
 use crate::secret::Secret;
 use crate::transport::{Stream, Transport, TransportError};
 
-/// How long connecting, and how long one question may take.
+/// How long one question to a database may take.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 /// A service that begins anew is there again after that.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -96,7 +96,7 @@ impl Http<'_> {
             Scheme::NoCertificate => return Err(CallError::NoCertificate { place: self.place.clone() }),
             Scheme::Tls(tls) => tls,
         };
-        match tls.greet(stream, self.address).await {
+        match tls.greet(stream, self.address, self.transport.patience()).await {
             Ok(Greeted::Tls(stream)) => Ok(Reply { tls: true, ..self.exchange(stream, request).await? }),
             Ok(Greeted::Plain) => self.exchange(self.open().await?, request).await,
             Err(TlsError::Stranger(source)) => Err(CallError::Stranger { place: self.place.clone(), source }),
@@ -105,19 +105,20 @@ impl Http<'_> {
     }
 
     async fn open(&self) -> Result<Box<dyn Stream>, CallError> {
-        match tokio::time::timeout(DEADLINE, self.transport.open(self.address, self.place.port)).await {
+        match tokio::time::timeout(self.transport.patience(), self.transport.open(self.address, self.place.port)).await
+        {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(source)) if refused(&source) => Err(CallError::Refused { place: self.place.clone() }),
             Ok(Err(source)) => Err(CallError::Open { place: self.place.clone(), source: Box::new(source) }),
-            Err(_) => Err(CallError::NoConnection { place: self.place.clone() }),
+            Err(_) => Err(CallError::NoConnection { place: self.place.clone(), after: self.transport.patience() }),
         }
     }
 
     async fn exchange(&self, stream: impl Stream, request: Request<Full<Bytes>>) -> Result<Reply, CallError> {
-        match tokio::time::timeout(DEADLINE, exchange(stream, request)).await {
+        match tokio::time::timeout(self.transport.patience(), exchange(stream, request)).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(source)) => Err(CallError::Exchange { place: self.place.clone(), source }),
-            Err(_) => Err(CallError::Silent { place: self.place.clone() }),
+            Err(_) => Err(CallError::Silent { place: self.place.clone(), after: self.transport.patience() }),
         }
     }
 
@@ -197,12 +198,12 @@ pub enum CallError {
     #[error("cannot connect to {place}")]
     #[diagnostic(code(xnat::cluster::connect), help("see whether the host answers at all: `ssh {} uptime`", place.host))]
     Open { place: Place, source: Box<TransportError> },
-    #[error("cannot connect to {place} within {} s", DEADLINE.as_secs())]
+    #[error("cannot connect to {place} within {} s", after.as_secs())]
     #[diagnostic(code(xnat::cluster::no_connection), help("see whether the host answers at all: `ssh {} uptime`", place.host))]
-    NoConnection { place: Place },
-    #[error("{place} does not answer within {} s", DEADLINE.as_secs())]
+    NoConnection { place: Place, after: Duration },
+    #[error("{place} does not answer within {} s", after.as_secs())]
     #[diagnostic(code(xnat::cluster::silent), help("read its log: `ssh {} journalctl -u {} -n 50`", place.host, place.unit))]
-    Silent { place: Place },
+    Silent { place: Place, after: Duration },
     #[error("{place} broke off its answer")]
     #[diagnostic(code(xnat::cluster::exchange), help("read its log: `ssh {} journalctl -u {} -n 50`", place.host, place.unit))]
     Exchange { place: Place, source: ExchangeError },

@@ -81,7 +81,7 @@ async fn one(gather: &Gather<'_>, wanted: Wanted) -> Shown {
                     let stream = transport.open(&host.address, port).await.map_err(|error| one_line(&error))?;
                     look(stream, &host.address, (wanted.purpose, gather.tls()?.as_ref())).await
                 };
-                match tokio::time::timeout(DEADLINE, look).await {
+                match tokio::time::timeout(transport.patience(), look).await {
                     Ok(Ok(certificate)) => Answer::Known(certificate),
                     Ok(Err(why)) => Answer::Down(why),
                     Err(_) => Answer::Down("it does not speak TLS".to_owned()),

@@ -15,8 +15,9 @@ use tokio_rustls::client::TlsStream;
 use crate::pki::Pki;
 use crate::transport::Stream;
 
-/// A service that speaks TLS greets at once. Patroni without TLS waits for the end of a line that never comes.
-const GREETING: Duration = Duration::from_secs(2);
+/// A service that speaks TLS greets at once, or within this part of our patience. Patroni without TLS waits for the end of a
+/// line that never comes.
+const GREETING: f64 = 0.4;
 
 /// The authorities to trust and our own certificate.
 #[derive(Clone, Debug)]
@@ -69,11 +70,11 @@ impl Tls {
     }
 
     /// Greet whoever is at the other end, who must be `address`.
-    pub async fn greet(&self, stream: Box<dyn Stream>, address: &str) -> Result<Greeted, TlsError> {
+    pub async fn greet(&self, stream: Box<dyn Stream>, address: &str, patience: Duration) -> Result<Greeted, TlsError> {
         let name = ServerName::try_from(address.to_owned())
             .map_err(|error| TlsError::Handshake(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         let greeting = TlsConnector::from(self.0.clone()).connect(name, stream);
-        match tokio::time::timeout(GREETING, greeting).await {
+        match tokio::time::timeout(patience.mul_f64(GREETING), greeting).await {
             Ok(Ok(stream)) => Ok(Greeted::Tls(Box::new(stream))),
             Err(_) => Ok(Greeted::Plain),
             Ok(Err(error)) => match reason(&error) {

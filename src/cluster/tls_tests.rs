@@ -10,6 +10,7 @@ use super::*;
 use crate::names::HostName;
 use crate::pki::issue::Issuing;
 use crate::pki::{Purpose, Wanted};
+use crate::transport::PATIENCE;
 
 pub(in crate::cluster) fn pki() -> Pki {
     let mut pki = Pki::default();
@@ -44,7 +45,7 @@ pub(in crate::cluster) async fn serve(pki: Pki, stream: DuplexStream) -> io::Res
 
 async fn greet(ours: &Pki, address: &str, stream: DuplexStream) -> Result<Greeted, TlsError> {
     let tls = Tls::of(ours).expect("good certificates").expect("there are some");
-    tls.greet(Box::new(stream), address).await
+    tls.greet(Box::new(stream), address, PATIENCE).await
 }
 
 #[tokio::test]

@@ -64,7 +64,8 @@ pub struct Ssh {
     pub escalate: Option<Escalate>,
     /// Host keys are looked up in this file instead of ~/.ssh/known_hosts.
     pub known_hosts: Option<String>,
-    /// How long to wait for a connection, such as `10s`.
+    /// How long to wait for a connection, such as `10s`. What runs on the host may take half of that for an answer, and 5 s in
+    /// any case.
     pub connect_timeout: Period,
 }
 

@@ -39,11 +39,18 @@ pub trait Transport: Send + Sync {
     /// its output is in; a stream from its opening until the first bytes come back (or it is dropped), so a wave of
     /// parallel streams counts once, and one kept open for long does not hide what comes after it.
     fn round_trips(&self) -> u64;
+    /// How long connecting to one of the host's services, and how long one question to it may take.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
     /// A new connection to the same host, made the same way.
     async fn again(&self) -> Result<Arc<dyn Transport>, TransportError>;
     /// Say goodbye; errors no longer matter then.
     async fn close(&self);
 }
+
+/// With services of a host that is as quick as others.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is going to be done within seconds.
 #[derive(Debug, Default)]

@@ -9,13 +9,13 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use super::socket::{self, COPY, SOCKET};
 use super::{SqlError, begin};
-use crate::cluster::http::{DEADLINE, Place, refused};
+use crate::cluster::http::{Place, refused};
 use crate::inventory::model::Escalate;
 use crate::inventory::{Reach, Source};
 use crate::names::HostName;
 use crate::quote::sh;
 use crate::secret::Secret;
-use crate::transport::{Script, Stream, Transport};
+use crate::transport::{PATIENCE, Script, Stream, Transport};
 
 /// Root can go anywhere, and who is let in without a password is the socket's owner: the directory is entered as the one,
 /// and the connection made as the other. Through `/proc` that is so in a container too, whose users this machine may not know.
@@ -99,11 +99,11 @@ impl<'a> Foreign<'a> {
             Way::Network { from, .. } => {
                 let (address, port) = (self.source.machine.address.as_str(), self.source.port);
                 let place = self.place();
-                match tokio::time::timeout(DEADLINE, from.open(address, port)).await {
+                match tokio::time::timeout(from.patience(), from.open(address, port)).await {
                     Ok(Ok(stream)) => Ok(stream),
                     Ok(Err(source)) if refused(&source) => Err(SqlError::Refused { place }),
                     Ok(Err(source)) => Err(SqlError::Open { place, source: Box::new(source) }),
-                    Err(_) => Err(SqlError::NoConnection { place }),
+                    Err(_) => Err(SqlError::NoConnection { place, after: from.patience() }),
                 }
             }
         }
@@ -130,7 +130,7 @@ impl<'a> Foreign<'a> {
         if let Some(password) = self.password() {
             config.password(password.expose());
         }
-        begin(&config, self.open().await?, NoTls, self.place()).await
+        begin(&config, self.open().await?, NoTls, (self.place(), PATIENCE)).await
     }
 
     /// A connection with a place left.

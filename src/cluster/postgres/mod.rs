@@ -29,7 +29,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::answer::Answer;
-use super::http::{DEADLINE, Place, refused};
+use super::http::{Place, refused};
 use super::tls::Tls;
 use crate::approval::Overtaken;
 use crate::error::{Exit, Fails, one_line};
@@ -73,50 +73,56 @@ impl Login<'_> {
 
 /// Log in. The session ends when the client is dropped.
 pub async fn connect(transport: &dyn Transport, login: &Login<'_>) -> Result<Client, SqlError> {
+    let patience = transport.patience();
     match &login.way {
-        Way::Socket => over(socket::open(transport, login).await?, login).await,
+        Way::Socket => over(socket::open(transport, login).await?, login, patience).await,
         Way::Network { address, .. } => {
             let place = login.place();
-            let stream = match timeout(DEADLINE, transport.open(address, login.port)).await {
+            let stream = match timeout(patience, transport.open(address, login.port)).await {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(source)) if refused(&source) => return Err(SqlError::Refused { place }),
                 Ok(Err(source)) => return Err(SqlError::Open { place, source: Box::new(source) }),
-                Err(_) => return Err(SqlError::NoConnection { place }),
+                Err(_) => return Err(SqlError::NoConnection { place, after: patience }),
             };
-            over(stream, login).await
+            over(stream, login, patience).await
         }
     }
 }
 
 /// The same over a stream that leads there.
-pub async fn over(stream: Box<dyn Stream>, login: &Login<'_>) -> Result<Client, SqlError> {
+pub async fn over(stream: Box<dyn Stream>, login: &Login<'_>, patience: Duration) -> Result<Client, SqlError> {
     let place = login.place();
     let mut config = Config::new();
     config.dbname(login.database).application_name("xnat-provision");
     match &login.way {
         Way::Socket => {
             config.user(SUPERUSER).ssl_mode(SslMode::Disable);
-            begin(&config, stream, NoTls, place).await
+            begin(&config, stream, NoTls, (place, patience)).await
         }
         Way::Network { address, user, password, tls } => {
             config.user(*user).password(password.expose());
             let Some(tls) = tls else {
                 config.ssl_mode(SslMode::Disable);
-                return begin(&config, stream, NoTls, place).await;
+                return begin(&config, stream, NoTls, (place, patience)).await;
             };
             config.ssl_mode(SslMode::Require);
             let Ok(tls) = MakeTlsConnect::<Box<dyn Stream>>::make_tls_connect(&mut tls.postgres(), address);
-            begin(&config, stream, tls, place).await
+            begin(&config, stream, tls, (place, patience)).await
         }
     }
 }
 
-async fn begin<T>(config: &Config, stream: Box<dyn Stream>, tls: T, place: Place) -> Result<Client, SqlError>
+async fn begin<T>(
+    config: &Config,
+    stream: Box<dyn Stream>,
+    tls: T,
+    (place, patience): (Place, Duration),
+) -> Result<Client, SqlError>
 where
     T: TlsConnect<Box<dyn Stream>>,
     T::Stream: Send + 'static,
 {
-    match timeout(DEADLINE, config.connect_raw(stream, tls)).await {
+    match timeout(patience, config.connect_raw(stream, tls)).await {
         Ok(Ok((client, connection))) => {
             // It ends with the client; an error of its own reaches the client's next query.
             tokio::spawn(connection);
@@ -151,9 +157,9 @@ pub enum SqlError {
     #[error("cannot connect to {place}")]
     #[diagnostic(code(xnat::postgres::connect), help("see whether the host answers at all: `ssh {} uptime`", place.host))]
     Open { place: Place, source: Box<TransportError> },
-    #[error("cannot connect to {place} within {} s", DEADLINE.as_secs())]
+    #[error("cannot connect to {place} within {} s", after.as_secs())]
     #[diagnostic(code(xnat::postgres::no_connection), help("see whether the host answers at all: `ssh {} uptime`", place.host))]
-    NoConnection { place: Place },
+    NoConnection { place: Place, after: Duration },
     #[error("cannot reach the socket of {place} as the system's user postgres: {said:?}")]
     #[diagnostic(code(xnat::postgres::relay), help("see whether it works by hand: `ssh {} sudo -u postgres psql -c \"'select 1'\"`", place.host))]
     Relay { place: Place, said: String },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
 use super::{Login, SUPERUSER, SqlError};
-use crate::cluster::http::{DEADLINE, Place};
+use crate::cluster::http::Place;
 use crate::quote::sh;
 use crate::transport::{Script, Stream, Transport};
 
@@ -66,12 +66,12 @@ pub(super) async fn through(
         Ok(stream) => stream,
         Err(source) => return Err(SqlError::Open { place, source: Box::new(source) }),
     };
-    match tokio::time::timeout(DEADLINE, first_line(&mut stream)).await {
+    match tokio::time::timeout(transport.patience(), first_line(&mut stream)).await {
         Ok(Ok(line)) if line == "ready" => Ok(stream),
         Ok(Ok(line)) if line == "none" => Err(SqlError::Refused { place }),
         Ok(Ok(line)) => Err(SqlError::Relay { place, said: line }),
         Ok(Err(source)) => Err(SqlError::Relay { place, said: source.to_string() }),
-        Err(_) => Err(SqlError::NoConnection { place }),
+        Err(_) => Err(SqlError::NoConnection { place, after: transport.patience() }),
     }
 }
 

@@ -20,7 +20,7 @@ use super::waves::{CountedStream, Waves};
 use super::wrap::{Ending, RootCheck, Wrapped};
 use crate::inventory::model::{Escalate, Host};
 use crate::transport::error::{Endpoint, TransportError};
-use crate::transport::{Output, Privilege, Script, Soon, Stream, Streams, Transport};
+use crate::transport::{Output, PATIENCE, Privilege, Script, Soon, Stream, Streams, Transport};
 
 /// How long the host may take to connect a stream: what it connects to is itself or its neighbour.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -224,6 +224,11 @@ impl SshConnection {
 
 #[async_trait]
 impl Transport for SshConnection {
+    /// Who takes long to be connected to takes long for everything.
+    fn patience(&self) -> Duration {
+        PATIENCE.max(self.way.1.ssh.connect_timeout / 2)
+    }
+
     async fn run(&self, script: Script) -> Result<Output, TransportError> {
         let _wave = self.waves.enter();
         let root = self.session.at.user == "root";

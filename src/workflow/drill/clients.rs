@@ -15,7 +15,7 @@ use crate::cluster::Gather;
 use crate::cluster::postgres::{self, Login, server};
 use crate::error::one_line;
 use crate::inventory::{Component, Host};
-use crate::transport::resolve;
+use crate::transport::{PATIENCE, resolve};
 
 /// As in the JDBC URL: `connectTimeout=4`, `socketTimeout=900`.
 const CONNECT: Duration = Duration::from_secs(4);
@@ -147,7 +147,7 @@ impl Clients<'_> {
             match self.route {
                 Route::Direct => {
                     let stream = dial(&balancer.address, port).await?;
-                    postgres::over(Box::new(stream), &login).await.map_err(|error| one_line(&error))
+                    postgres::over(Box::new(stream), &login, PATIENCE).await.map_err(|error| one_line(&error))
                 }
                 Route::ThroughSsh => {
                     let transport = self.gather.transport(&balancer.name)?;
