@@ -110,9 +110,6 @@ fn setting(path: &Path) -> String {
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'")) }
 }
 
-/// A pool that asks whether a connection is good must not wait for ever for one that is not.
-pub const VALIDATION: (&str, &str) = ("datasource.validationQueryTimeout", "5");
-
 fn properties((url, user): (&str, &str), inventory: &Path, password: Notation) -> Vec<String> {
     let mut lines = vec![
         "datasource.driver=org.postgresql.Driver".to_owned(),
@@ -124,8 +121,7 @@ fn properties((url, user): (&str, &str), inventory: &Path, password: Notation) -
     }
     let show = show("application", inventory);
     lines.push(format!("datasource.password=<see: {show}>"));
-    let (key, value) = VALIDATION;
-    lines.push(format!("{key}={value}"));
+    lines.push("datasource.validationQueryTimeout=5".to_owned());
     lines
 }
 

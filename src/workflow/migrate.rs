@@ -22,6 +22,8 @@ mod xnat;
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::cluster::postgres::administrator;
 use crate::cluster::postgres::foreign::Foreign;
 use crate::cluster::postgres::objects::{desired, diff};
@@ -432,12 +434,15 @@ impl Moving<'_> {
         Ok(kept)
     }
 
-    /// The rest of a run that was cut off when the copy had taken its place. What the database before it is called, where it
-    /// is kept.
-    pub async fn finish_later(&self) -> Result<Option<String>, MigrateError> {
+    /// The rest of a run that was begun then, and cut off when the copy had taken its place. What the database before it is
+    /// called, where it is kept.
+    pub async fn finish_later(&self, since: Timestamp) -> Result<Option<String>, MigrateError> {
         let place = Place { moving: self };
-        let former = place.former().await?;
-        self.settle(&mut Clock::new(&self.operation), &place, former).await
+        let settled = async {
+            let former = place.former(since).await?;
+            self.settle(&mut Clock::new(&self.operation), &place, former).await
+        };
+        settled.await.map_err(|error: MigrateError| MigrateError::InPlace { reason: one_line(&error) })
     }
 
     /// What `apply` would do to the database.

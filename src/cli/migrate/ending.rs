@@ -7,7 +7,7 @@ use super::ends::also;
 use super::kept::{Kept, State, Step};
 use super::moving::Course;
 use crate::approval::Approved;
-use crate::cluster::endpoints::{Files, Notation, VALIDATION, endpoints};
+use crate::cluster::endpoints::{Files, Notation, endpoints};
 use crate::report::Kind;
 use crate::workflow::migrate::{self, Address, Looked};
 
@@ -24,7 +24,6 @@ impl Course<'_> {
             ("datasource.url", lines.jdbc),
             ("datasource.username", inventory.database.owner.clone()),
             ("datasource.password", session.secrets.application.expose().to_owned()),
-            (VALIDATION.0, VALIDATION.1.to_owned()),
         ];
         let trusted = session.secrets.pki.trusted();
         let authorities = lines.authorities.as_deref().map(|path| (trusted.as_str(), path));

@@ -26,15 +26,21 @@ impl Course<'_> {
             return Err(NotNow::Nothing { go_on: "go on with", help }.into());
         }
         let newer = newer_writes(self.ends, state, session).await?;
-        if !newer.is_empty() {
+        if !newer.is_empty() && !state.unfinished {
             let tables: Vec<String> = newer.into_iter().map(|it| it.what).collect();
             return Err(NotNow::NewerWrites { tables: tables.join(", ") }.into());
         }
         session.settle().await;
         let application = self.ends.application(session);
-        let warning = match application.is_there() {
-            true => "The database is moved already. What is left of it is done, and XNAT started with the cluster.",
-            false => "The database is moved already. What is left of it is done; the application has to be stopped.",
+        let in_use = !newer.is_empty();
+        let warning = match (in_use, application.is_there()) {
+            (true, _) => "The database is moved already, and in use. What is left of it is done.",
+            (false, true) => {
+                "The database is moved already. What is left of it is done, and XNAT started with the cluster."
+            }
+            (false, false) => {
+                "The database is moved already. What is left of it is done; the application has to be stopped."
+            }
         };
         let standing = (&session.cancel, &self.ends.ground.fleet.standing);
         let Some(approved) = naming.approve(warning, standing).await? else {
@@ -42,11 +48,15 @@ impl Course<'_> {
         };
         // a going back that had not opened the source is over: later it has to compare again
         kept.set(&State { step: Step::Switched, ..state.clone() })?;
-        application.stop((&approved, &session.reporter)).await?;
-        if state.unfinished {
-            self.finish_later(&approved, session).await?;
+        if !in_use {
+            application.stop((&approved, &session.reporter)).await?;
         }
-        let goes_on = !application.is_there() || self.switched(&state.kept_as, &approved, session).await;
+        if state.unfinished {
+            self.finish_later(state, &approved, session).await?;
+        }
+        // whoever writes there has been told of it
+        let told = in_use || !application.is_there();
+        let goes_on = told || self.switched(&state.kept_as, &approved, session).await;
         if goes_on {
             kept.finished()?;
         }
@@ -55,10 +65,10 @@ impl Course<'_> {
         Ok(Done { exit: if goes_on { Exit::Ok } else { Exit::Unhealthy }, changed: 1 })
     }
 
-    async fn finish_later(&self, approved: &Approved, session: &Session) -> Result<(), Failure> {
+    async fn finish_later(&self, state: &State, approved: &Approved, session: &Session) -> Result<(), Failure> {
         let looked = look(self.ends, session).await?;
         let moving = self.moving((&looked, &|| Ok(()), &|_| Ok(())), approved, session);
-        if let Some(former) = moving.finish_later().await? {
+        if let Some(former) = moving.finish_later(state.since).await? {
             let line = format!("The database that was there before is kept as {former}.");
             session.reporter.emit(Kind::OutputLine { line }).await;
         }

@@ -7,7 +7,7 @@ use super::super::confirm::{self, Ask, Naming};
 use super::super::ground::Ground;
 use super::super::session::{Done, Ending, Need, Opening, Session, Target};
 use super::super::{Failure, Globals, out};
-use super::ends::{Ends, name, source};
+use super::ends::{Ends, also, name, source};
 use super::kept::{Kept, State, Step};
 use super::streaming::{self, programs};
 use super::{Check, NotNow, Rehearse, Run, in_the_way, told};
@@ -222,6 +222,10 @@ async fn ran(
         // what may be left of a whole one is XNAT's part
         (Ok(true), Some(state)) if resume && (state.unfinished || ends.application(session).is_there()) => {
             course.go_on(&naming, (&kept, &state), session).await
+        }
+        (Ok(true), Some(State { unfinished: true, .. })) => {
+            let reason = "a run was cut off when the copy had taken its place, which `migrate resume` goes on with";
+            Err(NotNow::NotFit { reason: reason.to_owned() }.into())
         }
         (Ok(true), Some(State { source, since, .. })) => Err(NotNow::Done { source_name: source, since }.into()),
         (Ok(_), _) => course.run(&naming, (globals, &kept), session).await,
@@ -442,7 +446,10 @@ impl Course<'_> {
             session.reporter.emit(Kind::Warned { message, help }).await;
         }
         if stays && moved.is_ok() && goes_on {
-            kept.finished()?;
+            // the report comes first
+            if let Err(error) = kept.finished() {
+                also(session, "the run went well, and `status` will say that it was cut off", &error.into()).await;
+            }
         }
         Ok((self.record(started, (looked, moved?), session), goes_on))
     }

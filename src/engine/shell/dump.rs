@@ -210,7 +210,7 @@ done
 }
 
 /// Statistics of every table. `vacuumdb` leaves out those that are divided: theirs are of all parts together, and nobody
-/// else makes them either, since autovacuum does not look at such tables.
+/// else makes them either, since autovacuum does not look at such tables. Parts that are elsewhere are not asked for.
 pub fn analyze((at, database): (At<'_>, &str), (major, jobs): (u32, usize)) -> String {
     format!(
         "{locked}{client}as {programs}/vacuumdb --dbname={database} --jobs={jobs} --analyze-only --quiet
@@ -227,7 +227,8 @@ printf '%s\\n' {divided} | as {programs}/psql --dbname={database} --no-psqlrc --
 const DIVIDED: &str = r"SET search_path TO pg_catalog;
 SELECT format('ANALYZE %I.%I', n.nspname, c.relname)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind = 'p' AND NOT c.relispartition ORDER BY 1
+ WHERE c.relkind = 'p' AND NOT c.relispartition
+   AND NOT EXISTS (SELECT FROM pg_partition_tree(c.oid) t JOIN pg_class f ON f.oid = t.relid WHERE f.relkind = 'f') ORDER BY 1
 \gexec";
 
 /// Which of the two servers has the source, and which the copy.

@@ -147,7 +147,7 @@ impl End<'_> {
             MigrateError::failed(format!("look for the database {name}"), one_line(&error))
         };
         let there = session.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name]).await.map_err(failed)?;
-        let former = format!("{}{}", before(name), Timestamp::now().strftime("%Y%m%d%H%M%S"));
+        let former = format!("{}{}", before(name), Timestamp::now().strftime(WHEN));
         if there.is_some() {
             statements.push(format!("ALTER DATABASE {} RENAME TO {}", identifier(name), identifier(&former)));
         }
@@ -179,12 +179,14 @@ impl End<'_> {
         Ok(there.map(|_| former))
     }
 
-    /// What had the name before, if it is still there: the last one.
-    pub async fn former(&self, name: &str) -> Result<Option<String>, MigrateError> {
+    /// What has lost the name since then, if it is still there.
+    pub async fn former(&self, name: &str, since: Timestamp) -> Result<Option<String>, MigrateError> {
         let asked = "SELECT datname::text FROM pg_database
                       WHERE starts_with(datname, $1) AND substr(datname, length($1) + 1) ~ '^[0-9]{14}$'
+                        AND substr(datname, length($1) + 1) >= $2
                       ORDER BY 1 DESC LIMIT 1";
-        let found = self.session("postgres").await?.query_opt(asked, &[&before(name)]).await;
+        let since = since.strftime(WHEN).to_string();
+        let found = self.session("postgres").await?.query_opt(asked, &[&before(name), &since]).await;
         let found = found.and_then(|row| row.map(|row| row.try_get(0)).transpose());
         found.map_err(|error| MigrateError::failed(format!("look for what {name} was before"), one_line(&error)))
     }
@@ -268,6 +270,8 @@ pub(super) async fn other_passwords(
     };
     Ok(of.iter().filter(other).cloned().collect())
 }
+
+const WHEN: &str = "%Y%m%d%H%M%S";
 
 /// How what had a name before is called, but for the time. A name may have 63 characters, and something is added.
 fn before(name: &str) -> String {

@@ -25,7 +25,9 @@ pub enum MigrateError {
     #[error("the copy is the application's database now, and was the same as the source; but then: {reason}")]
     #[diagnostic(
         code(xnat::migrate::in_place),
-        help("see `xnat-provision status`; `xnat-provision apply` does what is left. The source stays read-only")
+        help(
+            "see `xnat-provision status`; when it is well, `xnat-provision migrate resume` does what is left. The source stays read-only, and XNAT stopped"
+        )
     )]
     InPlace { reason: String },
     #[error("the copy has its name there, and was the same as the cluster's; but then: {reason}")]

@@ -1,6 +1,7 @@
 //! The leader's side of a move: the database the copy is made in, the roles it needs, its taking the place of the
 //! application's, and how far the replicas are.
 
+use jiff::Timestamp;
 use tokio_postgres::Client;
 
 use super::end::{ALONE, End, INCOMING, SCRATCH, execute};
@@ -165,8 +166,8 @@ impl Place<'_> {
         self.end().swap(self.approved(), name, statements).await
     }
 
-    pub async fn former(&self) -> Result<Option<String>, MigrateError> {
-        self.end().former(&self.moving.gather().inventory.database.name).await
+    pub async fn former(&self, since: Timestamp) -> Result<Option<String>, MigrateError> {
+        self.end().former(&self.moving.gather().inventory.database.name, since).await
     }
 
     pub async fn drop_former(&self, former: Option<String>) -> Result<Option<String>, MigrateError> {
