@@ -303,6 +303,7 @@ pub async fn leader(gather: &Gather<'_>) -> Result<HostName, String> {
 /// meanwhile.
 pub async fn streaming(gather: &Gather<'_>, hosts: &[HostName]) -> Result<(), String> {
     let cluster = ask_any(gather).await?;
+    running(&cluster)?;
     let unsure = |member: &Listed| member.state == RUNNING && !member.role.leads();
     if !hosts.iter().filter_map(|host| cluster.member(host)).any(unsure) {
         return whole(&cluster, hosts, &[]);
@@ -352,7 +353,7 @@ fn whole(cluster: &Cluster, hosts: &[HostName], about: &[About]) -> Result<(), S
     Ok(())
 }
 
-/// Does a replica stream? Patroni 3.0 calls it `running` either way, so the leader's list of WAL senders decides.
+/// Does a replica stream? Patroni 3.0 calls it `running` either way, so the list of WAL senders of whoever it streams from decides.
 pub fn streams(member: &Listed, about: &[About]) -> bool {
     let sender = |s: &Sender| s.application_name == member.name.as_str() && s.state == "streaming";
     member.state == STREAMING || (member.state == RUNNING && about.iter().any(|a| a.replication.iter().any(sender)))

@@ -26,8 +26,9 @@ use crate::names::HostName;
 use crate::pki::{Authority, Pki, Purpose, Wanted, read, wanted};
 use crate::transport::Stream;
 
-/// Connecting and greeting. Patroni without TLS waits for the end of a line that never comes.
-const DEADLINE: Duration = Duration::from_secs(3);
+/// Connecting and greeting, of our patience. Patroni without TLS waits for the end of a line that never comes.
+const LOOKING: f64 = 0.6;
+const GOODBYE: Duration = Duration::from_secs(3);
 /// PostgreSQL is asked for TLS in its own protocol: length 8, code 80877103. It answers `S` or `N`.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
@@ -81,7 +82,7 @@ async fn one(gather: &Gather<'_>, wanted: Wanted) -> Shown {
                     let stream = transport.open(&host.address, port).await.map_err(|error| one_line(&error))?;
                     look(stream, &host.address, (wanted.purpose, gather.tls()?.as_ref())).await
                 };
-                match tokio::time::timeout(transport.patience(), look).await {
+                match tokio::time::timeout(transport.patience().mul_f64(LOOKING), look).await {
                     Ok(Ok(certificate)) => Answer::Known(certificate),
                     Ok(Err(why)) => Answer::Down(why),
                     Err(_) => Answer::Down("it does not speak TLS".to_owned()),
@@ -138,7 +139,7 @@ async fn say_goodbye(mut stream: TlsStream<Box<dyn Stream>>) {
         tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
     };
     // its certificate was seen, whatever it does now
-    drop(tokio::time::timeout(DEADLINE, goodbye).await);
+    drop(tokio::time::timeout(GOODBYE, goodbye).await);
 }
 
 /// Remembers what it is shown and accepts it.

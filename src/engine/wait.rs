@@ -84,7 +84,7 @@ impl Wait {
                 });
             }
             // who takes long to answer has enough to do
-            let rest = self.interval.max(looked.elapsed().min(LONG));
+            let rest = looked.elapsed().min(LONG).min(self.deadline - elapsed).max(self.interval);
             tokio::select! {
                 () = cancel.cancelled() => return Err(WaitError::Cancelled { what: self.what, reason }),
                 () = tokio::time::sleep(rest) => {}

@@ -121,10 +121,11 @@ impl Watch<'_> {
     /// From whichever member of etcd answers.
     async fn lock(&self) -> Infallible {
         loop {
-            let asked = self.log.now();
+            let mut asked = self.log.now();
             for host in self.gather.inventory.with(Component::Etcd) {
                 let Ok(http) = etcd::client(self.gather, host) else { continue };
                 let cluster = &self.gather.inventory.cluster;
+                asked = self.log.now();
                 let Ok(Ok(holder)) = timeout(ANSWER, keys::leader(&http, cluster)).await else { continue };
                 let text = match &holder {
                     Some(holder) => format!("{holder} has the leader lock"),
