@@ -206,12 +206,9 @@ fn it_is_moved_under_a_writer(site: &Site, origin: &Origin) {
         assert!(settings.contains(piece), "{piece:?} is not in:\n{settings}");
     }
     assert!(!moved.contains(&site.application_password()));
-    let there = on_the_leader(site, ("xnat", "SELECT id FROM public.writer_ledger WHERE id > 0 ORDER BY 1"));
-    let there: Vec<u64> = there.lines().map(|line| line.parse().expect("a number")).collect();
     let others = on_the_leader(site, ("xnat", "SELECT count(*) FROM public.events WHERE id > 100000"));
     assert!(others.trim().parse::<u64>().expect("a number") > 20, "{others} of the others");
-    let lost: Vec<&u64> = acknowledged.iter().filter(|id| !there.contains(id)).collect();
-    assert!(acknowledged.len() > 20 && lost.is_empty(), "{} acknowledged, lost: {lost:?}", acknowledged.len());
+    none_is_lost(site, &acknowledged, 20);
     site.run(&["plan"]).expect(0);
     site.run(&["migrate", "run", "--confirm", site.lab.name()]).expect(4);
     // only XNAT's part can have been cut off
@@ -223,6 +220,14 @@ fn it_is_moved_under_a_writer(site: &Site, origin: &Origin) {
     let refused = site.run_with(elsewhere, &["migrate", "abort", "--yes"]).expect(4);
     assert!(refused.stderr.contains("was moved in from xnat on"), "{}", refused.stderr);
     assert_eq!(differences(&site.run(&["migrate", "verify", "--yes", "--json"]).expect(0)), [] as [&str; 0]);
+}
+
+/// Of what the writer was told is there, which is more than so many rows.
+fn none_is_lost(site: &Site, acknowledged: &[u64], than: usize) {
+    let there = on_the_leader(site, ("xnat", "SELECT id FROM public.writer_ledger WHERE id > 0 ORDER BY 1"));
+    let there: Vec<u64> = there.lines().map(|line| line.parse().expect("a number")).collect();
+    let lost: Vec<&u64> = acknowledged.iter().filter(|id| !there.contains(id)).collect();
+    assert!(acknowledged.len() > than && lost.is_empty(), "{} acknowledged, lost: {lost:?}", acknowledged.len());
 }
 
 fn plants() -> BTreeMap<String, String> {
@@ -402,10 +407,7 @@ fn moved_by_a_dump((from, to): (&str, &str), release: (&str, &'static str), suit
     assert!(origin.settings_of_xnat().contains("targetServerType=primary"));
     assert!(!site.run(&["status"]).expect(0).stdout.contains("cut off"));
     site.run(&["plan"]).expect(0);
-    let there = on_the_leader(&site, ("xnat", "SELECT id FROM public.writer_ledger WHERE id > 0 ORDER BY 1"));
-    let there: Vec<u64> = there.lines().map(|line| line.parse().expect("a number")).collect();
-    let lost: Vec<&u64> = acknowledged.iter().filter(|id| !there.contains(id)).collect();
-    assert!(acknowledged.len() > 5 && lost.is_empty(), "{} acknowledged, lost: {lost:?}", acknowledged.len());
+    none_is_lost(&site, &acknowledged, 5);
     let of_all_parts =
         "SELECT count(*) > 0 FROM pg_statistic WHERE starelid = 'public.events'::regclass AND stainherit";
     assert_eq!(on_the_leader(&site, ("xnat", of_all_parts)).trim(), "t");
