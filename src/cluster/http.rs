@@ -20,8 +20,6 @@ use crate::names::HostName;
 use crate::secret::Secret;
 use crate::transport::{Stream, Transport, TransportError};
 
-/// How long one question to a database may take.
-pub const DEADLINE: Duration = Duration::from_secs(5);
 /// A service that begins anew is there again after that.
 const AGAIN: Duration = Duration::from_millis(500);
 /// No answer of ours is anywhere near this; it keeps a wrong port from filling the memory.

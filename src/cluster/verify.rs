@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, Error};
 
-use super::http::{DEADLINE, Place};
-use super::postgres::{Login, SqlError, connect, identifier, server, within};
+use super::http::Place;
+use super::postgres::{DEADLINE, Login, SqlError, connect, identifier, server, within};
 use super::view::Gather;
 use crate::approval::{Approved, Overtaken};
 use crate::error::{Exit, Fails};

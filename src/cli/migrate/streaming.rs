@@ -91,15 +91,13 @@ impl Course<'_> {
                 format!(", has OTHER DATABASES ({}), which are not in the cluster any more then,", there.join(", "))
             }
         };
-        let former = match (looked.target.database_has_tables, there.is_empty()) {
-            (true, _) => {
-                format!("which HAS TABLES in {database}{others_there} and is kept in a directory beside them")
-            }
-            (false, false) => {
-                format!("which holds nothing of the application's{others_there} and is kept in a directory beside them")
-            }
-            (false, true) => "which holds nothing of the application's".to_owned(),
+        let application = match looked.target.database_has_tables {
+            true => format!("HAS TABLES in {database}"),
+            false => "holds nothing of the application's".to_owned(),
         };
+        let is_kept = looked.target.database_has_tables || !there.is_empty();
+        let kept_there = if is_kept { " and is kept in a directory beside them" } else { "" };
+        let former = format!("which {application}{others_there}{kept_there}");
         let mut steps = vec![format!(
             "{members}: a copy of all of the source's files ({}), each of which follows {source};\n     it has a replication slot for each, and keeps the WAL that they have not read{altered}",
             bytes(looked)

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::{SqlError, connect, server, within};
+use super::{DEADLINE, SqlError, connect, server, within};
 use crate::approval::Approved;
-use crate::cluster::http::DEADLINE;
 use crate::cluster::view::Gather;
 use crate::error::one_line;
 use crate::inventory::Host;

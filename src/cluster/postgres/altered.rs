@@ -6,9 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
-use super::{SqlError, connect, identifier, server, within};
+use super::{DEADLINE, SqlError, connect, identifier, server, within};
 use crate::approval::Approved;
-use crate::cluster::http::DEADLINE;
 use crate::cluster::view::Gather;
 use crate::inventory::Host;
 

@@ -135,6 +135,9 @@ where
     }
 }
 
+/// How long one question may take.
+pub const DEADLINE: Duration = Duration::from_secs(5);
+
 /// Bound a query's time.
 pub(crate) async fn within<T>(
     limit: Duration,

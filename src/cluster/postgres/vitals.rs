@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Error, Row};
 
-use super::{SqlError, connect, server, within};
+use super::{DEADLINE, SqlError, connect, server, within};
 use crate::cluster::answer::Answer;
-use crate::cluster::http::DEADLINE;
 use crate::cluster::view::Gather;
 use crate::inventory::Host;
 

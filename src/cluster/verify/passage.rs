@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Check, Session, VerifyError, Wanted};
 use crate::approval::Approved;
-use crate::cluster::http::DEADLINE;
-use crate::cluster::postgres::{identifier, server, within};
+use crate::cluster::postgres::{DEADLINE, identifier, server, within};
 use crate::cluster::view::Gather;
 use crate::error::one_line;
 use crate::inventory::Host;

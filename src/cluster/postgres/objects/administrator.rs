@@ -9,9 +9,8 @@ use tokio_postgres::{Client, Error};
 
 use super::{Attributes, Database, DatabaseChange, DatabaseState, Objects, RoleState, SchemaState, State};
 use crate::approval::Approved;
-use crate::cluster::http::DEADLINE;
 use crate::cluster::postgres::settings::{Settings, settings};
-use crate::cluster::postgres::{Login, SUPERUSER, SqlError, connect, within};
+use crate::cluster::postgres::{DEADLINE, Login, SUPERUSER, SqlError, connect, within};
 use crate::secret::Secret;
 use crate::transport::Transport;
 
