@@ -16,7 +16,7 @@ pub const MARK: &str = "xnat-provision migrate: not finished";
 pub const MOVED_IN: &str = "xnat_provision.moved_in";
 
 /// The cluster's own roles: whatever roles of these names are set to elsewhere is not for them.
-const OWN: [&str; 5] = ["postgres", "replicator", "replicator_next", "rewind", "rewind_next"];
+pub const OWN: [&str; 5] = ["postgres", "replicator", "replicator_next", "rewind", "rewind_next"];
 
 /// Settings whose value is a list of names (as `pg_dump` has it, `variable_is_guc_list_quote`).
 const LISTS: [&str; 7] = [
@@ -56,7 +56,13 @@ pub const LOOK: &str = "SELECT json_build_object(
       'grants', (SELECT coalesce(json_agg(json_build_object('role', r.rolname, 'privilege', a.privilege_type,
                                                              'grantable', a.is_grantable)
                                           ORDER BY r.rolname, a.privilege_type), '[]')
-                   FROM aclexplode(d.datacl) a JOIN pg_authid r ON r.oid = a.grantee WHERE a.grantee <> d.datdba))
+                   FROM aclexplode(d.datacl) a JOIN pg_authid r ON r.oid = a.grantee WHERE a.grantee <> d.datdba),
+      'on_public', (SELECT (SELECT coalesce(json_agg(json_build_object('role', coalesce(r.rolname, 'public'),
+                                     'privilege', a.privilege_type, 'grantable', a.is_grantable)
+                                   ORDER BY r.rolname, a.privilege_type), '[]')
+                              FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+                              LEFT JOIN pg_authid r ON r.oid = a.grantee WHERE a.grantee <> n.nspowner)
+                      FROM pg_namespace n WHERE n.nspname = 'public'))
   )::text FROM pg_database d WHERE d.datname = $1";
 
 /// What a server keeps instead of the passwords, apart from the rest: it goes from one server to the other, and is seen by
@@ -106,6 +112,10 @@ pub struct Database {
     pub settings: Vec<String>,
     /// Those of its owner, and of everybody, are the cluster's business.
     pub grants: Vec<Grant>,
+    /// Of its schema `public`, if there is one, to others than the schema's owner; `public`, which no role is called, is
+    /// everybody.
+    #[serde(default)]
+    pub on_public: Option<Vec<Grant>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -326,12 +336,32 @@ pub fn differences(source: &Server, target: &Server, (made, stage): (&[String], 
     let settings = mine.settings.iter().filter(|it| !is_ours(it) && !theirs.settings.contains(it));
     differs("settings of the database".to_owned(), settings.cloned().collect::<Vec<_>>().join(", "), String::new());
     let grants = mine.grants.iter().filter(|it| it.role != theirs.owner && !theirs.grants.contains(it));
-    let grants: Vec<String> = grants.map(|it| format!("{} to {}", it.privilege, it.role)).collect();
+    let grants: Vec<String> = grants.map(Grant::told).collect();
     differs("grants on the database".to_owned(), grants.join(", "), String::new());
+    if let (Stage::Finished, Some(of_source), Some(of_target)) = (stage, &mine.on_public, &theirs.on_public) {
+        let beside = |these: &[Grant], others: &[Grant]| Grant::beside(these, others, &theirs.owner);
+        let (missing, more) = (beside(of_source, of_target), beside(of_target, of_source));
+        differs("grants on the schema public".to_owned(), missing, more);
+    }
     let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
     differs("connection limit of the database".to_owned(), mine.limit.to_string(), theirs.limit.to_string());
     differs("comment of the database".to_owned(), told(&mine.comment), told(&theirs.comment));
     found
+}
+
+impl Grant {
+    /// Those on `public` that are not among the others. What its owner may, and that nobody else makes tables there, is said
+    /// by the inventory.
+    fn beside(these: &[Self], others: &[Self], owner: &str) -> String {
+        let of_the_inventory =
+            |it: &Self| it.role == owner || it.role == "public" && it.privilege == "CREATE" && !it.grantable;
+        let kept = these.iter().filter(|it| !of_the_inventory(it) && !others.contains(it));
+        kept.map(Self::told).collect::<Vec<_>>().join(", ")
+    }
+
+    fn told(&self) -> String {
+        format!("{} to {}{}", self.privilege, self.role, if self.grantable { " with grant option" } else { "" })
+    }
 }
 
 impl Membership {
@@ -450,6 +480,27 @@ mod tests {
             ]
         );
         assert_eq!(differences(&source, &source, (&["a".to_owned()], Stage::Finished)), []);
+    }
+
+    #[test]
+    fn who_may_what_in_public_is_told_but_for_what_the_inventory_says() {
+        let grant = |role: &str, privilege: &str| Grant {
+            role: role.to_owned(),
+            privilege: privilege.to_owned(),
+            grantable: false,
+        };
+        let with = |on_public: Vec<Grant>| Server {
+            database: Database { owner: "xnat".to_owned(), on_public: Some(on_public), ..Database::default() },
+            ..Server::default()
+        };
+        let source = with(vec![grant("public", "CREATE"), grant("public", "USAGE"), grant("readers", "USAGE")]);
+        let target = with(vec![grant("public", "USAGE"), grant("xnat", "CREATE"), grant("xnat", "USAGE")]);
+        let found = differences(&source, &target, (&[], Stage::Finished));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].source.as_str(), found[0].target.as_str()), ("USAGE to readers", ""));
+        let opened = with(vec![grant("public", "USAGE"), grant("readers", "USAGE"), grant("others", "CREATE")]);
+        let found = differences(&source, &opened, (&[], Stage::Finished));
+        assert_eq!((found[0].source.as_str(), found[0].target.as_str()), ("", "CREATE to others"));
     }
 
     #[test]

@@ -167,7 +167,10 @@ impl End<'_> {
             };
             let Err(error) = changed.await else { break };
             // an answer may be lost of what was done all the same
-            if !self.left().await?.databases.iter().any(|name| name == INCOMING) {
+            let left = self.left().await.map_err(|lost| MigrateError::InPlace {
+                reason: format!("whether the copy has taken its place is not known: {}", one_line(&lost)),
+            })?;
+            if !left.databases.iter().any(|name| name == INCOMING) {
                 break;
             }
             if tries >= TRIES {
@@ -241,7 +244,7 @@ pub(super) async fn both(
     (target, name): (End<'_>, &str),
 ) -> Result<(Server, Server), MigrateError> {
     let failed = |reason| MigrateError::failed("compare the roles", reason);
-    let (source, target) = (source.session(database).await?, target.session("postgres").await?);
+    let (source, target) = (source.session(database).await?, target.session(name).await?);
     let missing = |name: &str| MigrateError::failed("compare the roles", format!("there is no database {name}"));
     let theirs = who(&source, database).await.map_err(failed)?.ok_or_else(|| missing(database))?;
     let ours = who(&target, name).await.map_err(failed)?.ok_or_else(|| missing(name))?;
