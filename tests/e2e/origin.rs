@@ -147,6 +147,22 @@ impl Origin {
         self.shell(&format!("pg_ctlcluster {} main restart", self.version));
     }
 
+    /// Over the network, with a certificate that nobody has signed.
+    pub fn speaks_tls_only(&self) {
+        let version = self.version;
+        self.shell(&format!(
+            "cd /var/lib/postgresql && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=somebody \
+             -keyout own.key -out own.crt 2>/dev/null && chown postgres own.key own.crt && \
+             echo 'hostssl all all 0.0.0.0/0 scram-sha-256' >>/etc/postgresql/{version}/main/pg_hba.conf"
+        ));
+        let settings = [("ssl_cert_file", "own.crt"), ("ssl_key_file", "own.key")];
+        for (name, file) in settings {
+            self.sql("postgres", &format!("ALTER SYSTEM SET {name} TO '/var/lib/postgresql/{file}'"));
+        }
+        self.sql("postgres", "ALTER SYSTEM SET ssl TO on");
+        self.shell(&format!("pg_ctlcluster {version} main restart"));
+    }
+
     /// Nobody keeps anything for a copy.
     pub fn nothing_follows(&self) {
         let left = "SELECT slot_name FROM pg_replication_slots UNION ALL

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::socket::{self, COPY, SOCKET};
 use super::{SqlError, begin};
 use crate::cluster::http::{Place, refused};
+use crate::cluster::shown::whoever_it_is;
 use crate::inventory::model::Escalate;
 use crate::inventory::{Reach, Source};
 use crate::names::HostName;
@@ -29,6 +32,19 @@ dial($ARGV[1]);
 
 /// As few as every connection allows at once, less one for a script that is run beside.
 const AT_ONCE: usize = 3;
+
+/// A name is wanted for TLS, and not looked at.
+const NOBODY: &str = "source.invalid";
+
+/// As `libpq` has it: TLS did not come about, or a rule there lets nobody in that way. A wrong password is wrong in either.
+fn may_do_plainly(error: &SqlError) -> bool {
+    let rejected = Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+    match error {
+        SqlError::Login { source, .. } => source.code().is_none() || source.code() == rejected,
+        SqlError::Silent { .. } => true,
+        _ => false,
+    }
+}
 
 pub struct Foreign<'a> {
     source: &'a Source,
@@ -127,10 +143,24 @@ impl<'a> Foreign<'a> {
     pub async fn connect(&self, database: &str) -> Result<Client, SqlError> {
         let mut config = Config::new();
         config.dbname(database).application_name("xnat-provision").user(&self.source.user).ssl_mode(SslMode::Disable);
-        if let Some(password) = self.password() {
-            config.password(password.expose());
+        let Way::Network { password, .. } = &self.way else { return self.plainly(&config).await };
+        config.password(password.expose());
+        match self.encrypted(config.clone()).await {
+            Err(first) if may_do_plainly(&first) => self.plainly(&config).await.or(Err(first)),
+            done => done,
         }
-        begin(&config, self.open().await?, NoTls, (self.place(), PATIENCE)).await
+    }
+
+    async fn plainly(&self, config: &Config) -> Result<Client, SqlError> {
+        begin(config, self.open().await?, NoTls, (self.place(), PATIENCE)).await
+    }
+
+    /// If the server can, which is all that `pg_dump` asks for.
+    async fn encrypted(&self, mut config: Config) -> Result<Client, SqlError> {
+        let Ok(mut tls) = whoever_it_is() else { return self.plainly(&config).await };
+        config.ssl_mode(SslMode::Prefer);
+        let Ok(tls) = MakeTlsConnect::<Box<dyn Stream>>::make_tls_connect(&mut tls, NOBODY);
+        begin(&config, self.open().await?, tls, (self.place(), PATIENCE)).await
     }
 
     /// A connection with a place left.
@@ -150,25 +180,52 @@ impl<'a> Foreign<'a> {
     }
 
     fn script(&self) -> Script {
-        let Source { socket, port, container, engine, machine, .. } = self.source;
-        let directory = match container {
-            None => format!("directory={}\n", sh(socket)),
+        let Source { socket, port, .. } = self.source;
+        let name = format!(".s.PGSQL.{port}");
+        let text = format!(
+            "{}exec perl -e {} \"$directory\" {}",
+            self.directory(socket),
+            sh(&[SOCKET, DIAL, COPY].concat()),
+            sh(&name)
+        );
+        self.on_its_machine("talk to the source's PostgreSQL", text)
+    }
+
+    /// `directory`, as the machine has it: that of a container is elsewhere. When there is no container that is said.
+    fn directory(&self, path: &str) -> String {
+        let Source { container, engine, .. } = self.source;
+        match container {
+            None => format!("directory={}\n", sh(path)),
             Some(name) => format!(
                 "pid=$({engine} inspect --type container --format '{{{{.State.Pid}}}}' {name} 2>/dev/null) && [ \"$pid\" -gt 0 ] \
-                 || {{ echo none; exit; }}\ndirectory=/proc/$pid/root{socket}\n",
+                 || {{ echo none; exit; }}\ndirectory=/proc/$pid/root{path}\n",
                 engine = engine.name(),
                 name = sh(name),
-                socket = sh(socket),
+                path = sh(path),
             ),
-        };
-        let name = format!(".s.PGSQL.{port}");
-        let text =
-            format!("{directory}exec perl -e {} \"$directory\" {}", sh(&[SOCKET, DIAL, COPY].concat()), sh(&name));
-        let title = "talk to the source's PostgreSQL";
-        match machine.ssh.escalate {
+        }
+    }
+
+    fn on_its_machine(&self, title: &str, text: String) -> Script {
+        match self.source.machine.ssh.escalate {
             Escalate::None => Script::as_login(title, text),
             Escalate::Sudo => Script::as_root(title, text),
         }
+    }
+
+    /// Bytes that are free where it has its data; none when its machine cannot be asked.
+    pub async fn free(&self, data: &str) -> Option<u64> {
+        let Way::Ssh(lines) = &self.way else { return None };
+        let (transport, _place) = self.line(lines).await.ok()?;
+        // WAL may be elsewhere; before version 10 it is called otherwise
+        let text = format!(
+            "{}cd \"$directory\" || exit\nfor it in . pg_wal/. pg_xlog/.; do ! [ -e \"$it\" ] || df -kP \"$it\" | tail -n 1; done\n",
+            self.directory(data)
+        );
+        let said = transport.run(self.on_its_machine("look for space on the source", text)).await.ok()?;
+        let kilobytes = |line: &str| line.split_whitespace().nth(3)?.parse::<u64>().ok();
+        let free: Option<Vec<u64>> = said.stdout.lines().map(kilobytes).collect();
+        Some(free?.into_iter().min()?.saturating_mul(1024))
     }
 
     /// The connections made here; the first is somebody else's.
