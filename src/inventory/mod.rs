@@ -3,6 +3,7 @@
 
 mod checks;
 mod document;
+pub mod hba;
 pub mod model;
 mod origin;
 mod problem;

@@ -1,21 +1,23 @@
 //! What a foreign database will meet in the cluster: what has to be put right first, what somebody should look at, and
 //! what is well. One small rule for each; all are told at once, since whoever moves a site has one night for it.
 
+mod access;
 mod contents;
 mod methods;
 mod people;
 mod server;
+mod space;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::found::Found;
+use super::found::{Found, Hba};
 use super::physical::Physical;
 use crate::report::text::printable;
 
-pub use methods::{against_logical, against_stream, methods, seconds};
+pub use methods::{against_logical, against_stream, methods, no_room, seconds};
 pub use server::spoken;
 
 /// The worst first.
@@ -84,6 +86,13 @@ pub struct Target {
     pub owner: String,
     /// On the leader's file system with the data.
     pub free_bytes: Option<u64>,
+    /// On those of the others, by name.
+    pub replicas_free: Vec<(String, Option<u64>)>,
+    /// What the inventory has in `pg_hba.conf` for others than the application.
+    pub hba: Vec<Hba>,
+    /// How such a line begins, and where clients come from: the hosts with HAProxy.
+    pub connection: &'static str,
+    pub through: Vec<String>,
     pub max_connections: u32,
     pub database_has_tables: bool,
     /// PostgreSQL members, each of which would have a copy that follows.
@@ -96,12 +105,14 @@ pub struct Target {
 type Rule = fn(&Found, &Target) -> Option<Finding>;
 
 /// In the order in which what is equally bad is told.
-const RULES: [Rule; 39] = [
+const RULES: [Rule; 42] = [
     server::version,
     server::recovery,
     server::read_only,
     server::occupied,
-    server::disk,
+    space::disk,
+    space::replicas,
+    space::source,
     server::largest,
     server::encoding,
     server::locale,
@@ -130,6 +141,7 @@ const RULES: [Rule; 39] = [
     contents::unknown_settings,
     people::writers,
     people::clients,
+    access::not_let_in,
     people::without_password,
     people::connections,
     contents::primary_keys,

@@ -42,6 +42,10 @@ fn healthy() -> (Found, Target) {
         database: "xnat".to_owned(),
         owner: "xnat".to_owned(),
         free_bytes: Some(100 * GB),
+        replicas_free: vec![("db2".to_owned(), Some(100 * GB))],
+        hba: Vec::new(),
+        connection: "hostssl",
+        through: vec!["10.0.0.11/32".to_owned(), "10.0.0.12/32".to_owned()],
         max_connections: 100,
         database_has_tables: false,
         members: 3,
@@ -77,6 +81,10 @@ fn hba(address: &str, method: &str) -> Hba {
     Hba { kind: "host".to_owned(), databases, address, method, ..Hba::default() }
 }
 
+fn line(kind: &str, user: &str, address: &str) -> Hba {
+    Hba { kind: kind.to_owned(), users: vec![user.to_owned()], ..hba(address, "scram-sha-256") }
+}
+
 fn after(change: Change) -> Vec<Finding> {
     let (mut source, mut target) = healthy();
     change(&mut source, &mut target);
@@ -93,12 +101,16 @@ fn what_is_healthy_is_fine() {
     let findings = after(|_, _| {});
     assert!(ill(&findings).is_empty(), "{findings:?}");
     let ids: Vec<&str> = findings.iter().map(|finding| finding.id).collect();
-    assert_eq!(ids, ["version", "disk", "tables", "encoding", "locale", "extension-versions", "clients"]);
+    assert_eq!(
+        ids,
+        ["version", "disk", "replicas-disk", "tables", "encoding", "locale", "extension-versions", "clients"]
+    );
 }
 
 #[test]
 fn what_would_fail_stops() {
     let cases: [(&str, Change); 12] = [
+        ("replicas-disk", |_, target| target.replicas_free[0].1 = Some(10 * GB)),
         ("version", |_, target| target.version_num = 120_003),
         ("version", |source, _| source.server.version_num = 90_524),
         ("recovery", |source, _| source.server.in_recovery = true),
@@ -111,7 +123,6 @@ fn what_would_fail_stops() {
         ("subscriptions", |source, _| {
             source.objects.subscriptions.push(Subscription { enabled: true, ..Subscription::default() });
         }),
-        ("disk", |source, _| source.database.bytes = 1000 * GB),
         ("types", |source, _| source.tables.gone_types = vec![column("reltime[]"), column("tinterval")]),
     ];
     for (id, change) in cases {
@@ -121,7 +132,7 @@ fn what_would_fail_stops() {
 
 #[test]
 fn what_somebody_should_know_is_told() {
-    let cases: [(&str, Change); 28] = [
+    let cases: [(&str, Change); 31] = [
         ("read-only", |source, _| {
             let setting = "default_transaction_read_only=on".to_owned();
             source.database.settings.push(Setting { role: None, setting });
@@ -129,6 +140,9 @@ fn what_somebody_should_know_is_told() {
         ("occupied", |_, target| target.database_has_tables = true),
         ("disk", |_, target| target.free_bytes = Some(14 * GB)),
         ("disk", |_, target| target.free_bytes = None),
+        ("replicas-disk", |_, target| target.replicas_free[0].1 = Some(12 * GB)),
+        ("replicas-disk", |_, target| target.replicas_free[0].1 = None),
+        ("source-disk", |source, _| source.free_bytes = Some(GB / 2)),
         ("encoding", |source, _| source.database.encoding = "SQL_ASCII".to_owned()),
         ("encoding", |_, target| target.encoding = "LATIN1".to_owned()),
         ("locale", |source, _| source.server.version = "PostgreSQL 13.11 on x86_64-pc-linux-musl".to_owned()),
@@ -191,6 +205,30 @@ fn whoever_logs_in_without_a_password_is_told_of() {
     });
     assert_eq!(ill(&findings), [("clients", Severity::Look), ("without-password", Severity::Look)]);
     assert_eq!(findings[1].evidence, "trust from 10.0.0.7");
+}
+
+#[test]
+fn who_comes_from_elsewhere_and_has_no_way_in_is_named_with_the_line_that_makes_one() {
+    let change: Change = |source, target| {
+        source.server.hba.push(Hba { users: vec!["all".to_owned()], ..hba("10.0.0.0/8", "md5") });
+        source.roles.all.push(role("Odd Role", Password::Scram));
+        // PostgreSQL never sees this one
+        target.hba.push(line("hostssl", "Odd Role", "10.0.0.0/30"));
+        target.hba.push(line("hostssl", "report", "10.0.0.8/29"));
+        for rest in [role("replicator", Password::Scram), role("nologin", Password::None)] {
+            source.roles.all.push(rest);
+        }
+    };
+    let findings = after(change);
+    let found = findings.iter().find(|it| it.id == "not-let-in").expect("it is told");
+    assert_eq!((found.severity, found.evidence.as_str()), (Severity::Look, "Odd Role"));
+    let lines = "hostssl xnat \"Odd Role\" 10.0.0.11/32 scram-sha-256; hostssl xnat \"Odd Role\" 10.0.0.12/32";
+    assert!(found.todo.contains(lines), "{}", found.todo);
+    let let_in = after(|source, target| {
+        source.server.hba.push(Hba { users: vec!["report".to_owned()], ..hba("10.0.0.0/8", "md5") });
+        target.hba.push(line("host", "\"report\"", "all"));
+    });
+    assert_eq!(ill(&let_in), [("clients", Severity::Look)]);
 }
 
 #[test]

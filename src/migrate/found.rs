@@ -257,6 +257,9 @@ pub struct Found {
     /// Asked for by itself, and only of versions that may be the cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub physical: Option<Physical>,
+    /// Where it has its data, as its machine says: unknown over the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_bytes: Option<u64>,
 }
 
 impl Found {
@@ -271,10 +274,13 @@ impl Found {
 
     /// Whoever connects can only read, unless he says otherwise.
     pub fn is_read_only(&self) -> bool {
-        self.database.settings.iter().any(|one| {
-            let value = one.setting.strip_prefix("default_transaction_read_only=");
-            one.role.is_none() && value.is_some_and(|value| matches!(value, "on" | "true" | "yes" | "1"))
-        })
+        self.read_only_itself().is_some_and(|value| matches!(value, "on" | "true" | "yes" | "1"))
+    }
+
+    /// What the database itself says of that.
+    pub fn read_only_itself(&self) -> Option<&str> {
+        let mut own = self.database.settings.iter().filter(|one| one.role.is_none());
+        own.find_map(|one| one.setting.strip_prefix("default_transaction_read_only="))
     }
 }
 

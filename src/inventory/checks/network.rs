@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::super::hba::fields;
 use super::super::problem::Problem;
 use super::super::suggest;
 use super::Context;
@@ -95,7 +96,7 @@ fn hba_line(line: &str) -> Option<Problem> {
         let help = "give each line as a text of its own: hba = [\"…\", \"…\"]";
         return Some(bad_hba("it has more than one line".into()).help(help));
     }
-    let fields = fields(line.split_once('#').map_or(line, |(before, _)| before));
+    let fields = fields(line);
     let first = fields.first()?;
     if !TYPES.contains(&first.as_str()) {
         let help = suggest::nearest(first, TYPES).map(|near| format!("did you mean \"{near}\"?"));
@@ -127,14 +128,4 @@ fn hba_address(address: &str) -> Option<Problem> {
         return None;
     }
     network(address).filter(|problem| problem.code == "xnat::inventory::bad_cidr")
-}
-
-/// Fields are separated by blanks, except inside double quotes.
-fn fields(line: &str) -> Vec<String> {
-    let mut quoted = false;
-    let split = line.split(|c: char| {
-        quoted ^= c == '"';
-        c.is_whitespace() && !quoted
-    });
-    split.filter(|field| !field.is_empty()).map(str::to_owned).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::Target;
 use super::server::{major, spoken};
-use super::words::{GB, told};
+use super::words::{GB, size, told};
 use crate::migrate::found::Found;
 use crate::migrate::physical::{self, Physical};
 use crate::report::text::duration;
@@ -115,6 +115,16 @@ pub fn against_stream(source: &Found, target: &Target) -> Vec<String> {
         against.push(format!("it has roles that are called as the cluster's own: {}", taken.join(", ")));
     }
     against
+}
+
+/// Each member has the whole server beside the cluster's data.
+pub fn no_room(source: &Found, target: &Target) -> Option<String> {
+    let bytes = source.physical.as_ref()?.bytes;
+    let small = |free: &Option<u64>| free.is_some_and(|free| free.saturating_mul(10) < bytes.saturating_mul(11));
+    let mut full: Vec<&str> = Vec::from_iter(small(&target.free_bytes).then_some("the leader"));
+    full.extend(target.replicas_free.iter().filter(|(_, free)| small(free)).map(|(name, _)| name.as_str()));
+    let told = || format!("all its files take {}, and there is no room for them on {}", size(bytes), full.join(", "));
+    (!full.is_empty()).then(told)
 }
 
 /// Of what is not in the application's database and comes along all the same.

@@ -56,27 +56,6 @@ pub(super) fn occupied(_: &Found, target: &Target) -> Option<Finding> {
     target.database_has_tables.then(finding)
 }
 
-pub(super) fn disk(source: &Found, target: &Target) -> Option<Finding> {
-    let bytes = source.database.bytes;
-    let title = "room on the leader's disk";
-    let todo = "make room there, and as much for the copy on every replica";
-    let Some(free) = target.free_bytes else {
-        let evidence = format!("the source has {}; what is free on the leader is not known", size(bytes));
-        return Some(Finding::look("disk", title, evidence).todo(todo));
-    };
-    let evidence = format!(
-        "the source has {}, free are {}; the copy takes about as much, its dump about half of that",
-        size(bytes),
-        size(free)
-    );
-    let tenfold = free.saturating_mul(10);
-    Some(match tenfold {
-        _ if tenfold < bytes.saturating_mul(12) => Finding::stops("disk", title, evidence).todo(todo),
-        _ if tenfold < bytes.saturating_mul(15) => Finding::look("disk", title, evidence).todo(todo),
-        _ => Finding::fine("disk", title, evidence),
-    })
-}
-
 pub(super) fn largest(source: &Found, _: &Target) -> Option<Finding> {
     let tables = &source.tables;
     let largest = tables.largest.iter().take(5);

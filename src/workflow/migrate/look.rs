@@ -1,5 +1,7 @@
 //! Both sides, before anything is done: what the source has, what the leader has for it, and what becomes of its roles.
 
+use std::net::IpAddr;
+
 use tokio_postgres::Client;
 
 use super::MigrateError;
@@ -9,12 +11,14 @@ use crate::cluster::postgres::foreign::Foreign;
 use crate::cluster::postgres::{Login, SUPERUSER, connect, server};
 use crate::engine::{Fleet, HostError};
 use crate::error::one_line;
-use crate::inventory::{Component, Host};
+use crate::inventory::hba::fields;
+use crate::inventory::{Component, Host, Inventory};
 use crate::migrate::check::Target;
 use crate::migrate::fingerprint::SETTINGS;
-use crate::migrate::found::{self, Found};
+use crate::migrate::found::{self, Found, Hba};
 use crate::migrate::physical::{self, Physical};
 use crate::migrate::roles::{self, MARK, Role, Server};
+use crate::names::HostName;
 use crate::secret::Secret;
 use crate::transport::Script;
 
@@ -78,11 +82,17 @@ async fn of_the_source(foreign: &Foreign<'_>) -> Result<(Theirs, System), Migrat
     let database = &foreign.source().database;
     let session = foreign.connect(database).await?;
     let failed = |reason: String| MigrateError::failed("look at the source", reason);
-    let found = found(&session).await.map_err(failed)?;
+    let mut found = found(&session).await.map_err(failed)?;
     let verifiers = verifiers(&session).await.map_err(|error| failed(one_line(&error)))?;
     let server = who(&session, database).await.map_err(failed)?;
     let server = server.ok_or_else(|| failed(format!("there is no database {database}")))?;
-    Ok(((found, server, verifiers), system(&session).await.map_err(failed)?))
+    let system = system(&session).await.map_err(failed)?;
+    let directory = session.query_one("SELECT current_setting('data_directory')", &[]).await;
+    let directory: String = directory.and_then(|row| row.try_get(0)).map_err(|error| failed(one_line(&error)))?;
+    // its machine may allow one session only
+    drop(session);
+    found.free_bytes = foreign.free(&directory).await;
+    Ok(((found, server, verifiers), system))
 }
 
 async fn of_the_target(
@@ -120,7 +130,11 @@ async fn of_the_target(
         roles: ours.roles.iter().map(|role| role.name.clone()).collect(),
         database: database.name.clone(),
         owner: database.owner.clone(),
-        free_bytes: Some(free(fleet, leader).await?),
+        free_bytes: Some(free(fleet, &leader.name).await?),
+        replicas_free: replicas_free(inventory, leader, fleet).await,
+        hba: inventory.postgresql.hba.iter().filter_map(|line| hba(line)).collect(),
+        connection: if inventory.tls.enabled { "hostssl" } else { "host" },
+        through: inventory.with(Component::Haproxy).map(|host| hba_address(&host.address)).collect(),
         max_connections: found.server.max_connections,
         database_has_tables: has_tables,
         members: inventory.with(Component::Postgres).count(),
@@ -187,12 +201,45 @@ pub(super) async fn who(session: &Client, database: &str) -> Result<Option<Serve
     serde_json::from_str(&document).map(Some).map_err(|error| error.to_string())
 }
 
-/// Bytes where the leader has its data.
-pub(super) async fn free(fleet: &Fleet, leader: &Host) -> Result<u64, MigrateError> {
+/// Bytes where a member has its data.
+pub(super) async fn free(fleet: &Fleet, member: &HostName) -> Result<u64, MigrateError> {
     let script = Script::as_root("look for space", "df --output=avail -B1 /var/lib/postgresql | tail -n 1\n");
     let what = script.title.clone();
-    let ran = fleet.connections[&leader.name].run(script).await;
-    let output = ran.map_err(|source| HostError::Transport { host: leader.name.clone(), what, source })?;
+    let ran = fleet.connections[member].run(script).await;
+    let output = ran.map_err(|source| HostError::Transport { host: member.clone(), what, source })?;
     let free = output.stdout.trim().parse();
-    free.map_err(|_| MigrateError::failed("see how much space the leader has", output.stderr.trim()))
+    free.map_err(|_| MigrateError::failed(format!("see how much space {member} has"), output.stderr.trim()))
+}
+
+/// Who does not say so is told of, and keeps nobody from looking.
+async fn replicas_free(inventory: &Inventory, leader: &Host, fleet: &Fleet) -> Vec<(String, Option<u64>)> {
+    let replicas = inventory.with(Component::Postgres).map(|host| &host.name).filter(|name| **name != leader.name);
+    let asked = replicas.map(async |name| {
+        let known = match fleet.connections.contains_key(name) {
+            true => free(fleet, name).await.ok(),
+            false => None,
+        };
+        (name.to_string(), known)
+    });
+    futures::future::join_all(asked).await
+}
+
+/// A line of the inventory's, as a server would tell it.
+fn hba(line: &str) -> Option<Hba> {
+    let fields = fields(line);
+    let [kind, databases, users, address, rest @ ..] = &fields[..] else { return None };
+    let list = |names: &str| names.split(',').map(str::to_owned).collect();
+    let netmask = rest.first().filter(|mask| mask.parse::<IpAddr>().is_ok()).cloned();
+    let method = rest.get(usize::from(netmask.is_some())).cloned().unwrap_or_default();
+    let (databases, users, address) = (list(databases), list(users), Some(address.clone()));
+    Some(Hba { kind: kind.clone(), databases, users, address, netmask, method })
+}
+
+/// As `pg_hba.conf` has one.
+fn hba_address(address: &str) -> String {
+    match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => format!("{address}/32"),
+        Ok(IpAddr::V6(_)) => format!("{address}/128"),
+        Err(_) => address.to_owned(),
+    }
 }

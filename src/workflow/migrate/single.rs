@@ -72,7 +72,7 @@ pub async fn single(
     let verifiers = verifiers(&here).await.map_err(|error| failed(one_line(&error)))?;
     let made = roles::wanted((&ours, &theirs), ("", &[]), its.version).made;
     let mut stops = stops(&mine, &its);
-    let free = free(fleet, leader).await?;
+    let free = free(fleet, &leader.name).await?;
     // about half of it, and what the database itself needs meanwhile
     if free < mine.bytes {
         let (free, bytes) = (mebibytes(free), mebibytes(mine.bytes));
