@@ -32,7 +32,8 @@ pub fn page(record: &Record) -> Result<String, minijinja::Error> {
         .iter()
         .map(|phase| (phase.name.clone(), duration(phase.millis), if phase.beside { "" } else { "nobody can write" }))
         .collect();
-    let standstill = record.goes_on_beside().then(|| duration(record.standstill()));
+    let standstill =
+        (record.goes_on_beside() && !record.cut_off && !record.open).then(|| duration(record.standstill()));
     // `</` would end the element it stands in
     let data = serde_json::to_string(record)
         .map_err(|error| minijinja::Error::new(minijinja::ErrorKind::BadSerialization, error.to_string()))?

@@ -55,6 +55,12 @@ pub struct Record {
     /// Of a copy of files, that were read.
     #[serde(default)]
     pub indexes: u64,
+    /// Written when the copy was about to take its place: how it ended is not in here.
+    #[serde(default)]
+    pub open: bool,
+    /// It was gone on with by another run, so phases are not all of its time.
+    #[serde(default)]
+    pub cut_off: bool,
     pub phases: Vec<Phase>,
     /// All that is not the same; empty when it passed.
     pub differences: Vec<Difference>,
@@ -74,10 +80,25 @@ pub struct Sums {
     pub target: Fingerprint,
 }
 
+const MINUTE: &str = "%Y-%m-%d %H:%M UTC";
+
 /// So many differences are named on a terminal; the report has all.
 const NAMED: usize = 20;
 
 impl Record {
+    /// What another run did, when this one had been cut off.
+    pub fn gone_on_with(
+        mut self,
+        (phases, differences, kept): (Vec<Phase>, Vec<Difference>, Option<String>),
+        finished: Timestamp,
+    ) -> Self {
+        self.phases.retain(|phase| phases.iter().all(|again| again.name != phase.name));
+        self.phases.extend(phases);
+        // until the copy took its place there was none; what was found then may have been mended
+        let (passed, cut_off) = (differences.is_empty(), self.cut_off || self.open);
+        Self { passed, open: false, cut_off, kept: kept.or(self.kept), differences, finished, ..self }
+    }
+
     fn name(&self) -> &str {
         match self.what.as_str() {
             "run" => "Migration",
@@ -89,7 +110,9 @@ impl Record {
 
     /// One line.
     pub fn verdict(&self) -> String {
-        if self.passed && self.is_of_files() {
+        if self.open {
+            "The copy is the same as the source; when this was written it had not taken its place yet".to_owned()
+        } else if self.passed && self.is_of_files() {
             format!("{} passed: copies follow the source, and the leader's became a server of its own", self.name())
         } else if self.passed {
             format!("{} passed: the copy is the same as the source", self.name())
@@ -140,6 +163,13 @@ impl Record {
     }
 
     fn window(&self) -> String {
+        if self.open {
+            return String::new();
+        }
+        if self.cut_off {
+            let (from, to) = (self.started.strftime(MINUTE), self.finished.strftime(MINUTE));
+            return format!("The run was cut off and gone on with: begun {from}, over {to}.\n");
+        }
         let time = duration(self.standstill());
         match self.what.as_str() {
             // a run that was gone on with has only what was left of it
@@ -208,6 +238,8 @@ pub(super) mod tests {
             jobs: 4,
             method: Method::Dump,
             indexes: 0,
+            open: false,
+            cut_off: false,
             phases: vec![
                 Phase { name: "Dump the source".into(), millis: 1200, beside: false },
                 Phase { name: "Compare".into(), millis: 61_000, beside: false },

@@ -74,7 +74,7 @@ pub enum Mode {
 }
 
 /// Everything that was found equal, or not.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Compared {
     pub source: Fingerprint,
     pub target: Fingerprint,
@@ -103,8 +103,18 @@ pub struct Moved {
 /// Writes down that the source is read-only from now on.
 pub type AboutToFreeze<'a> = dyn Fn() -> Result<(), String> + Sync + 'a;
 
-/// Writes down what the copy is that takes its place.
-pub type AboutToSwitch<'a> = dyn Fn(&Fingerprint) -> Result<(), String> + Sync + 'a;
+/// Writes down what the copy is that takes its place, and what was done until then.
+pub type AboutToSwitch<'a> = dyn Fn(&Compared, &[Phase]) -> Result<(), String> + Sync + 'a;
+
+/// What came after the copy had taken its place.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Where what was there before is now; none when it was empty.
+    pub kept: Option<String>,
+    /// Of roles and settings, as they are for good.
+    pub differences: Vec<Difference>,
+    pub phases: Vec<Phase>,
+}
 
 /// One migration, or the rehearsal of one.
 pub struct Moving<'a> {
@@ -204,6 +214,9 @@ impl Moving<'_> {
             // also when somebody has interrupted it
             false => clock.timed("Remove the copy", self.give_up(&place)).await,
         };
+        if let (Err(_), Err(error)) = (&result, &tidied) {
+            self.not_removed(error).await;
+        }
         let mut compared = result?;
         tidied?;
         let in_place = self.mode == Mode::Run && compared.differences.is_empty();
@@ -211,7 +224,16 @@ impl Moving<'_> {
             // that they keep up is part of what is rehearsed, and no trouble for the next thing that is done
             clock.stage("Wait for the replicas", self.replicas(&place)).await?;
         }
-        let kept = if in_place { self.finish(&mut clock, &place, &mut compared).await? } else { None };
+        if !in_place {
+            return Ok(Moved { phases: clock.phases, compared, in_place, kept: None, opened: None });
+        }
+        let finished = self.finish(&mut clock, &place, &mut compared).await;
+        if finished.as_ref().is_err_and(|error| !matches!(error, MigrateError::InPlace { .. }))
+            && let Err(error) = clock.timed("Remove the copy", self.give_up(&place)).await
+        {
+            self.not_removed(&error).await;
+        }
+        let kept = finished?;
         Ok(Moved { phases: clock.phases, compared, in_place, kept, opened: None })
     }
 
@@ -310,6 +332,12 @@ impl Moving<'_> {
         unfollow(self.foreign, self.looked.system, self.operation.approved).await
     }
 
+    async fn not_removed(&self, error: &MigrateError) {
+        let message = format!("something of the copy is left: {}", one_line(error));
+        let help = Some("`xnat-provision migrate abort` removes it".to_owned());
+        self.operation.reporter.emit(Kind::Warned { message, help }).await;
+    }
+
     /// Row by row, object by object. While a rehearsal goes on the source is written to: its rows are those of the
     /// snapshot, but sequences know no snapshots. What was set read-only is read as it is now, which also proves that nobody
     /// has written since.
@@ -402,23 +430,13 @@ impl Moving<'_> {
         place: &Place<'_>,
         compared: &mut Compared,
     ) -> Result<Option<String>, MigrateError> {
-        (self.about_to_switch)(&compared.target)
+        (self.about_to_switch)(compared, &clock.phases)
             .map_err(|reason| MigrateError::failed("write down that the copy takes its place", reason))?;
         let former = clock.stage("Put it in its place", place.swap()).await?;
-        let after = async {
-            let kept = self.settle(clock, place, former).await?;
-            let name = &self.gather().inventory.database.name;
-            Ok((kept, both(self.source(), (place.end(), name)).await?))
-        };
-        let (kept, (theirs, ours)) = match after.await {
-            Ok(done) => done,
-            // there is no way back by itself any more
-            Err(error) => {
-                let error: MigrateError = error;
-                return Err(MigrateError::InPlace { reason: one_line(&error) });
-            }
-        };
-        compared.differences.extend(roles::differences(&theirs, &ours, (&self.looked.made, Stage::Finished)));
+        // there is no way back by itself any more
+        let settled = self.settle(clock, place, former).await;
+        let (kept, differences) = settled.map_err(|error| MigrateError::InPlace { reason: one_line(&error) })?;
+        compared.differences.extend(differences);
         Ok(kept)
     }
 
@@ -427,22 +445,24 @@ impl Moving<'_> {
         clock: &mut Clock<'_>,
         place: &Place<'_>,
         former: Option<String>,
-    ) -> Result<Option<String>, MigrateError> {
+    ) -> Result<(Option<String>, Vec<Difference>), MigrateError> {
         let kept = place.drop_former(former).await?;
         clock.timed("Make it what the inventory says", self.adapt()).await?;
         clock.timed("Wait for the replicas", self.replicas(place)).await?;
-        Ok(kept)
+        let name = &self.gather().inventory.database.name;
+        let (theirs, ours) = both(self.source(), (place.end(), name)).await?;
+        Ok((kept, roles::differences(&theirs, &ours, (&self.looked.made, Stage::Finished))))
     }
 
-    /// The rest of a run that was begun then, and cut off when the copy had taken its place. What the database before it is
-    /// called, where it is kept.
-    pub async fn finish_later(&self, since: Timestamp) -> Result<Option<String>, MigrateError> {
-        let place = Place { moving: self };
+    /// The rest of a run that was begun then, and cut off when the copy had taken its place.
+    pub async fn finish_later(&self, since: Timestamp) -> Result<Settled, MigrateError> {
+        let (place, mut clock) = (Place { moving: self }, Clock::new(&self.operation));
         let settled = async {
             let former = place.former(since).await?;
-            self.settle(&mut Clock::new(&self.operation), &place, former).await
+            self.settle(&mut clock, &place, former).await
         };
-        settled.await.map_err(|error: MigrateError| MigrateError::InPlace { reason: one_line(&error) })
+        let settled = settled.await.map_err(|error: MigrateError| MigrateError::InPlace { reason: one_line(&error) });
+        settled.map(|(kept, differences)| Settled { kept, differences, phases: clock.phases })
     }
 
     /// What `apply` would do to the database.

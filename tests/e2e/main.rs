@@ -14,6 +14,7 @@ mod cluster;
 mod completions;
 mod containers;
 mod convert;
+mod cut;
 mod doctor;
 mod drill;
 mod failures;

@@ -45,7 +45,7 @@ async fn aborted(args: &Abort, globals: &Globals, session: &mut Session) -> Resu
         of_this_source(Some(&state), &source)?;
         return streaming::give_up((&source, ground), (ask(args.yes), globals), (&kept, &state), session).await;
     }
-    let ends = Ends::reach(session, &source, ground).await?;
+    let ends = Ends::reach_what_answers(session, &source, ground).await?;
     let result = give_up((&ends, &source), (ask(args.yes), &kept, globals), session).await;
     ends.close(session).await;
     result
@@ -60,8 +60,14 @@ pub(super) async fn give_up(
     of_this_source(state.as_ref(), source)?;
     // of a run, and not of a copy that was to be removed in any case
     let begun = state.as_ref().filter(|state| state.step != Step::Rehearsing);
-    if let (true, Some(State { source, since, .. })) = (ends.is_done(state.as_ref(), session).await?, &state) {
-        return Err(NotNow::Done { source_name: source.clone(), since: *since }.into());
+    ends.of_another(state.as_ref(), session).await?;
+    if let (true, Some(state)) = (ends.is_done(state.as_ref(), session).await?, &state) {
+        if state.unfinished || state.step == Step::Opened {
+            let reason =
+                "the copy is in its place already: `migrate resume` ends the run, `migrate rollback` goes back";
+            return Err(NotNow::NotFit { reason: reason.to_owned() }.into());
+        }
+        return Err(NotNow::Done { source_name: state.source.clone(), since: state.since }.into());
     }
     let gather = ends.ground.gather(session);
     let left = migrate::left(&gather, &ends.leader, &ends.ground.fleet).await?;
@@ -91,17 +97,28 @@ pub(super) async fn give_up(
     };
     // first what people wait for
     if ours {
-        migrate::thaw(&ends.foreign, &approved).await?;
+        let before = begun.and_then(|state| state.read_only_before.as_deref());
+        migrate::thaw(&ends.foreign, before, &approved).await?;
     }
     let gather = ends.ground.gather(session);
-    if begun.is_some_and(|state| state.step != Step::Following) {
+    let stopped = begun.filter(|state| state.step != Step::Following);
+    if let Some(state) = stopped {
         // it was stopped when the run was cut off, and goes on where it was
-        ends.application(session).start((&approved, &session.reporter)).await?;
+        ends.start_as_before(&state.kept_as, (&approved, session)).await?;
+    } else if frozen && begun.is_none() && ends.application(session).is_there() {
+        let message = "XNAT may be stopped: this machine knows nothing of the run that was cut off".to_owned();
+        session.reporter.emit(Kind::Warned { message, help: Some("start it when it should run".to_owned()) }).await;
     }
     for system in &systems {
         migrate::unfollow(&ends.foreign, *system, &approved).await?;
     }
     migrate::clean(&gather, &ends.leader, (&ends.ground.fleet, &approved)).await?;
+    if let (Some(_), false) = (stopped, ends.absent.is_empty()) {
+        for failure in &ends.absent {
+            also(session, "XNAT was not started there: the same command tries again", failure).await;
+        }
+        return Ok(Done { exit: Exit::Unreachable, changed: 1 });
+    }
     kept.over()?;
     let summary = match elsewhere {
         None => format!("{} can be written to; nothing of the copy is left", name(source)),
@@ -178,14 +195,16 @@ async fn go_back(
         let help = "the copy did not take its place: `xnat-provision migrate abort` opens the source";
         return Err(NotNow::Nothing { go_on: "take back", help }.into());
     }
-    let state = &known((ends, args, kept), state, session).await?;
-    let goes_on = state.step == Step::GoingBack;
+    let state = &known((ends, args), state, session).await?;
+    let frozen = migrate::frozen(&ends.foreign).await?;
+    // before that nothing has come of it
+    let goes_on = state.step == Step::GoingBack && !frozen;
     let all = args.lose_newer_writes && !args.carry_back;
-    let newer = if all || goes_on { Vec::new() } else { newer_writes(ends, state, session).await? };
-    if !newer.is_empty() && !args.carry_back {
+    let newer = if all { Vec::new() } else { newer_writes(ends, state, session).await? };
+    if !newer.is_empty() && (!args.carry_back || goes_on) {
         return Err(NotNow::NewerWrites { tables: some(&newer) }.into());
     }
-    if args.carry_back && !goes_on && !migrate::frozen(&ends.foreign).await? {
+    if args.carry_back && !goes_on && !frozen {
         return Err(NotNow::SourceGoesOn.into());
     }
     let (newer, stays): (Vec<_>, Vec<_>) = newer.into_iter().partition(migrate::is_rows);
@@ -210,7 +229,7 @@ async fn go_back(
     let Some(approved) = confirm::approve(ask(args.yes), &question, standing).await? else {
         return declined(session, "not confirmed; nothing was changed").await;
     };
-    completed((ends, source), (args, kept, state), &approved, session).await?;
+    completed((ends, source), (args, kept, state), (&approved, goes_on), session).await?;
     let done = opened(ends, (kept, state), &approved, session).await;
     if let Err(failure) = &done
         && ends.application(session).is_there()
@@ -229,18 +248,13 @@ async fn go_back(
 }
 
 /// What a copy was that was never compared is what the source has; who looks at nothing does not need it.
-async fn known(
-    (ends, args, kept): (&Ends<'_>, &Rollback, &Kept),
-    state: &State,
-    session: &Session,
-) -> Result<State, Failure> {
+async fn known((ends, args): (&Ends<'_>, &Rollback), state: &State, session: &Session) -> Result<State, Failure> {
     let blind = args.lose_newer_writes && !args.carry_back;
     if state.step != Step::Opened || blind {
         return Ok(state.clone());
     }
-    let state = State { step: Step::Switched, copy: streaming::noted(ends, session).await?, ..state.clone() };
-    kept.set(&state)?;
-    Ok(state)
+    let copy = streaming::noted(ends, session).await?;
+    Ok(State { step: Step::Switched, copy, unfinished: true, ..state.clone() })
 }
 
 const STOPPED: &str = "XNAT may be stopped now; the same command goes on";
@@ -249,18 +263,23 @@ const STOPPED: &str = "XNAT may be stopped now; the same command goes on";
 async fn completed(
     (ends, source): (&Ends<'_>, &Source),
     (args, kept, state): (&Rollback, &Kept, &State),
-    approved: &Approved,
+    (approved, goes_on): (&Approved, bool),
     session: &Session,
 ) -> Result<(), Failure> {
     let application = ends.application(session);
     let told = (approved, &session.reporter);
+    let was_unfinished = state.unfinished;
+    let state = &State { unfinished: was_unfinished || application.is_there(), ..state.clone() };
+    if !goes_on {
+        kept.set(state)?;
+    }
     if let Err(error) = application.stop(told).await {
         let failure = error.into();
         also(session, STOPPED, &failure).await;
         return Err(failure);
     }
     let complete = async {
-        if state.step == Step::GoingBack {
+        if goes_on {
             return Ok(());
         }
         if args.carry_back {
@@ -270,8 +289,8 @@ async fn completed(
             let summary = told_of(&carried);
             let event = Kind::ChangeApplied { resource: "source".to_owned(), summary, millis: 0 };
             session.reporter.emit(event).await;
-        } else if application.is_there() && !args.lose_newer_writes {
-            // it has been at work until now
+        } else if !args.lose_newer_writes && (application.is_there() || !args.yes) {
+            // somebody has been at work until now, or may have been while the question stood
             let newer = newer_writes(ends, state, session).await?;
             if !newer.is_empty() {
                 return Err(NotNow::NewerWrites { tables: some(&newer) }.into());
@@ -288,8 +307,18 @@ async fn completed(
         }
     };
     let Err(failure) = complete.await else { return Ok(()) };
-    if let Err(error) = application.start(told).await {
-        also(session, STOPPED, &error.into()).await;
+    if was_unfinished && application.is_there() {
+        // its settings may not lead to the cluster yet
+        also(session, STOPPED, &failure).await;
+        return Err(failure);
+    }
+    let again: Result<(), Failure> = async {
+        application.start(told).await?;
+        Ok(kept.finished()?)
+    }
+    .await;
+    if let Err(error) = again {
+        also(session, STOPPED, &error).await;
     }
     Err(failure)
 }
@@ -302,14 +331,11 @@ async fn opened(
     session: &Session,
 ) -> Result<(), Failure> {
     let application = ends.application(session);
-    let told = (approved, &session.reporter);
     // from here on it goes on, whatever comes: nothing is compared or carried any more
-    kept.set(&State { step: Step::GoingBack, ..state.clone() })?;
-    migrate::thaw(&ends.foreign, approved).await?;
-    if !state.kept_as.is_empty() {
-        application.back(&state.kept_as, told).await?;
-    }
-    application.start(told).await?;
+    let carried = kept.state()?.map(|reached| reached.carried).unwrap_or_default();
+    kept.set(&State { step: Step::GoingBack, carried, ..state.clone() })?;
+    migrate::thaw(&ends.foreign, state.read_only_before.as_deref(), approved).await?;
+    ends.start_as_before(&state.kept_as, (approved, session)).await?;
     kept.over()?;
     let ground = &ends.ground;
     if let Err(error) = migrate::clean(&ground.gather(session), &ends.leader, (&ground.fleet, approved)).await {
@@ -358,6 +384,8 @@ pub(super) async fn newer_writes(
     let copy = match state.step {
         // it was not compared, and the source has what it was
         Step::Opened => streaming::noted(ends, session).await?,
+        // the source has that by now
+        Step::GoingBack if state.carried != Fingerprint::default() => state.carried.clone(),
         _ => state.copy.clone(),
     };
     let measure = Measure { older: version.min(state.source_version), hashed: copy.hashed };
@@ -377,7 +405,7 @@ impl Course<'_> {
     ) -> Result<Carried, Failure> {
         let mut looked = look(self.ends, session).await?;
         looked.made = state.made.clone();
-        let mut moving = self.moving((&looked, &|| Ok(()), &|_| Ok(())), approved, session);
+        let mut moving = self.moving((&looked, &|| Ok(()), &|_, _| Ok(())), approved, session);
         moving.hashed = Some(state.copy.hashed);
         let compared = moving.run().await?.compared;
         // what is neither as it was when it was made read-only, nor as an earlier try has left it, was written there

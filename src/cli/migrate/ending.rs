@@ -61,12 +61,14 @@ impl Course<'_> {
         let reached = kept.state().ok().flatten().map_or(Step::ReadOnly, |reached| reached.step);
         let reached = if reached == Step::Following { reached } else { Step::ReadOnly };
         let kept_so = kept.set(&State { step: reached, ..state.clone() }).map_err(Failure::from);
-        let opened = migrate::undo(&self.ends.foreign).await.map_err(Failure::from);
-        let application = self.ends.application(session);
+        let before = state.read_only_before.as_deref();
+        let opened = migrate::undo(&self.ends.foreign, before).await.map_err(Failure::from);
         let started = match reached {
             // nobody has stopped it
             Step::Following => Ok(()),
-            _ => application.start((approved, &session.reporter)).await.map_err(Failure::from),
+            // it could only read
+            _ if opened.is_err() => Ok(()),
+            _ => self.ends.start_as_before(&state.kept_as, (approved, session)).await,
         };
         let alone = migrate::leave_alone(&self.ends.foreign, looked.system).await.map_err(Failure::from);
         let (open, left) = (opened.is_ok() && started.is_ok(), alone.is_ok());

@@ -9,16 +9,16 @@ use super::super::ground::Ground;
 use super::super::session::Session;
 use super::NotNow;
 use super::kept::State;
+use crate::approval::Approved;
 use crate::cluster::postgres::foreign::Foreign;
 use crate::cluster::{self, ClusterView};
 use crate::engine::Connection;
 use crate::error::one_line;
 use crate::inventory::{Host, Reach, Source};
-use crate::migrate::record::Method;
 use crate::names::HostName;
 use crate::report::{Kind, millis_since};
 use crate::transport::Transport;
-use crate::workflow::migrate::{self, Application, INCOMING};
+use crate::workflow::migrate::{self, Application};
 
 pub(super) struct Ends<'a> {
     pub ground: Ground,
@@ -28,6 +28,8 @@ pub(super) struct Ends<'a> {
     machine: Option<Arc<dyn Transport>>,
     /// Those of XNAT.
     xnats: Machines,
+    /// Why some of these cannot be reached.
+    pub absent: Vec<Failure>,
 }
 
 /// Where the data is now.
@@ -44,9 +46,23 @@ pub(super) fn name(source: &Source) -> String {
 impl<'a> Ends<'a> {
     /// With the cluster's locks unless it is only looked at.
     pub async fn reach(session: &Session, source: &'a Source, ground: Ground) -> Result<Self, Failure> {
+        let mut ends = Self::reach_what_answers(session, source, ground).await?;
+        match ends.absent.pop() {
+            None => Ok(ends),
+            Some(failure) => {
+                ends.close(session).await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// The same also when a host of XNAT's does not answer.
+    pub async fn reach_what_answers(session: &Session, source: &'a Source, ground: Ground) -> Result<Self, Failure> {
         let mut ground = ground;
         match Self::of(session, source, &ground).await {
-            Ok((foreign, leader, view, machine, xnats)) => Ok(Self { ground, foreign, leader, view, machine, xnats }),
+            Ok((foreign, leader, view, machine, (xnats, absent))) => {
+                Ok(Self { ground, foreign, leader, view, machine, xnats, absent })
+            }
             Err(failure) => {
                 ground.fleet.close(&session.reporter).await;
                 Err(failure)
@@ -62,15 +78,31 @@ impl<'a> Ends<'a> {
             session.inventory.host(&leader.host).filter(|host| ground.fleet.connections.contains_key(&host.name));
         let host = host.ok_or_else(|| not_fit(format!("the leader, {}, cannot be reached", leader.host)))?.clone();
         let (foreign, machine) = foreign(session, source, &ground.fleet.connections[&host.name]).await?;
-        let mut xnats = BTreeMap::new();
+        let (mut xnats, mut absent) = (BTreeMap::new(), Vec::new());
         for host in &session.inventory.xnat.hosts {
-            xnats.insert(host.name.clone(), dialled(session, host).await?);
+            match dialled(session, host).await {
+                Ok(transport) => drop(xnats.insert(host.name.clone(), transport)),
+                Err(failure) => absent.push(failure),
+            }
         }
-        Ok((foreign, host, view, machine, xnats))
+        Ok((foreign, host, view, machine, (xnats, absent)))
     }
 
     pub fn application<'s>(&'s self, session: &'s Session) -> Application<'s> {
         Application { xnat: &session.inventory.xnat, machines: &self.xnats }
+    }
+
+    /// XNAT goes on with the source: also where its settings lead to the cluster already, or to one that is gone.
+    pub async fn start_as_before(
+        &self,
+        kept_as: &str,
+        (approved, session): (&Approved, &Session),
+    ) -> Result<(), Failure> {
+        let (application, told) = (self.application(session), (approved, &session.reporter));
+        if !kept_as.is_empty() {
+            application.back(kept_as, told).await?;
+        }
+        Ok(application.start(told).await?)
     }
 
     /// A cluster that is not well has to become well first.
@@ -84,18 +116,23 @@ impl<'a> Ends<'a> {
         Err(NotNow::NotFit { reason })
     }
 
-    /// That it takes its place is written down before it does: when the copy is still beside the application's database, it
-    /// did not come to that. Nor has it with a cluster that was made since.
+    /// That it takes its place is written down before it does. Whether it came to that shows in the database, which has its
+    /// mark from that moment on, also after an upgrade; a cluster that was made since has none.
     pub async fn is_done(&self, state: Option<&State>, session: &Session) -> Result<bool, Failure> {
         let Some(state) = state.filter(|state| state.has_switched()) else { return Ok(false) };
-        let same = migrate::cluster_system(&self.ground.gather(session), &self.leader).await? == state.system;
-        // copies of files are in their place by then, and what is beside is of another one
-        Ok(same && (state.method == Method::Stream || !self.is_copy_beside(session).await?))
+        let mark = migrate::moved_in(&self.ground.gather(session), &self.leader).await?;
+        Ok(mark.is_some_and(|mark| state.is_marked_by(&mark)))
     }
 
-    pub async fn is_copy_beside(&self, session: &Session) -> Result<bool, Failure> {
-        let left = migrate::left(&self.ground.gather(session), &self.leader, &self.ground.fleet).await?;
-        Ok(left.databases.iter().any(|name| name == INCOMING))
+    /// It did not come to that, and what there is to undo is of another source than this.
+    pub async fn of_another(&self, state: Option<&State>, session: &Session) -> Result<(), Failure> {
+        let source = name(self.foreign.source());
+        let Some(state) = state.filter(|state| state.has_switched() && state.source != source) else { return Ok(()) };
+        let system = migrate::cluster_system(&self.ground.gather(session), &self.leader).await?;
+        if system == state.system && !self.is_done(Some(state), session).await? {
+            return Err(NotNow::Another { former: state.source.clone(), source_name: source }.into());
+        }
+        Ok(())
     }
 
     pub async fn close(mut self, session: &Session) {
@@ -108,7 +145,7 @@ impl<'a> Ends<'a> {
 }
 
 type Machines = BTreeMap<HostName, Arc<dyn Transport>>;
-type Parts<'a> = (Foreign<'a>, Host, ClusterView, Option<Arc<dyn Transport>>, Machines);
+type Parts<'a> = (Foreign<'a>, Host, ClusterView, Option<Arc<dyn Transport>>, (Machines, Vec<Failure>));
 
 /// The source, as it is seen from a member, with the connection to its machine if there is one.
 pub(super) async fn foreign<'a>(

@@ -65,15 +65,25 @@ pub(super) struct State {
     /// What the source was about to hold when rows were carried back.
     #[serde(default)]
     pub carried: Fingerprint,
-    /// The copy is in its place, or about to be, and something of the run is still to be done.
+    /// The copy is in its place, or about to be, and something of the run is still to be done; or XNAT is stopped for going
+    /// back.
     #[serde(default)]
     pub unfinished: bool,
+    /// What the source's database itself said of being read-only, if it did.
+    #[serde(default)]
+    pub read_only_before: Option<String>,
 }
 
 impl State {
     /// The copy is in its place, or was.
     pub fn has_switched(&self) -> bool {
         matches!(self.step, Step::Opened | Step::Switched | Step::GoingBack)
+    }
+
+    /// The mark of a database that this move has brought, or a run that went on with it.
+    pub fn is_marked_by(&self, mark: &str) -> bool {
+        let at = mark.strip_prefix(&format!("from {} at ", self.source)).and_then(|rest| rest.split(' ').next());
+        at.and_then(|at| at.parse::<Timestamp>().ok()).is_some_and(|at| at >= self.since)
     }
 
     /// What there is to undo is of another source than this.
@@ -160,9 +170,16 @@ impl Kept {
 
     /// Where the page for people is.
     pub fn report(&self, record: &Record) -> Result<PathBuf, KeptError> {
-        let name = format!("{}-{}", record.finished.strftime("%Y%m%dT%H%M%SZ"), record.what);
+        let name = called(record.started, &record.what);
         self.write(&format!("{name}.json"), record)?;
         self.put(&format!("{name}.html"), html::page(record)?.as_bytes())
+    }
+
+    /// What was reported of the run that was begun then, when it had come so far.
+    pub fn record(&self, started: Timestamp) -> Option<Record> {
+        let path = self.directory.join(format!("{}.json", called(started, "run")));
+        // one that cannot be read is none: there is only less to say then
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
     }
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<PathBuf, KeptError> {
@@ -178,6 +195,11 @@ impl Kept {
             Err(source) => Err(KeptError::File { what: "write", path, source }),
         }
     }
+}
+
+/// A run that is gone on with has the report that it began.
+fn called(started: Timestamp, what: &str) -> String {
+    format!("{}-{what}", started.strftime("%Y%m%dT%H%M%SZ"))
 }
 
 /// For `status`: a source must not be read-only without anybody knowing.
@@ -202,9 +224,9 @@ pub(in crate::cli) fn told(cluster: &str) -> Option<Problem> {
         )),
         Ok(Some(State { step: Step::Switched, unfinished: true, since, source, .. })) => Some(notice(
             format!(
-                "a migration of {since} is ending, or was cut off when the copy took its place: {source} is read-only, and the application may be stopped"
+                "a migration of {since} is ending, or was cut off when the copy took its place, or when it was to be taken back: {source} is read-only, and the application may be stopped"
             ),
-            "where no run goes on: `xnat-provision migrate resume` goes on",
+            "where no run goes on: `xnat-provision migrate resume` goes on, `migrate rollback` goes back",
         )),
         Ok(Some(State { step: Step::Following, since, source, .. })) => Some(notice(
             keeps(&source, since),
@@ -215,7 +237,9 @@ pub(in crate::cli) fn told(cluster: &str) -> Option<Problem> {
             "where no rehearsal goes on: `xnat-provision migrate abort` has the source forget it",
         )),
         Ok(Some(State { step: Step::GoingBack, source, .. })) => Some(notice(
-            format!("going back to {source} was cut off: it can be written to, and XNAT may be stopped"),
+            format!(
+                "going back to {source} was cut off: it may be read-only still, and XNAT may be stopped, or use the cluster"
+            ),
             "`xnat-provision migrate rollback` goes on",
         )),
         Ok(_) => None,

@@ -1,22 +1,30 @@
 //! A run that was cut off when the copy had taken its place is finished: the database is made what the inventory says, the
 //! replicas have it, and XNAT goes on with it.
 
-use super::super::Failure;
+use jiff::Timestamp;
+use serde_json::json;
+
 use super::super::confirm::Naming;
+use super::super::handout;
 use super::super::session::{Done, Session};
+use super::super::{Failure, Globals, out};
 use super::NotNow;
 use super::back::newer_writes;
 use super::kept::{Kept, State, Step};
 use super::moving::{Course, declined, look};
 use crate::approval::Approved;
+use crate::cluster::endpoints::{Files, Notation, endpoints};
 use crate::error::Exit;
+use crate::migrate::record::Record;
 use crate::report::Kind;
-use crate::workflow::migrate;
+use crate::workflow::migrate::{self, Compared, Looked, Moved, Settled};
+
+const MOVED: &str = "the database is moved, and nothing of the run is left to be done";
 
 impl Course<'_> {
     pub(super) async fn go_on(
         &self,
-        naming: &Naming,
+        (naming, globals): (&Naming, &Globals),
         (kept, state): (&Kept, &State),
         session: &mut Session,
     ) -> Result<Done, Failure> {
@@ -47,31 +55,81 @@ impl Course<'_> {
             return declined(session, "the name was not typed; nothing was changed").await;
         };
         // a going back that had not opened the source is over: later it has to compare again
-        kept.set(&State { step: Step::Switched, ..state.clone() })?;
+        kept.set(&State { step: Step::Switched, unfinished: true, ..state.clone() })?;
         if !in_use {
             application.stop((&approved, &session.reporter)).await?;
         }
-        if state.unfinished {
-            self.finish_later(state, &approved, session).await?;
-        }
-        // whoever writes there has been told of it
-        let told = in_use || !application.is_there();
-        let goes_on = told || self.switched(&state.kept_as, &approved, session).await;
+        let record = match state.unfinished {
+            true => Some(self.finish_later((kept, state), &approved, session).await?),
+            false => None,
+        };
+        let goes_on = match (application.is_there(), in_use) {
+            (false, _) => true,
+            (true, false) => self.switched(&state.kept_as, &approved, session).await,
+            // whoever writes there may be it
+            (true, true) => self.leads_there(session).await?,
+        };
+        let report = record.as_ref().map(|record| kept.report(record)).transpose()?;
         if goes_on {
             kept.finished()?;
         }
         session.settle().await;
-        session.print(&self.next(session))?;
-        Ok(Done { exit: if goes_on { Exit::Ok } else { Exit::Unhealthy }, changed: 1 })
+        let passed = record.as_ref().is_none_or(|record| record.passed);
+        let next = self.next(session);
+        match (record, report) {
+            (Some(record), _) if globals.json => out::json(&record)?,
+            (None, _) if globals.json => out::json(&json!({ "done": MOVED }))?,
+            (Some(record), Some(report)) => {
+                session.print(&format!("{}\nReport: {}\n{next}", record.text(), report.display()))?
+            }
+            _ => session.print(&next)?,
+        };
+        Ok(Done { exit: if goes_on && passed { Exit::Ok } else { Exit::Unhealthy }, changed: 1 })
     }
 
-    async fn finish_later(&self, state: &State, approved: &Approved, session: &Session) -> Result<(), Failure> {
-        let looked = look(self.ends, session).await?;
-        let moving = self.moving((&looked, &|| Ok(()), &|_| Ok(())), approved, session);
-        if let Some(former) = moving.finish_later(state.since).await? {
-            let line = format!("The database that was there before is kept as {former}.");
-            session.reporter.emit(Kind::OutputLine { line }).await;
+    /// XNAT is left alone, and somebody has to know when it does not use the cluster.
+    async fn leads_there(&self, session: &Session) -> Result<bool, Failure> {
+        let wanted = self.address(session);
+        let all = self.ends.application(session).look().await?;
+        let others: Vec<String> =
+            all.into_iter().filter(|(_, url)| *url != wanted).map(|(host, url)| format!("{host} uses {url}")).collect();
+        if others.is_empty() {
+            return Ok(true);
         }
-        Ok(())
+        let message = format!("the cluster was written to, so XNAT was left alone: {}", others.join(", "));
+        let help = "see who writes there; point XNAT to it (the lines for it are below), start it, and type `xnat-provision migrate resume` again";
+        session.reporter.emit(Kind::Warned { message, help: Some(help.to_owned()) }).await;
+        Ok(false)
+    }
+
+    /// As XNAT's settings begin when they lead to the cluster.
+    fn address(&self, session: &Session) -> String {
+        let inventory = &session.inventory;
+        let files = Files { inventory: &inventory.path, authorities: &handout::path(&inventory.path) };
+        let url = endpoints(inventory, files, Notation::of(&session.secrets.application)).jdbc;
+        url.split('?').next().unwrap_or_default().to_owned()
+    }
+
+    /// The report that the run began, with what it had left to do.
+    async fn finish_later(
+        &self,
+        (kept, state): (&Kept, &State),
+        approved: &Approved,
+        session: &Session,
+    ) -> Result<Record, Failure> {
+        let looked = Looked { made: state.made.clone(), ..look(self.ends, session).await? };
+        let moving = self.moving((&looked, &|| Ok(()), &|_, _| Ok(())), approved, session);
+        let settled = moving.finish_later(state.since).await?;
+        let Settled { kept: former, differences, phases } = settled;
+        let begun = kept.record(state.since).unwrap_or_else(|| self.unknown(state, &looked, session));
+        Ok(begun.gone_on_with((phases, differences, former), Timestamp::now()))
+    }
+
+    /// What it began to report is gone; but it was the same, or it would not be in its place.
+    fn unknown(&self, state: &State, looked: &Looked, session: &Session) -> Record {
+        let mut compared = Compared::default();
+        compared.left_out.push("what was compared before is not known any more: see `migrate verify`".to_owned());
+        let moved = Moved { phases: Vec::new(), compared, in_place: true, kept: None, opened: None };
+        Record { open: true, ..self.record(state.since, (looked, moved), session) }
     }
 }

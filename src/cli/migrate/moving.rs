@@ -17,7 +17,7 @@ use crate::error::{Exit, one_line};
 use crate::inventory::Source;
 use crate::migrate::check::{self, Finding, Severity, spoken};
 use crate::migrate::fingerprint::Fingerprint;
-use crate::migrate::record::{Method, Record, Sums};
+use crate::migrate::record::{Method, Phase, Record, Sums};
 use crate::report::journal::Store;
 use crate::report::text::{count, mebibytes};
 use crate::report::{Kind, Show};
@@ -30,6 +30,7 @@ use crate::workflow::{Operation, Wanted};
 
 /// What only stands in the way of a run: a rehearsal changes nothing on the source.
 const OF_A_RUN_ONLY: [&str; 3] = ["recovery", "read-only", "prepared"];
+const OF_SPACE: [&str; 2] = ["disk", "replicas-disk"];
 
 pub(super) async fn open(target: &Target, globals: &Globals) -> Result<Session, Failure> {
     let show = if globals.json { Show::Plain } else { Show::detect() };
@@ -135,18 +136,18 @@ pub(super) fn of_this_source(state: Option<&State>, source: &Source) -> Result<(
 
 /// What a run that was cut off has left is removed by this, and one can tell by it how far that has come.
 pub(super) async fn not_half_done(ends: &Ends<'_>, session: &Session) -> Result<(), Failure> {
-    let half = match Kept::of(&session.inventory.cluster)?.state()? {
-        Some(State { step: Step::ReadOnly | Step::Following | Step::Switching, .. }) => true,
-        Some(State { step: Step::Switched, method, .. }) if method != Method::Stream => {
-            ends.is_copy_beside(session).await?
+    let state = Kept::of(&session.inventory.cluster)?.state()?;
+    let half = match state.as_ref().map(|state| (state.step, state.unfinished)) {
+        Some((Step::ReadOnly | Step::Following | Step::Switching, _)) => true,
+        Some((Step::Switched | Step::Opened, unfinished)) => {
+            unfinished || !ends.is_done(state.as_ref(), session).await?
         }
-        Some(State { step: Step::Switched | Step::Opened, .. }) => false,
-        Some(State { step: Step::GoingBack, .. }) => {
+        Some((Step::GoingBack, _)) => {
             let reason = "going back was begun, which `migrate rollback` goes on with".to_owned();
             return Err(NotNow::NotFit { reason }.into());
         }
         // it begins anew
-        Some(State { step: Step::Rehearsing, .. }) | None => false,
+        Some((Step::Rehearsing, _)) | None => false,
     };
     if half {
         let reason = "a run was cut off, which `migrate resume` goes on with and `migrate abort` gives up".to_owned();
@@ -214,6 +215,10 @@ async fn ran(
         ends.close(session).await;
         return Err(failure);
     }
+    if let Err(failure) = ends.of_another(state.as_ref(), session).await {
+        ends.close(session).await;
+        return Err(failure);
+    }
     let result = match (ends.is_done(state.as_ref(), session).await, state) {
         (Err(failure), _) => Err(failure),
         (Ok(true), Some(state)) if resume && state.step == Step::Opened => {
@@ -221,7 +226,7 @@ async fn ran(
         }
         // what may be left of a whole one is XNAT's part
         (Ok(true), Some(state)) if resume && (state.unfinished || ends.application(session).is_there()) => {
-            course.go_on(&naming, (&kept, &state), session).await
+            course.go_on((&naming, globals), (&kept, &state), session).await
         }
         (Ok(true), Some(State { unfinished: true, .. })) => {
             let reason = "a run was cut off when the copy had taken its place, which `migrate resume` goes on with";
@@ -254,11 +259,13 @@ pub(super) struct Course<'a> {
 
 impl Course<'_> {
     /// Whatever speaks against it ends it here, before anybody is asked.
-    async fn prepared(&self, session: &Session) -> Result<Looked, Failure> {
+    async fn prepared(&self, begun: bool, session: &Session) -> Result<Looked, Failure> {
         self.ends.fit(session)?;
         let looked = look(self.ends, session).await?;
         let findings = check::judge(&looked.source, &looked.target);
         let counts = |it: &&Finding| match self.mode {
+            // what one that was cut off has left takes room, and goes before there is more
+            _ if begun && OF_SPACE.contains(&it.id) => false,
             Mode::Run => true,
             Mode::Rehearse => !OF_A_RUN_ONLY.contains(&it.id),
             Mode::Verify => false,
@@ -270,7 +277,11 @@ impl Course<'_> {
         }
         let (against, by) = match self.method {
             Method::Dump => (Vec::new(), ""),
-            Method::Stream => (check::against_stream(&looked.source, &looked.target), "by standbys"),
+            Method::Stream => {
+                let mut against = check::against_stream(&looked.source, &looked.target);
+                against.extend(check::no_room(&looked.source, &looked.target).filter(|_| !begun));
+                (against, "by standbys")
+            }
             Method::Logical => (check::against_logical(&looked.source), "by logical replication"),
         };
         if self.mode != Mode::Verify && !against.is_empty() {
@@ -284,13 +295,21 @@ impl Course<'_> {
         Ok(looked)
     }
 
+    /// Something of another one may be there.
+    async fn is_begun(&self, kept: &Kept, session: &Session) -> Result<bool, Failure> {
+        let Ends { ground, leader, .. } = self.ends;
+        let left = migrate::left(&ground.gather(session), leader, &ground.fleet).await?;
+        Ok(kept.state()?.is_some_and(|state| !state.has_switched()) || !left.is_empty())
+    }
+
     async fn rehearse(
         &self,
         (ask, made): (Ask, Vec<String>),
         globals: &Globals,
         session: &mut Session,
     ) -> Result<Done, Failure> {
-        let mut looked = self.prepared(session).await?;
+        let kept = Kept::of(&session.inventory.cluster)?;
+        let mut looked = self.prepared(self.is_begun(&kept, session).await?, session).await?;
         if self.mode == Mode::Verify {
             looked.made = made;
         }
@@ -317,13 +336,12 @@ impl Course<'_> {
             return declined(session, "not confirmed; nothing was changed").await;
         };
         let started = Timestamp::now();
-        let kept = Kept::of(&session.inventory.cluster)?;
         let former = kept.state()?.filter(|former| former.step == Step::Rehearsing);
         self.forget(former.as_ref(), &looked, &approved).await?;
         if self.method != Method::Dump {
             kept.set(&State { step: Step::Rehearsing, ..self.state(started, &looked) })?;
         }
-        let moved = self.moved((&looked, &|| Ok(()), &|_| Ok(())), &approved, session).await;
+        let moved = self.moved((&looked, &|| Ok(()), &|_, _| Ok(())), &approved, session).await;
         if self.method != Method::Dump || former.is_some() {
             self.left_alone((&kept, &looked), session).await;
         }
@@ -344,7 +362,7 @@ impl Course<'_> {
         (globals, kept): (&Globals, &Kept),
         session: &mut Session,
     ) -> Result<Done, Failure> {
-        let looked = self.prepared(session).await?;
+        let looked = self.prepared(self.is_begun(kept, session).await?, session).await?;
         let xnats = self.ends.application(session).look().await?;
         session.settle().await;
         let text = self.announced((&looked, &xnats), session, kept)?;
@@ -371,6 +389,12 @@ impl Course<'_> {
         let (record, goes_on) = result?;
         let in_place = kept.state()?.is_some_and(|state| state.has_switched());
         let report = kept.report(&record)?;
+        if in_place
+            && goes_on
+            && let Err(error) = kept.finished()
+        {
+            also(session, "the run went well, and `status` will say that it was cut off", &error.into()).await;
+        }
         session.settle().await;
         if globals.json {
             out::json(&record)?;
@@ -398,6 +422,10 @@ impl Course<'_> {
         let kept_as = former.as_ref().map(|former| former.kept_as.clone()).filter(|kept_as| !kept_as.is_empty());
         let mut state = self.state(started, looked);
         state.kept_as = kept_as.unwrap_or_else(|| started.strftime(".before-%Y%m%dT%H%M%SZ").to_string());
+        // what it says now is what that run made it say
+        if let Some(former) = former.as_ref().filter(|former| former.step != Step::Rehearsing) {
+            state.read_only_before.clone_from(&former.read_only_before);
+        }
         if self.method != Method::Dump {
             let closed = |former: State| match former.step {
                 Step::ReadOnly => true,
@@ -407,7 +435,7 @@ impl Course<'_> {
             };
             if former.is_some_and(closed) {
                 // nobody has to wait while a new copy is made
-                migrate::thaw(&self.ends.foreign, approved).await?;
+                migrate::thaw(&self.ends.foreign, state.read_only_before.as_deref(), approved).await?;
                 self.ends.application(session).start((approved, &session.reporter)).await?;
             }
             kept.set(&State { step: Step::Following, ..state.clone() })?;
@@ -415,8 +443,15 @@ impl Course<'_> {
         let about_to_freeze = || kept.set(&state).map_err(|error| one_line(&error));
         let step = if self.method == Method::Stream { Step::Switching } else { Step::Switched };
         let switched = State { step, unfinished: step == Step::Switched, ..state.clone() };
-        let about_to_switch = |copy: &Fingerprint| {
-            let state = State { copy: copy.clone(), ..switched.clone() };
+        let about_to_switch = |compared: &Compared, phases: &[Phase]| {
+            // by stream nothing is compared yet; otherwise the evidence is there whatever becomes of the run
+            if self.method != Method::Stream {
+                let (phases, compared) = (phases.to_vec(), compared.clone());
+                let moved = Moved { phases, compared, in_place: true, kept: None, opened: None };
+                let record = self.record(started, (looked, moved), session);
+                kept.report(&Record { open: true, passed: false, ..record }).map_err(|error| one_line(&error))?;
+            }
+            let state = State { copy: compared.target.clone(), ..switched.clone() };
             kept.set(&state).map_err(|error| one_line(&error))
         };
         let moved = self.moved((looked, &about_to_freeze, &about_to_switch), approved, session).await;
@@ -445,12 +480,6 @@ impl Course<'_> {
             let help = Some("see `xnat-provision status`; when it is well, `xnat-provision migrate resume`".to_owned());
             session.reporter.emit(Kind::Warned { message, help }).await;
         }
-        if stays && moved.is_ok() && goes_on {
-            // the report comes first
-            if let Err(error) = kept.finished() {
-                also(session, "the run went well, and `status` will say that it was cut off", &error.into()).await;
-            }
-        }
         Ok((self.record(started, (looked, moved?), session), goes_on))
     }
 
@@ -469,6 +498,7 @@ impl Course<'_> {
             kept_as: String::new(),
             carried: Fingerprint::default(),
             unfinished: false,
+            read_only_before: looked.source.read_only_itself().map(str::to_owned),
         }
     }
 
@@ -548,6 +578,8 @@ pub(super) fn evidence(
         target,
         bytes,
         jobs,
+        open: false,
+        cut_off: false,
         phases,
         differences: compared.differences,
         left_out: compared.left_out,

@@ -153,7 +153,7 @@ impl Course<'_> {
                 self.next(session)
             ))?;
         }
-        let moving = self.moving((looked, &|| Ok(()), &|_| Ok(())), approved, session);
+        let moving = self.moving((looked, &|| Ok(()), &|_, _| Ok(())), approved, session);
         let compared = async {
             moved.kept = moving.tidied(&opened).await?;
             moving.compare_opened(&opened).await
@@ -161,7 +161,7 @@ impl Course<'_> {
         let compared = compared.await;
         let (compared, phase) =
             compared.map_err(|error: MigrateError| MigrateError::NotCompared { reason: one_line(&error) })?;
-        (state.step, state.copy) = (Step::Switched, compared.target.clone());
+        (state.step, state.copy, state.unfinished) = (Step::Switched, compared.target.clone(), !goes_on);
         kept.set(&state)?;
         moved.phases.push(phase);
         moved.compared = compared;
@@ -291,7 +291,7 @@ impl Course<'_> {
         self.ends.application(session).stop((approved, &session.reporter)).await?;
         session.remember((fleet, approved), 1, None).await;
         let result = async {
-            let settled = self.moving((&looked, &|| Ok(()), &|_| Ok(())), approved, session).settled_in().await?;
+            let settled = self.moving((&looked, &|| Ok(()), &|_, _| Ok(())), approved, session).settled_in().await?;
             let (phases, opened) = settled;
             let moved = Moved { phases, compared: Compared::default(), in_place: true, kept: None, opened: None };
             self.opened((kept, state, &looked), (moved, opened), (approved, globals), session).await
@@ -343,7 +343,7 @@ impl Course<'_> {
                 Fingerprint::default()
             }
         };
-        kept.set(&State { step: Step::Switched, copy, ..state.clone() })?;
+        kept.set(&State { step: Step::Switched, copy, unfinished: !goes_on, ..state.clone() })?;
         session.settle().await;
         let former = former.map(|place| format!("The cluster's former data is in {place} on each member.\n"));
         let next = self.next(session);

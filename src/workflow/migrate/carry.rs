@@ -7,15 +7,18 @@ use tokio_postgres::{Client, Error};
 
 use super::between::{Between, Objects, READ, WRITE, known};
 use super::sums::of_the_target;
-use super::{AboutToSwitch, Compared, MigrateError, Moving};
+use super::{Compared, MigrateError, Moving};
 use crate::engine::HostError;
 use crate::error::one_line;
-use crate::migrate::fingerprint::{Difference, Measure};
+use crate::migrate::fingerprint::{Difference, Fingerprint, Measure};
 use crate::migrate::objects;
 use crate::report::Kind;
 
 /// Its rows are gone after a failover, which nobody has done on purpose.
 const UNLOGGED: &str = "SELECT relpersistence = 'u' FROM pg_class WHERE oid = $1::text::regclass";
+
+/// Writes down what the source is about to hold.
+pub type AboutToHold<'a> = dyn Fn(&Fingerprint) -> Result<(), String> + Sync + 'a;
 
 /// What went back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +49,7 @@ impl Moving<'_> {
     pub async fn carry_back(
         &self,
         compared: &Compared,
-        about_to_hold: &AboutToSwitch<'_>,
+        about_to_hold: &AboutToHold<'_>,
     ) -> Result<Carried, MigrateError> {
         self.operation.approved.still_holds().map_err(HostError::from)?;
         let way = self.way().await?;

@@ -9,8 +9,10 @@ use super::source::Snapshot;
 use super::stream::Streaming;
 use super::{Clock, Compared, MigrateError, Moving};
 use crate::cluster::postgres::SUPERUSER;
+use crate::cluster::postgres::objects::desired;
 use crate::error::one_line;
 use crate::migrate::record::Phase;
+use crate::migrate::roles::OWN;
 
 /// What the cluster's database was when the application began with it.
 pub struct Opened {
@@ -57,9 +59,12 @@ impl Moving<'_> {
         let looking = async {
             let (end, name) = (self.cluster(), &self.gather().inventory.database.name);
             let others =
-                "SELECT EXISTS (SELECT FROM pg_database WHERE NOT datistemplate AND datname NOT IN ($1, 'postgres'))";
+                "SELECT EXISTS (SELECT FROM pg_database WHERE NOT datistemplate AND datname NOT IN ($1, 'postgres'))
+                              OR EXISTS (SELECT FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> ALL ($2))";
+            let ours = desired(self.gather().inventory, self.secrets).roles.into_iter().map(|role| role.name);
+            let ours: Vec<String> = ours.chain(OWN.map(str::to_owned)).collect();
             let session = end.session(SUPERUSER).await?;
-            let others = session.query_one(others, &[name]).await.and_then(|row| row.try_get::<_, bool>(0));
+            let others = session.query_one(others, &[name, &ours]).await.and_then(|row| row.try_get::<_, bool>(0));
             let others = others.map_err(|error| MigrateError::failed("look for databases", one_line(&error)))?;
             Ok::<_, MigrateError>(
                 others || has_content(&session).await? || has_content(&end.session(name).await?).await?,

@@ -106,18 +106,32 @@ pub async fn freeze(
 }
 
 /// It can be written to again.
-pub async fn thaw(foreign: &Foreign<'_>, approved: &Approved) -> Result<(), MigrateError> {
+pub async fn thaw(foreign: &Foreign<'_>, before: Option<&str>, approved: &Approved) -> Result<(), MigrateError> {
     approved.still_holds().map_err(HostError::from)?;
-    undo(foreign).await
+    undo(foreign, before).await
 }
 
 /// The same for who has just made it read-only, and comes to nothing. That is no change of the cluster, so its locks do not
-/// matter: a run that has lost one has to be able to do this all the more.
-pub async fn undo(foreign: &Foreign<'_>) -> Result<(), MigrateError> {
+/// matter: a run that has lost one has to be able to do this all the more. `before` is what the database itself said of it.
+pub async fn undo(foreign: &Foreign<'_>, before: Option<&str>) -> Result<(), MigrateError> {
     let database = &foreign.source().database;
     let session = foreign.connect(database).await?;
-    let failed = |error: tokio_postgres::Error| MigrateError::failed("open the source again", one_line(&error));
-    let reset = format!("ALTER DATABASE {} RESET default_transaction_read_only", identifier(database));
-    session.batch_execute("SET default_transaction_read_only TO off").await.map_err(failed)?;
-    session.batch_execute(&reset).await.map_err(failed)
+    let name = identifier(database);
+    let opening = async {
+        if !session.query_one(FROZEN, &[]).await?.try_get::<_, bool>(0)? {
+            return Ok(());
+        }
+        session.batch_execute("SET default_transaction_read_only TO off").await?;
+        let set = match before {
+            Some(value) => format!("ALTER DATABASE {name} SET default_transaction_read_only TO {}", literal(value)),
+            None => format!("ALTER DATABASE {name} RESET default_transaction_read_only"),
+        };
+        session.batch_execute(&set).await?;
+        // whoever came meanwhile could only read for as long as he stays
+        let now: String = session.query_one("SELECT clock_timestamp()::text", &[]).await?.try_get(0)?;
+        session.query(OTHERS, &[&now]).await.map(drop)
+    };
+    opening
+        .await
+        .map_err(|error: tokio_postgres::Error| MigrateError::failed("open the source again", one_line(&error)))
 }

@@ -24,7 +24,7 @@ use crate::engine::dump::{Workshop, conninfo};
 use crate::engine::wait::{Wait, WaitError};
 use crate::engine::{HostError, MemberStep, for_each_host};
 use crate::error::one_line;
-use crate::migrate::fingerprint::{Difference, Fingerprint};
+use crate::migrate::fingerprint::Difference;
 use crate::migrate::physical::{Physical, is_plain};
 use crate::names::HostName;
 use crate::report::Kind;
@@ -77,7 +77,7 @@ impl Streaming<'_> {
         clock.stage("Prepare", self.prepare()).await?;
         let mut followed = self.followed(&mut clock).await;
         if self.moving.mode == Mode::Run && followed.is_ok() {
-            match (self.moving.about_to_switch)(&Fingerprint::default()) {
+            match (self.moving.about_to_switch)(&Compared::default(), &[]) {
                 Ok(()) => return self.take_over(clock).await,
                 Err(reason) => {
                     let what = "write down that the copies take their place";
@@ -89,7 +89,7 @@ impl Streaming<'_> {
         // also when somebody has interrupted it
         let tidied = clock.timed("Remove the copies", self.give_up()).await;
         if let (Err(_), Err(error)) = (&followed, &tidied) {
-            self.not_removed(error).await;
+            self.moving.not_removed(error).await;
         }
         let compared = followed?;
         tidied?;
@@ -145,12 +145,6 @@ impl Streaming<'_> {
             }
         }
         Ok(())
-    }
-
-    async fn not_removed(&self, error: &MigrateError) {
-        let message = format!("something of the copies is left: {}", one_line(error));
-        let help = Some("`xnat-provision migrate abort` removes it".to_owned());
-        self.moving.operation.reporter.emit(Kind::Warned { message, help }).await;
     }
 
     pub(super) async fn at_members<F>(&self, work: impl Fn(HostName) -> F) -> Result<(), MigrateError>
@@ -463,7 +457,7 @@ impl Streaming<'_> {
             return MigrateError::Halfway { why: one_line(&why), back: one_line(&back) };
         }
         if let Err(error) = self.give_up().await {
-            self.not_removed(&error).await;
+            self.moving.not_removed(&error).await;
         }
         why
     }

@@ -96,8 +96,9 @@ impl Application<'_> {
         self.on_each("stop", &script, (approved, reporter)).await
     }
 
+    /// Anew, if somebody has started it meanwhile, with settings that were others.
     pub async fn start(&self, (approved, reporter): (&Approved, &Reporter)) -> Result<(), MigrateError> {
-        let script = format!("systemctl start {}", sh(&self.xnat.unit));
+        let script = format!("systemctl restart {}", sh(&self.xnat.unit));
         self.on_each("start", &script, (approved, reporter)).await
     }
 
