@@ -12,11 +12,15 @@ struct Setting {
     least: u64,
 }
 
-const SETTINGS: [Setting; 2] = [
+const SETTINGS: [Setting; 4] = [
     // Hosts reach the package mirror through this machine.
     Setting { name: "ip_forward", path: "/proc/sys/net/ipv4/ip_forward", least: 1 },
     // Each host's systemd takes about eight, all out of the same user's pool; without one its init ends with 255.
     Setting { name: "inotify", path: "/proc/sys/fs/inotify/max_user_instances", least: 4096 },
+    // Every host has an entry for each it talks to, all of them in one table, which two hundred hosts overflow: then some do
+    // not answer others.
+    Setting { name: "neighbours", path: "/proc/sys/net/ipv4/neigh/default/gc_thresh3", least: 16384 },
+    Setting { name: "neighbours-soft", path: "/proc/sys/net/ipv4/neigh/default/gc_thresh2", least: 8192 },
 ];
 
 /// Raise what is too low; what it was is written down in `notes` first.
