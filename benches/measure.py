@@ -8,6 +8,10 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
+
+# seconds between two looks at the processors, and the part of their time that makes a machine idle
+LOOK, IDLE = 5, 0.9
 
 
 class Failed(Exception):
@@ -36,6 +40,24 @@ def run(command, env=None):
         refuse_failure(command, child, f"{stdout[-2000:]}\n{stderr}")
         user, system, kibibytes = used.read().split()
     return Ran(seconds, float(user) + float(system), int(kibibytes) * 1024 / 1e6, stdout)
+
+
+def wait_until_idle(seconds):
+    """What hosts do by themselves when they have booted is over: for some seconds most of the processors' time is nobody's."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        before = processors()
+        time.sleep(LOOK)
+        idle, all = (now - then for now, then in zip(processors(), before))
+        if idle >= IDLE * all:
+            return
+    print("    the machine does not become idle", file=sys.stderr, flush=True)
+
+
+def processors():
+    """Ticks that were nobody's, and all."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 def together(commands):
