@@ -63,7 +63,7 @@ enum Command {
     },
     /// Make an identity: a file that opens vaults without a passphrase. Prints its recipient (age1…), which is public
     Identity {
-        /// The file to make; its directory must be there
+        /// The file to make; its directory is made when it is missing
         file: PathBuf,
     },
 }

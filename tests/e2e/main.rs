@@ -18,6 +18,7 @@ mod cut;
 mod doctor;
 mod drill;
 mod failures;
+mod guide;
 mod harness;
 mod health;
 mod lab;
