@@ -3,6 +3,7 @@
 mod back;
 mod ending;
 mod ends;
+mod evidence;
 mod kept;
 mod later;
 mod moving;

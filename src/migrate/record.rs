@@ -92,11 +92,9 @@ impl Record {
         (phases, differences, kept): (Vec<Phase>, Vec<Difference>, Option<String>),
         finished: Timestamp,
     ) -> Self {
-        self.phases.retain(|phase| phases.iter().all(|again| again.name != phase.name));
         self.phases.extend(phases);
-        // until the copy took its place there was none; what was found then may have been mended
-        let (passed, cut_off) = (differences.is_empty(), self.cut_off || self.open);
-        Self { passed, open: false, cut_off, kept: kept.or(self.kept), differences, finished, ..self }
+        self.differences.extend(differences);
+        Self { passed: self.differences.is_empty(), open: false, cut_off: true, kept, finished, ..self }
     }
 
     fn name(&self) -> &str {

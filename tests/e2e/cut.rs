@@ -58,7 +58,7 @@ fn a_run_is_killed_in_every_part_and_ends_well() {
     }
     assert!(!site.run(&["status"]).expect(0).stdout.contains("cut off"));
     assert!(origin.settings_of_xnat().contains("targetServerType=primary"));
-    none_is_lost(&site, &acknowledged, 5);
+    none_is_lost(&site, &acknowledged, 0);
     let synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')";
     assert_eq!(on_the_leader(&site, ("postgres", synchronous)).trim(), "1");
     assert_eq!(differences(&site.run(&["migrate", "verify", "--yes", "--json"]).expect(0)), [] as [&str; 0]);

@@ -61,22 +61,27 @@ pub(super) async fn give_up(
     // of a run, and not of a copy that was to be removed in any case
     let begun = state.as_ref().filter(|state| state.step != Step::Rehearsing);
     ends.of_another(state.as_ref(), session).await?;
-    if let (true, Some(state)) = (ends.is_done(state.as_ref(), session).await?, &state) {
+    let gather = ends.ground.gather(session);
+    let left = migrate::left(&gather, &ends.leader, &ends.ground.fleet).await?;
+    // then only what a rehearsal has left goes
+    let in_place = ends.is_in_place(state.as_ref(), session).await?;
+    if let (true, Some(state)) = (in_place, &state) {
         if state.unfinished || state.step == Step::Opened {
             let reason =
                 "the copy is in its place already: `migrate resume` ends the run, `migrate rollback` goes back";
             return Err(NotNow::NotFit { reason: reason.to_owned() }.into());
         }
-        return Err(NotNow::Done { source_name: state.source.clone(), since: state.since }.into());
+        if left.is_empty() {
+            return Err(NotNow::Done { source_name: state.source.clone(), since: state.since }.into());
+        }
     }
-    let gather = ends.ground.gather(session);
-    let left = migrate::left(&gather, &ends.leader, &ends.ground.fleet).await?;
+    let begun = begun.filter(|_| !in_place);
     let elsewhere = migrate::moved_in(&gather, &ends.leader).await?.filter(|_| begun.is_none());
     if let (Some(mark), true) = (&elsewhere, left.is_empty() && state.is_none()) {
         return Err(NotNow::Elsewhere { mark: mark.clone() }.into());
     }
     // its source stays as it is then: only what a rehearsal has left goes
-    let ours = elsewhere.is_none() && (begun.is_some() || state.is_none());
+    let ours = elsewhere.is_none() && !in_place && (begun.is_some() || state.is_none());
     let frozen = ours && migrate::frozen(&ends.foreign).await?;
     let system = migrate::cluster_system(&gather, &ends.leader).await?;
     let former = state.as_ref().map_or(system, |state| state.system);
@@ -104,8 +109,8 @@ pub(super) async fn give_up(
     let stopped = begun.filter(|state| state.step != Step::Following);
     if let Some(state) = stopped {
         // it was stopped when the run was cut off, and goes on where it was
-        ends.start_as_before(&state.kept_as, (&approved, session)).await?;
-    } else if frozen && begun.is_none() && ends.application(session).is_there() {
+        ends.application(session).as_before(&state.kept_as, (&approved, &session.reporter)).await?;
+    } else if frozen && begun.is_none() && !session.inventory.xnat.hosts.is_empty() {
         let message = "XNAT may be stopped: this machine knows nothing of the run that was cut off".to_owned();
         session.reporter.emit(Kind::Warned { message, help: Some("start it when it should run".to_owned()) }).await;
     }
@@ -115,9 +120,17 @@ pub(super) async fn give_up(
     migrate::clean(&gather, &ends.leader, (&ends.ground.fleet, &approved)).await?;
     if let (Some(_), false) = (stopped, ends.absent.is_empty()) {
         for failure in &ends.absent {
-            also(session, "XNAT was not started there: the same command tries again", failure).await;
+            also(session, "XNAT was not started there: the same command tries again (without it, take the host out of the inventory)", failure).await;
         }
         return Ok(Done { exit: Exit::Unreachable, changed: 1 });
+    }
+    if in_place {
+        return closed(
+            "nothing of a copy is left; the database was moved in, so its source stays as it is",
+            globals,
+            session,
+        )
+        .await;
     }
     kept.over()?;
     let summary = match elsewhere {
@@ -191,7 +204,7 @@ async fn go_back(
     globals: &Globals,
     session: &mut Session,
 ) -> Result<Done, Failure> {
-    if !ends.is_done(Some(state), session).await? {
+    if !ends.is_in_place(Some(state), session).await? {
         let help = "the copy did not take its place: `xnat-provision migrate abort` opens the source";
         return Err(NotNow::Nothing { go_on: "take back", help }.into());
     }
@@ -201,7 +214,14 @@ async fn go_back(
     let goes_on = state.step == Step::GoingBack && !frozen;
     let all = args.lose_newer_writes && !args.carry_back;
     let newer = if all { Vec::new() } else { newer_writes(ends, state, session).await? };
-    if !newer.is_empty() && (!args.carry_back || goes_on) {
+    if !newer.is_empty() && goes_on {
+        let reason = format!(
+            "going back was begun, so the source can be written to, and there are newer rows in the cluster ({}): they can only be left behind, with --lose-newer-writes, or be brought together by hand",
+            some(&newer)
+        );
+        return Err(NotNow::NotFit { reason }.into());
+    }
+    if !newer.is_empty() && !args.carry_back {
         return Err(NotNow::NewerWrites { tables: some(&newer) }.into());
     }
     if args.carry_back && !goes_on && !frozen {
@@ -269,7 +289,9 @@ async fn completed(
     let application = ends.application(session);
     let told = (approved, &session.reporter);
     let was_unfinished = state.unfinished;
-    let state = &State { unfinished: was_unfinished || application.is_there(), ..state.clone() };
+    // what an earlier try was about to carry is of no account when this one carries nothing
+    let carried = if args.carry_back || goes_on { state.carried.clone() } else { Fingerprint::default() };
+    let state = &State { unfinished: was_unfinished || application.is_there(), carried, ..state.clone() };
     if !goes_on {
         kept.set(state)?;
     }
@@ -307,13 +329,15 @@ async fn completed(
         }
     };
     let Err(failure) = complete.await else { return Ok(()) };
-    if was_unfinished && application.is_there() {
+    if was_unfinished || goes_on {
         // its settings may not lead to the cluster yet
-        also(session, STOPPED, &failure).await;
+        if application.is_there() {
+            also(session, STOPPED, &failure).await;
+        }
         return Err(failure);
     }
     let again: Result<(), Failure> = async {
-        application.start(told).await?;
+        application.start(&BTreeSet::new(), told).await?;
         Ok(kept.finished()?)
     }
     .await;
@@ -335,15 +359,15 @@ async fn opened(
     let carried = kept.state()?.map(|reached| reached.carried).unwrap_or_default();
     kept.set(&State { step: Step::GoingBack, carried, ..state.clone() })?;
     migrate::thaw(&ends.foreign, state.read_only_before.as_deref(), approved).await?;
-    ends.start_as_before(&state.kept_as, (approved, session)).await?;
-    kept.over()?;
+    application.as_before(&state.kept_as, (approved, &session.reporter)).await?;
     let ground = &ends.ground;
+    if let Err(error) = migrate::unmark(&ground.gather(session), &ends.leader, approved).await {
+        also(session, "the cluster's database keeps its mark of having been moved in (`xnat-provision help migration` says how it goes)", &error.into()).await;
+    }
+    kept.over()?;
     if let Err(error) = migrate::clean(&ground.gather(session), &ends.leader, (&ground.fleet, approved)).await {
         also(session, "something of the copies is left (`xnat-provision migrate abort` removes it)", &error.into())
             .await;
-    }
-    if let Err(error) = migrate::unmark(&ends.ground.gather(session), &ends.leader, approved).await {
-        also(session, "the cluster's database keeps its mark of having been moved in (`xnat-provision help migration` says how it goes)", &error.into()).await;
     }
     if let Err(error) = application.answers((&session.reporter, &session.cancel)).await {
         also(session, "XNAT was started with its former settings", &error.into()).await;

@@ -31,8 +31,8 @@ impl Course<'_> {
         let told = (approved, &session.reporter);
         let address = Address { settings: &settings, authorities, kept_as };
         let done: Result<(), Failure> = async {
-            application.point(&address, told).await?;
-            application.start(told).await?;
+            let changed = application.point(&address, told).await?;
+            application.start(&changed, told).await?;
             Ok(application.answers((&session.reporter, &session.cancel)).await?)
         }
         .await;
@@ -68,8 +68,9 @@ impl Course<'_> {
             Step::Following => Ok(()),
             // it could only read
             _ if opened.is_err() => Ok(()),
-            _ => self.ends.start_as_before(&state.kept_as, (approved, session)).await,
+            _ => self.ends.application(session).as_before(&state.kept_as, (approved, &session.reporter)).await,
         };
+        let started = started.map_err(Failure::from);
         let alone = migrate::leave_alone(&self.ends.foreign, looked.system).await.map_err(Failure::from);
         let (open, left) = (opened.is_ok() && started.is_ok(), alone.is_ok());
         if open && left && kept_so.is_ok() && kept.over().is_ok() {

@@ -8,8 +8,7 @@ use super::super::Failure;
 use super::super::ground::Ground;
 use super::super::session::Session;
 use super::NotNow;
-use super::kept::State;
-use crate::approval::Approved;
+use super::kept::{State, Step};
 use crate::cluster::postgres::foreign::Foreign;
 use crate::cluster::{self, ClusterView};
 use crate::engine::Connection;
@@ -92,19 +91,6 @@ impl<'a> Ends<'a> {
         Application { xnat: &session.inventory.xnat, machines: &self.xnats }
     }
 
-    /// XNAT goes on with the source: also where its settings lead to the cluster already, or to one that is gone.
-    pub async fn start_as_before(
-        &self,
-        kept_as: &str,
-        (approved, session): (&Approved, &Session),
-    ) -> Result<(), Failure> {
-        let (application, told) = (self.application(session), (approved, &session.reporter));
-        if !kept_as.is_empty() {
-            application.back(kept_as, told).await?;
-        }
-        Ok(application.start(told).await?)
-    }
-
     /// A cluster that is not well has to become well first.
     pub fn fit(&self, session: &Session) -> Result<(), NotNow> {
         let health = cluster::assess(&self.view, &session.inventory);
@@ -124,12 +110,24 @@ impl<'a> Ends<'a> {
         Ok(mark.is_some_and(|mark| state.is_marked_by(&mark)))
     }
 
-    /// It did not come to that, and what there is to undo is of another source than this.
+    /// The same, also where somebody has taken the mark off, or made the database anew: that the run ended well was written
+    /// down.
+    pub async fn is_in_place(&self, state: Option<&State>, session: &Session) -> Result<bool, Failure> {
+        let Some(ended) = state.filter(|state| state.step == Step::Switched && !state.unfinished) else {
+            return self.is_done(state, session).await;
+        };
+        Ok(self.is_cluster_of(ended, session).await? || self.is_done(state, session).await?)
+    }
+
+    async fn is_cluster_of(&self, state: &State, session: &Session) -> Result<bool, Failure> {
+        Ok(migrate::cluster_system(&self.ground.gather(session), &self.leader).await? == state.system)
+    }
+
+    /// A run did not come to that in this cluster, and what there is to undo is of another source than this.
     pub async fn of_another(&self, state: Option<&State>, session: &Session) -> Result<(), Failure> {
         let source = name(self.foreign.source());
         let Some(state) = state.filter(|state| state.has_switched() && state.source != source) else { return Ok(()) };
-        let system = migrate::cluster_system(&self.ground.gather(session), &self.leader).await?;
-        if system == state.system && !self.is_done(Some(state), session).await? {
+        if self.is_cluster_of(state, session).await? && !self.is_in_place(Some(state), session).await? {
             return Err(NotNow::Another { former: state.source.clone(), source_name: source }.into());
         }
         Ok(())

@@ -69,7 +69,10 @@ pub(super) struct State {
     /// back.
     #[serde(default)]
     pub unfinished: bool,
-    /// What the source's database itself said of being read-only, if it did.
+    /// What the database has been marked with since the copy is in its place.
+    #[serde(default)]
+    pub mark: Option<String>,
+    /// How the source's database itself said that it can be written to, if it did.
     #[serde(default)]
     pub read_only_before: Option<String>,
 }
@@ -82,6 +85,10 @@ impl State {
 
     /// The mark of a database that this move has brought, or a run that went on with it.
     pub fn is_marked_by(&self, mark: &str) -> bool {
+        if let Some(own) = &self.mark {
+            return own == mark;
+        }
+        // as it was written by a version that did not keep it
         let at = mark.strip_prefix(&format!("from {} at ", self.source)).and_then(|rest| rest.split(' ').next());
         at.and_then(|at| at.parse::<Timestamp>().ok()).is_some_and(|at| at >= self.since)
     }

@@ -1,11 +1,12 @@
 //! A run that was cut off when the copy had taken its place is finished: the database is made what the inventory says, the
 //! replicas have it, and XNAT goes on with it.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::super::confirm::Naming;
-use super::super::handout;
 use super::super::session::{Done, Session};
 use super::super::{Failure, Globals, out};
 use super::NotNow;
@@ -13,8 +14,8 @@ use super::back::newer_writes;
 use super::kept::{Kept, State, Step};
 use super::moving::{Course, declined, look};
 use crate::approval::Approved;
-use crate::cluster::endpoints::{Files, Notation, endpoints};
 use crate::error::Exit;
+use crate::migrate::fingerprint::Difference;
 use crate::migrate::record::Record;
 use crate::report::Kind;
 use crate::workflow::migrate::{self, Compared, Looked, Moved, Settled};
@@ -67,7 +68,7 @@ impl Course<'_> {
             (false, _) => true,
             (true, false) => self.switched(&state.kept_as, &approved, session).await,
             // whoever writes there may be it
-            (true, true) => self.leads_there(session).await?,
+            (true, true) => self.is_at_work(state, &approved, session).await?,
         };
         let report = record.as_ref().map(|record| kept.report(record)).transpose()?;
         if goes_on {
@@ -87,27 +88,21 @@ impl Course<'_> {
         Ok(Done { exit: if goes_on && passed { Exit::Ok } else { Exit::Unhealthy }, changed: 1 })
     }
 
-    /// XNAT is left alone, and somebody has to know when it does not use the cluster.
-    async fn leads_there(&self, session: &Session) -> Result<bool, Failure> {
-        let wanted = self.address(session);
-        let all = self.ends.application(session).look().await?;
-        let others: Vec<String> =
-            all.into_iter().filter(|(_, url)| *url != wanted).map(|(host, url)| format!("{host} uses {url}")).collect();
+    /// XNAT's settings are left alone, and somebody has to know where they do not lead to the cluster; where they do it is at
+    /// work.
+    async fn is_at_work(&self, state: &State, approved: &Approved, session: &Session) -> Result<bool, Failure> {
+        let application = self.ends.application(session);
+        let others = application.not_led_away(&state.kept_as).await?;
         if others.is_empty() {
+            application.start(&BTreeSet::new(), (approved, &session.reporter)).await?;
+            application.answers((&session.reporter, &session.cancel)).await?;
             return Ok(true);
         }
-        let message = format!("the cluster was written to, so XNAT was left alone: {}", others.join(", "));
-        let help = "see who writes there; point XNAT to it (the lines for it are below), start it, and type `xnat-provision migrate resume` again";
+        let others: Vec<&str> = others.iter().map(|host| host.as_str()).collect();
+        let message = format!("the cluster was written to, so XNAT was left as it is on {}", others.join(", "));
+        let help = "see who writes there; where XNAT should use the cluster, change its settings (the lines are below), start it, and type `xnat-provision migrate resume` again";
         session.reporter.emit(Kind::Warned { message, help: Some(help.to_owned()) }).await;
         Ok(false)
-    }
-
-    /// As XNAT's settings begin when they lead to the cluster.
-    fn address(&self, session: &Session) -> String {
-        let inventory = &session.inventory;
-        let files = Files { inventory: &inventory.path, authorities: &handout::path(&inventory.path) };
-        let url = endpoints(inventory, files, Notation::of(&session.secrets.application)).jdbc;
-        url.split('?').next().unwrap_or_default().to_owned()
     }
 
     /// The report that the run began, with what it had left to do.
@@ -122,7 +117,15 @@ impl Course<'_> {
         let settled = moving.finish_later(state.since).await?;
         let Settled { kept: former, differences, phases } = settled;
         let begun = kept.record(state.since).unwrap_or_else(|| self.unknown(state, &looked, session));
-        Ok(begun.gone_on_with((phases, differences, former), Timestamp::now()))
+        if begun.open {
+            return Ok(begun.gone_on_with((phases, differences, former), Timestamp::now()));
+        }
+        // the run had come to its end, and was reported as it was then
+        for Difference { what, source, target } in differences {
+            let message = format!("now {what} is {target:?}, and {source:?} at the source");
+            session.reporter.emit(Kind::Warned { message, help: None }).await;
+        }
+        Ok(begun)
     }
 
     /// What it began to report is gone; but it was the same, or it would not be in its place.

@@ -15,13 +15,12 @@ use crate::approval::Approved;
 use crate::engine::Scrutiny;
 use crate::error::{Exit, one_line};
 use crate::inventory::Source;
-use crate::migrate::check::{self, Finding, Severity, spoken};
+use crate::migrate::check::{self, Finding, Severity};
 use crate::migrate::fingerprint::Fingerprint;
-use crate::migrate::record::{Method, Phase, Record, Sums};
+use crate::migrate::record::{Method, Phase, Record};
 use crate::report::journal::Store;
 use crate::report::text::{count, mebibytes};
 use crate::report::{Kind, Show};
-use crate::version;
 use crate::workflow::lock::RunLock;
 use crate::workflow::migrate::{
     self, AboutToFreeze, AboutToSwitch, Compared, Looked, MigrateError, Mode, Moved, Moving,
@@ -110,7 +109,7 @@ async fn rehearsed(
         _ => Vec::new(),
     };
     let ends = Ends::reach(session, &source, Ground::of(session).await?).await?;
-    if let Err(failure) = not_half_done(&ends, session).await {
+    if let Err(failure) = not_half_done(mode, &ends, session).await {
         ends.close(session).await;
         return Err(failure);
     }
@@ -135,13 +134,20 @@ pub(super) fn of_this_source(state: Option<&State>, source: &Source) -> Result<(
 }
 
 /// What a run that was cut off has left is removed by this, and one can tell by it how far that has come.
-pub(super) async fn not_half_done(ends: &Ends<'_>, session: &Session) -> Result<(), Failure> {
+pub(super) async fn not_half_done(mode: Mode, ends: &Ends<'_>, session: &Session) -> Result<(), Failure> {
     let state = Kept::of(&session.inventory.cluster)?.state()?;
     let half = match state.as_ref().map(|state| (state.step, state.unfinished)) {
         Some((Step::ReadOnly | Step::Following | Step::Switching, _)) => true,
-        Some((Step::Switched | Step::Opened, unfinished)) => {
-            unfinished || !ends.is_done(state.as_ref(), session).await?
+        // both are there to be compared, whatever XNAT does
+        Some((Step::Switched | Step::Opened, true)) if ends.is_done(state.as_ref(), session).await? => {
+            if mode == Mode::Verify {
+                return Ok(());
+            }
+            let reason =
+                "a run was cut off at its end, which `migrate resume` goes on with, and `migrate rollback` takes back";
+            return Err(NotNow::NotFit { reason: reason.to_owned() }.into());
         }
+        Some((Step::Switched | Step::Opened, unfinished)) => unfinished,
         Some((Step::GoingBack, _)) => {
             let reason = "going back was begun, which `migrate rollback` goes on with".to_owned();
             return Err(NotNow::NotFit { reason }.into());
@@ -264,7 +270,6 @@ impl Course<'_> {
         let looked = look(self.ends, session).await?;
         let findings = check::judge(&looked.source, &looked.target);
         let counts = |it: &&Finding| match self.mode {
-            // what one that was cut off has left takes room, and goes before there is more
             _ if begun && OF_SPACE.contains(&it.id) => false,
             Mode::Run => true,
             Mode::Rehearse => !OF_A_RUN_ONLY.contains(&it.id),
@@ -295,11 +300,11 @@ impl Course<'_> {
         Ok(looked)
     }
 
-    /// Something of another one may be there.
-    async fn is_begun(&self, kept: &Kept, session: &Session) -> Result<bool, Failure> {
+    /// A copy of another one takes room, and goes before there is more.
+    async fn is_begun(&self, session: &Session) -> Result<bool, Failure> {
         let Ends { ground, leader, .. } = self.ends;
         let left = migrate::left(&ground.gather(session), leader, &ground.fleet).await?;
-        Ok(kept.state()?.is_some_and(|state| !state.has_switched()) || !left.is_empty())
+        Ok(!left.databases.is_empty() || !left.copies.is_empty())
     }
 
     async fn rehearse(
@@ -309,7 +314,7 @@ impl Course<'_> {
         session: &mut Session,
     ) -> Result<Done, Failure> {
         let kept = Kept::of(&session.inventory.cluster)?;
-        let mut looked = self.prepared(self.is_begun(&kept, session).await?, session).await?;
+        let mut looked = self.prepared(self.is_begun(session).await?, session).await?;
         if self.mode == Mode::Verify {
             looked.made = made;
         }
@@ -341,7 +346,7 @@ impl Course<'_> {
         if self.method != Method::Dump {
             kept.set(&State { step: Step::Rehearsing, ..self.state(started, &looked) })?;
         }
-        let moved = self.moved((&looked, &|| Ok(()), &|_, _| Ok(())), &approved, session).await;
+        let moved = self.moving((&looked, &|| Ok(()), &|_, _| Ok(())), &approved, session).run().await;
         if self.method != Method::Dump || former.is_some() {
             self.left_alone((&kept, &looked), session).await;
         }
@@ -362,7 +367,7 @@ impl Course<'_> {
         (globals, kept): (&Globals, &Kept),
         session: &mut Session,
     ) -> Result<Done, Failure> {
-        let looked = self.prepared(self.is_begun(kept, session).await?, session).await?;
+        let looked = self.prepared(self.is_begun(session).await?, session).await?;
         let xnats = self.ends.application(session).look().await?;
         session.settle().await;
         let text = self.announced((&looked, &xnats), session, kept)?;
@@ -419,13 +424,17 @@ impl Course<'_> {
         let former = kept.state()?;
         self.forget(former.as_ref(), looked, approved).await?;
         // after a move into a cluster that is gone XNAT's own settings are still those that were kept then
-        let kept_as = former.as_ref().map(|former| former.kept_as.clone()).filter(|kept_as| !kept_as.is_empty());
+        let alike =
+            former.as_ref().filter(|former| former.source == name(self.source) && former.step != Step::Rehearsing);
+        let kept_as = alike.map(|former| former.kept_as.clone()).filter(|kept_as| !kept_as.is_empty());
         let mut state = self.state(started, looked);
         state.kept_as = kept_as.unwrap_or_else(|| started.strftime(".before-%Y%m%dT%H%M%SZ").to_string());
         // what it says now is what that run made it say
-        if let Some(former) = former.as_ref().filter(|former| former.step != Step::Rehearsing) {
+        if let Some(former) = alike {
             state.read_only_before.clone_from(&former.read_only_before);
         }
+        let mark = format!("from {} at {started} by {}", name(self.source), session.claim().who);
+        state.mark = Some(mark.clone());
         if self.method != Method::Dump {
             let closed = |former: State| match former.step {
                 Step::ReadOnly => true,
@@ -436,7 +445,7 @@ impl Course<'_> {
             if former.is_some_and(closed) {
                 // nobody has to wait while a new copy is made
                 migrate::thaw(&self.ends.foreign, state.read_only_before.as_deref(), approved).await?;
-                self.ends.application(session).start((approved, &session.reporter)).await?;
+                self.ends.application(session).as_before(&state.kept_as, (approved, &session.reporter)).await?;
             }
             kept.set(&State { step: Step::Following, ..state.clone() })?;
         }
@@ -454,7 +463,8 @@ impl Course<'_> {
             let state = State { copy: compared.target.clone(), ..switched.clone() };
             kept.set(&state).map_err(|error| one_line(&error))
         };
-        let moved = self.moved((looked, &about_to_freeze, &about_to_switch), approved, session).await;
+        let moving = self.moving((looked, &about_to_freeze, &about_to_switch), approved, session);
+        let moved = Moving { mark, ..moving }.run().await;
         let moved = match moved {
             Ok(Moved { opened: Some(opened), phases, .. }) => {
                 let moved = Moved { opened: None, in_place: true, phases, compared: Compared::default(), kept: None };
@@ -498,17 +508,14 @@ impl Course<'_> {
             kept_as: String::new(),
             carried: Fingerprint::default(),
             unfinished: false,
-            read_only_before: looked.source.read_only_itself().map(str::to_owned),
+            mark: None,
+            // that it is read-only was a run that nobody knows of, most likely
+            read_only_before: looked
+                .source
+                .read_only_itself()
+                .filter(|_| !looked.source.is_read_only())
+                .map(str::to_owned),
         }
-    }
-
-    async fn moved(
-        &self,
-        (looked, about_to_freeze, about_to_switch): (&Looked, &AboutToFreeze<'_>, &AboutToSwitch<'_>),
-        approved: &Approved,
-        session: &Session,
-    ) -> Result<Moved, MigrateError> {
-        self.moving((looked, about_to_freeze, about_to_switch), approved, session).run().await
     }
 
     pub(super) fn moving<'s>(
@@ -534,61 +541,9 @@ impl Course<'_> {
             about_to_freeze,
             hashed: None,
             programs: &self.programs,
-            mark: format!("from {} at {} by {}", name(self.source), Timestamp::now(), session.claim().who),
+            mark: String::new(),
             about_to_switch,
         }
-    }
-
-    pub(super) fn record(&self, started: Timestamp, (looked, moved): (&Looked, Moved), session: &Session) -> Record {
-        let what = match self.mode {
-            Mode::Rehearse => "rehearse",
-            Mode::Run => "run",
-            Mode::Verify => "verify",
-        };
-        let (from, to) = (spoken(looked.source.server.version_num), spoken(looked.target.version_num));
-        let (database, leader) = (&session.inventory.database.name, &self.ends.leader.name);
-        let source = format!("{}, PostgreSQL {from}", name(self.source));
-        let target = format!("{database} on {leader}, PostgreSQL {to}");
-        let bytes = match (&looked.source.physical, self.method) {
-            (Some(physical), Method::Stream) => physical.bytes,
-            _ => looked.source.database.bytes,
-        };
-        let record = evidence((what, started, self.jobs), (source, target, bytes), moved, session);
-        Record { method: self.method, ..record }
-    }
-}
-
-/// What is kept of one, with whose and how much it was.
-pub(super) fn evidence(
-    (what, started, jobs): (&str, Timestamp, usize),
-    (source, target, bytes): (String, String, u64),
-    moved: Moved,
-    session: &Session,
-) -> Record {
-    let Moved { phases, compared, kept, .. } = moved;
-    Record {
-        passed: compared.differences.is_empty(),
-        what: what.to_owned(),
-        cluster: session.inventory.cluster.clone(),
-        program: version::PROGRAM.to_owned(),
-        who: session.claim().who,
-        started,
-        finished: Timestamp::now(),
-        source,
-        target,
-        bytes,
-        jobs,
-        open: false,
-        cut_off: false,
-        phases,
-        differences: compared.differences,
-        left_out: compared.left_out,
-        objects: compared.objects,
-        roles: compared.roles,
-        method: Method::Dump,
-        indexes: compared.indexes,
-        kept,
-        sums: Sums { source: compared.source, target: compared.target },
     }
 }
 

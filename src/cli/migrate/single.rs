@@ -7,8 +7,9 @@ use super::super::ground::Ground;
 use super::super::session::{Done, Ending, Session};
 use super::super::{Failure, Globals, out};
 use super::ends::{Ends, name};
+use super::evidence::evidence;
 use super::kept::Kept;
-use super::moving::{declined, evidence, not_half_done, open};
+use super::moving::{declined, not_half_done, open};
 use super::{NotNow, Run};
 use crate::approval::Approved;
 use crate::error::Exit;
@@ -18,7 +19,7 @@ use crate::report::journal::Store;
 use crate::report::text::{count, mebibytes};
 use crate::workflow::Operation;
 use crate::workflow::lock::RunLock;
-use crate::workflow::migrate::{Leaving, MigrateError, Moved, Single, single};
+use crate::workflow::migrate::{Leaving, MigrateError, Mode, Moved, Single, single};
 
 pub(super) async fn run(args: &Run, globals: &Globals) -> Result<Exit, Failure> {
     let mut session = open(&args.target, globals).await?;
@@ -45,7 +46,7 @@ async fn copied(
     session: &mut Session,
 ) -> Result<Done, Failure> {
     ends.fit(session)?;
-    not_half_done(ends, session).await?;
+    not_half_done(Mode::Verify, ends, session).await?;
     let looked = single(&ends.ground.gather(session), (&ends.foreign, &ends.leader), &ends.ground.fleet).await?;
     if !looked.stops.is_empty() {
         return Err(NotNow::NotSingle { target: name(target), reasons: looked.stops.join("; ") }.into());

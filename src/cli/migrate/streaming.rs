@@ -372,7 +372,7 @@ pub(super) async fn give_up(
         }
     }
     kept.set(&State { step: Step::ReadOnly, copy: Fingerprint::default(), ..state.clone() })?;
-    let ends = Ends::reach(session, source, ground).await?;
+    let ends = Ends::reach_what_answers(session, source, ground).await?;
     let done = back::give_up((&ends, source), (Ask::SaidYes, kept, globals), session).await;
     ends.close(session).await;
     done

@@ -1,7 +1,7 @@
 //! XNAT itself: stopped before its database moves, pointed at the cluster, started again, and waited for. What its
 //! settings were is kept beside them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ const REPLACE: &str = "replace() {
 }
 ";
 
+/// By which one can tell where it leads.
+const URL: &str = "datasource.url";
 /// A status line and some of what follows.
 const ANSWER: usize = 4096;
 
@@ -68,8 +70,8 @@ impl Application<'_> {
         for (host, machine) in self.machines {
             let what = format!("look for {} on {host}", self.xnat.unit);
             run(machine.as_ref(), (what, known.clone()), Duration::from_secs(30)).await?;
-            let text = self.read(host, machine.as_ref()).await?;
-            let url = properties::value(&text, "datasource.url").unwrap_or("nowhere, as it seems");
+            let text = self.read(host, machine.as_ref(), "").await?.unwrap_or_default();
+            let url = properties::value(&text, URL).unwrap_or("nowhere, as it seems");
             // what comes after may have a password in it
             let url = url.split('?').next().unwrap_or_default();
             found.push((host.clone(), url.to_owned()));
@@ -77,14 +79,31 @@ impl Application<'_> {
         Ok(found)
     }
 
-    async fn read(&self, host: &HostName, machine: &dyn Transport) -> Result<String, MigrateError> {
-        let what = format!("read {} on {host}", self.xnat.properties);
-        let script = format!("base64 -w0 -- {}", sh(&self.xnat.properties));
+    /// Its settings, or those of the file that is called so besides, if there is one.
+    async fn read(
+        &self,
+        host: &HostName,
+        machine: &dyn Transport,
+        suffix: &str,
+    ) -> Result<Option<String>, MigrateError> {
+        let what = format!("read {}{suffix} on {host}", self.xnat.properties);
+        let script = match suffix {
+            "" => format!("base64 -w0 -- {}", sh(&self.xnat.properties)),
+            suffix => format!(
+                "file=$(readlink -f -- {}){}\n! [ -e \"$file\" ] || {{ echo there; base64 -w0 -- \"$file\"; }}",
+                sh(&self.xnat.properties),
+                sh(suffix)
+            ),
+        };
         let output = run(machine, (what.clone(), script), Duration::from_secs(30)).await?;
-        let bytes =
-            STANDARD.decode(output.stdout.trim()).map_err(|error| MigrateError::failed(&what, error.to_string()))?;
+        let said = match suffix {
+            "" => Some(output.stdout.as_str()),
+            _ => output.stdout.strip_prefix("there\n"),
+        };
+        let bytes = said.map(|said| STANDARD.decode(said.trim())).transpose();
+        let bytes = bytes.map_err(|error| MigrateError::failed(&what, error.to_string()))?;
         // Java reads it as Latin-1, in which every byte is a character; so it comes back as it was
-        Ok(bytes.iter().map(|byte| char::from(*byte)).collect())
+        Ok(bytes.map(|bytes| bytes.iter().map(|byte| char::from(*byte)).collect()))
     }
 
     /// None of them is at work any more.
@@ -93,20 +112,28 @@ impl Application<'_> {
         let script = format!(
             "systemctl stop {unit} && ! systemctl is-active --quiet {unit} || {{ systemctl status --no-pager {unit} >&2; exit 1; }}"
         );
-        self.on_each("stop", &script, (approved, reporter)).await
+        self.on_each("stop", |_| script.clone(), (approved, reporter)).await
     }
 
-    /// Anew, if somebody has started it meanwhile, with settings that were others.
-    pub async fn start(&self, (approved, reporter): (&Approved, &Reporter)) -> Result<(), MigrateError> {
-        let script = format!("systemctl restart {}", sh(&self.xnat.unit));
-        self.on_each("start", &script, (approved, reporter)).await
+    /// Anew where its settings have just become others.
+    pub async fn start(
+        &self,
+        anew: &BTreeSet<HostName>,
+        (approved, reporter): (&Approved, &Reporter),
+    ) -> Result<(), MigrateError> {
+        let unit = sh(&self.xnat.unit);
+        let script = |host: &HostName| match anew.contains(host) {
+            true => format!("systemctl restart {unit}"),
+            false => format!("systemctl start {unit}"),
+        };
+        self.on_each("start", script, (approved, reporter)).await
     }
 
     /// All of them, also when one fails: it must not keep the others from starting.
     async fn on_each(
         &self,
         verb: &str,
-        script: &str,
+        script: impl Fn(&HostName) -> String,
         (approved, reporter): (&Approved, &Reporter),
     ) -> Result<(), MigrateError> {
         // the locks are the cluster's; whoever comes to nothing has to be able to start XNAT all the same
@@ -116,7 +143,7 @@ impl Application<'_> {
         let mut failed = Ok(());
         for (host, machine) in self.machines {
             let what = format!("{verb} {} on {host}", self.xnat.unit);
-            match run(machine.as_ref(), (what, script.to_owned()), STOPPING).await {
+            match run(machine.as_ref(), (what, script(host)), STOPPING).await {
                 Ok(_) => {
                     let (resource, summary) = (format!("unit {}", self.xnat.unit), verb.to_owned());
                     reporter.for_host(host).emit(Kind::ChangeApplied { resource, summary, millis: 0 }).await;
@@ -127,16 +154,21 @@ impl Application<'_> {
         failed
     }
 
-    /// Its settings lead to the cluster; the file is whole at every moment, and keeps owner and mode.
+    /// Its settings lead to the cluster; the file is whole at every moment, and keeps owner and mode. Where they did not before.
     pub async fn point(
         &self,
         address: &Address<'_>,
         (approved, reporter): (&Approved, &Reporter),
-    ) -> Result<(), MigrateError> {
+    ) -> Result<BTreeSet<HostName>, MigrateError> {
+        let mut changed = BTreeSet::new();
         let suffix = sh(address.kept_as);
         for (host, machine) in self.machines {
             approved.still_holds().map_err(HostError::from)?;
-            let text = properties::rewrite(&self.read(host, machine.as_ref()).await?, address.settings);
+            let former = self.read(host, machine.as_ref(), "").await?.unwrap_or_default();
+            let text = properties::rewrite(&former, address.settings);
+            if text != former {
+                changed.insert(host.clone());
+            }
             // what is added is ASCII, the rest is as it was read
             let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect();
             let authorities = address.authorities.map_or_else(String::new, |(text, path)| {
@@ -156,25 +188,74 @@ impl Application<'_> {
             let resource = format!("file {}", self.xnat.properties);
             reporter.for_host(host).emit(Kind::ChangeApplied { resource, summary, millis: 0 }).await;
         }
-        Ok(())
+        Ok(changed)
     }
 
-    /// Its settings are what they were, where they were changed.
-    pub async fn back(&self, kept_as: &str, (approved, reporter): (&Approved, &Reporter)) -> Result<(), MigrateError> {
+    /// Its settings are what they were, where they lead elsewhere now, and it is at work. One that fails does not keep the others
+    /// from it; and neither do locks, which are the cluster's.
+    pub async fn as_before(
+        &self,
+        kept_as: &str,
+        (approved, reporter): (&Approved, &Reporter),
+    ) -> Result<(), MigrateError> {
+        let (mut failed, mut right) = (Ok(()), BTreeMap::new());
+        let mut changed = BTreeSet::new();
+        for (host, machine) in self.machines {
+            match self.settings_back(host, machine.as_ref(), kept_as).await {
+                Ok(done) => {
+                    right.insert(host.clone(), machine.clone());
+                    if done {
+                        changed.insert(host.clone());
+                        let resource = format!("file {}", self.xnat.properties);
+                        let summary = "as it was before the move".to_owned();
+                        reporter.for_host(host).emit(Kind::ChangeApplied { resource, summary, millis: 0 }).await;
+                    }
+                }
+                Err(error) => failed = Err(error),
+            }
+        }
+        let started = Application { xnat: self.xnat, machines: &right }.start(&changed, (approved, reporter)).await;
+        failed.and(started)
+    }
+
+    async fn settings_back(
+        &self,
+        host: &HostName,
+        machine: &dyn Transport,
+        kept_as: &str,
+    ) -> Result<bool, MigrateError> {
+        if !self.is_led_away(host, machine, kept_as).await? {
+            return Ok(false);
+        }
         let script = format!(
-            "set -e\n{REPLACE}file=$(readlink -f -- {file})\n[ -e \"$file\"{suffix} ] || exit 0\nreplace \"$file\"{suffix} \"$file\" <\"$file\"{suffix}\n",
+            "set -e\n{REPLACE}file=$(readlink -f -- {file})\nreplace \"$file\"{suffix} \"$file\" <\"$file\"{suffix}\n",
             file = sh(&self.xnat.properties),
             suffix = sh(kept_as)
         );
-        for (host, machine) in self.machines {
-            approved.still_holds().map_err(HostError::from)?;
-            let what = format!("put back {} on {host}", self.xnat.properties);
-            run(machine.as_ref(), (what, script.clone()), Duration::from_secs(60)).await?;
-            let resource = format!("file {}", self.xnat.properties);
-            let summary = "as it was before the move".to_owned();
-            reporter.for_host(host).emit(Kind::ChangeApplied { resource, summary, millis: 0 }).await;
+        let what = format!("put back {} on {host}", self.xnat.properties);
+        run(machine, (what, script), Duration::from_secs(60)).await?;
+        Ok(true)
+    }
+
+    /// They were kept, and lead elsewhere now: to the cluster, however somebody may have written its address since.
+    async fn is_led_away(&self, host: &HostName, machine: &dyn Transport, kept_as: &str) -> Result<bool, MigrateError> {
+        if kept_as.is_empty() {
+            return Ok(false);
         }
-        Ok(())
+        let Some(kept) = self.read(host, machine, kept_as).await? else { return Ok(false) };
+        let now = self.read(host, machine, "").await?.unwrap_or_default();
+        Ok(properties::value(&kept, URL) != properties::value(&now, URL))
+    }
+
+    /// Those that do not use the cluster.
+    pub async fn not_led_away(&self, kept_as: &str) -> Result<Vec<HostName>, MigrateError> {
+        let mut found = Vec::new();
+        for (host, machine) in self.machines {
+            if !self.is_led_away(host, machine.as_ref(), kept_as).await? {
+                found.push(host.clone());
+            }
+        }
+        Ok(found)
     }
 
     /// Until each shows its page.
