@@ -57,7 +57,7 @@ pub use single::{Leaving, Single, single};
 pub use source::{frozen, thaw, undo};
 pub use sums::{of_the_source, of_the_target};
 pub use takeover::{Standing, Takeover};
-pub use xnat::{Address, Application};
+pub use xnat::{Address, Application, Back};
 
 /// How long replicas may take to have all of it.
 const CATCHING_UP: Duration = Duration::from_secs(6 * 3600);

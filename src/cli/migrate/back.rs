@@ -20,7 +20,7 @@ use crate::report::journal::Store;
 use crate::report::text::count;
 use crate::workflow::Wanted;
 use crate::workflow::lock::RunLock;
-use crate::workflow::migrate::{self, Carried, Left, MigrateError, Mode};
+use crate::workflow::migrate::{self, Back, Carried, Left, MigrateError, Mode};
 
 /// So many tables are named.
 const NAMED: usize = 5;
@@ -75,13 +75,17 @@ pub(super) async fn give_up(
             return Err(NotNow::Done { source_name: state.source.clone(), since: state.since }.into());
         }
     }
-    let begun = begun.filter(|_| !in_place);
-    let elsewhere = migrate::moved_in(&gather, &ends.leader).await?.filter(|_| begun.is_none());
+    let of_others = |mark: &String| state.as_ref().is_none_or(|state| !state.is_marked_by(mark));
+    let elsewhere = migrate::moved_in(&gather, &ends.leader).await?.filter(of_others);
+    // a finished move of another source is no business of this one, whatever became of its cluster
+    let another = state.as_ref().is_some_and(|state| state.has_switched() && state.source != name(source));
+    let keeps = in_place || another;
+    let begun = begun.filter(|_| !keeps && elsewhere.is_none());
     if let (Some(mark), true) = (&elsewhere, left.is_empty() && state.is_none()) {
         return Err(NotNow::Elsewhere { mark: mark.clone() }.into());
     }
     // its source stays as it is then: only what a rehearsal has left goes
-    let ours = elsewhere.is_none() && !in_place && (begun.is_some() || state.is_none());
+    let ours = elsewhere.is_none() && (begun.is_some() || state.is_none());
     let frozen = ours && migrate::frozen(&ends.foreign).await?;
     let system = migrate::cluster_system(&gather, &ends.leader).await?;
     let former = state.as_ref().map_or(system, |state| state.system);
@@ -90,11 +94,17 @@ pub(super) async fn give_up(
     for system in &systems {
         followed |= migrate::followed(&ends.foreign, *system).await?;
     }
-    if left.is_empty() && !frozen && !followed && state.is_none() {
+    if left.is_empty() && !frozen && !followed && (state.is_none() || another) {
         let help = "the source can be written to, and nothing is left on the leader";
         return Err(NotNow::Nothing { go_on: "give up", help }.into());
     }
-    let question = format!("{} Do it?", undone(&left, frozen.then(|| name(source)), followed.then(|| name(source))));
+    let undone = undone(&left, frozen.then(|| name(source)), followed.then(|| name(source)));
+    let stopped = begun.filter(|state| state.step != Step::Following);
+    let xnat = match stopped.is_some() && ends.application(session).is_there() {
+        true => " XNAT starts, with the settings it had before.",
+        false => "",
+    };
+    let question = format!("{undone}{xnat} Do it?");
     session.settle().await;
     let standing = (&session.cancel, &ends.ground.fleet.standing);
     let Some(approved) = confirm::approve(ask, &question, standing).await? else {
@@ -103,13 +113,18 @@ pub(super) async fn give_up(
     // first what people wait for
     if ours {
         let before = begun.and_then(|state| state.read_only_before.as_deref());
+        if let Some(state) = begun.filter(|state| state.has_switched()) {
+            kept.set(&State { step: Step::ReadOnly, unfinished: false, ended: false, ..state.clone() })?;
+        }
         migrate::thaw(&ends.foreign, before, &approved).await?;
     }
     let gather = ends.ground.gather(session);
-    let stopped = begun.filter(|state| state.step != Step::Following);
+    let mut started = Ok(());
     if let Some(state) = stopped {
-        // it was stopped when the run was cut off, and goes on where it was
-        ends.application(session).as_before(&state.kept_as, (&approved, &session.reporter)).await?;
+        // it was stopped when the run was cut off, and goes on where it was; whoever has opened the source by hand has put XNAT back
+        let kept_as = if frozen || !state.is_ended() { state.kept_as.as_str() } else { "" };
+        let back = Back { kept_as, cluster: None, anew: frozen };
+        started = ends.application(session).as_before(&back, (&approved, &session.reporter)).await;
     } else if frozen && begun.is_none() && !session.inventory.xnat.hosts.is_empty() {
         let message = "XNAT may be stopped: this machine knows nothing of the run that was cut off".to_owned();
         session.reporter.emit(Kind::Warned { message, help: Some("start it when it should run".to_owned()) }).await;
@@ -118,13 +133,14 @@ pub(super) async fn give_up(
         migrate::unfollow(&ends.foreign, *system, &approved).await?;
     }
     migrate::clean(&gather, &ends.leader, (&ends.ground.fleet, &approved)).await?;
+    started?;
     if let (Some(_), false) = (stopped, ends.absent.is_empty()) {
         for failure in &ends.absent {
             also(session, "XNAT was not started there: the same command tries again (without it, take the host out of the inventory)", failure).await;
         }
         return Ok(Done { exit: Exit::Unreachable, changed: 1 });
     }
-    if in_place {
+    if keeps {
         return closed(
             "nothing of a copy is left; the database was moved in, so its source stays as it is",
             globals,
@@ -250,7 +266,7 @@ async fn go_back(
         return declined(session, "not confirmed; nothing was changed").await;
     };
     completed((ends, source), (args, kept, state), (&approved, goes_on), session).await?;
-    let done = opened(ends, (kept, state), &approved, session).await;
+    let done = opened(ends, (kept, state), (&approved, args.carry_back || goes_on), session).await;
     if let Err(failure) = &done
         && ends.application(session).is_there()
     {
@@ -274,7 +290,7 @@ async fn known((ends, args): (&Ends<'_>, &Rollback), state: &State, session: &Se
         return Ok(state.clone());
     }
     let copy = streaming::noted(ends, session).await?;
-    Ok(State { step: Step::Switched, copy, unfinished: true, ..state.clone() })
+    Ok(State { step: Step::Switched, copy, unfinished: true, ended: true, ..state.clone() })
 }
 
 const STOPPED: &str = "XNAT may be stopped now; the same command goes on";
@@ -289,9 +305,8 @@ async fn completed(
     let application = ends.application(session);
     let told = (approved, &session.reporter);
     let was_unfinished = state.unfinished;
-    // what an earlier try was about to carry is of no account when this one carries nothing
-    let carried = if args.carry_back || goes_on { state.carried.clone() } else { Fingerprint::default() };
-    let state = &State { unfinished: was_unfinished || application.is_there(), carried, ..state.clone() };
+    let (unfinished, ended) = (was_unfinished || application.is_there(), state.is_ended());
+    let state = &State { unfinished, ended, ..state.clone() };
     if !goes_on {
         kept.set(state)?;
     }
@@ -351,15 +366,18 @@ async fn completed(
 async fn opened(
     ends: &Ends<'_>,
     (kept, state): (&Kept, &State),
-    approved: &Approved,
+    (approved, carries): (&Approved, bool),
     session: &Session,
 ) -> Result<(), Failure> {
     let application = ends.application(session);
-    // from here on it goes on, whatever comes: nothing is compared or carried any more
-    let carried = kept.state()?.map(|reached| reached.carried).unwrap_or_default();
-    kept.set(&State { step: Step::GoingBack, carried, ..state.clone() })?;
+    // what an earlier try was about to carry is of no account when this one carries nothing
+    let carried = kept.state()?.filter(|_| carries).map(|reached| reached.carried).unwrap_or_default();
+    let unfinished = state.unfinished || application.is_there();
+    kept.set(&State { step: Step::GoingBack, carried, unfinished, ..state.clone() })?;
     migrate::thaw(&ends.foreign, state.read_only_before.as_deref(), approved).await?;
-    application.as_before(&state.kept_as, (approved, &session.reporter)).await?;
+    let cluster = ends.address(session);
+    let back = Back { kept_as: &state.kept_as, cluster: Some(&cluster), anew: true };
+    application.as_before(&back, (approved, &session.reporter)).await?;
     let ground = &ends.ground;
     if let Err(error) = migrate::unmark(&ground.gather(session), &ends.leader, approved).await {
         also(session, "the cluster's database keeps its mark of having been moved in (`xnat-provision help migration` says how it goes)", &error.into()).await;

@@ -9,7 +9,7 @@ use super::moving::Course;
 use crate::approval::Approved;
 use crate::cluster::endpoints::{Files, Notation, endpoints};
 use crate::report::Kind;
-use crate::workflow::migrate::{self, Address, Looked};
+use crate::workflow::migrate::{self, Address, Back, Looked};
 
 const KEEPS_WAL: &str = "THE SOURCE MAY KEEP ITS WAL UNTIL ITS DISK IS FULL: `xnat-provision migrate abort` ends that";
 
@@ -68,7 +68,10 @@ impl Course<'_> {
             Step::Following => Ok(()),
             // it could only read
             _ if opened.is_err() => Ok(()),
-            _ => self.ends.application(session).as_before(&state.kept_as, (approved, &session.reporter)).await,
+            _ => {
+                let back = Back { kept_as: &state.kept_as, cluster: None, anew: true };
+                self.ends.application(session).as_before(&back, (approved, &session.reporter)).await
+            }
         };
         let started = started.map_err(Failure::from);
         let alone = migrate::leave_alone(&self.ends.foreign, looked.system).await.map_err(Failure::from);

@@ -6,9 +6,11 @@ use std::time::Instant;
 
 use super::super::Failure;
 use super::super::ground::Ground;
+use super::super::handout;
 use super::super::session::Session;
 use super::NotNow;
-use super::kept::{State, Step};
+use super::kept::State;
+use crate::cluster::endpoints::{Files, Notation, endpoints};
 use crate::cluster::postgres::foreign::Foreign;
 use crate::cluster::{self, ClusterView};
 use crate::engine::Connection;
@@ -91,6 +93,14 @@ impl<'a> Ends<'a> {
         Application { xnat: &session.inventory.xnat, machines: &self.xnats }
     }
 
+    /// As XNAT's settings begin when they lead to the cluster.
+    pub fn address(&self, session: &Session) -> String {
+        let inventory = &session.inventory;
+        let files = Files { inventory: &inventory.path, authorities: &handout::path(&inventory.path) };
+        let url = endpoints(inventory, files, Notation::of(&session.secrets.application)).jdbc;
+        url.split('?').next().unwrap_or_default().to_owned()
+    }
+
     /// A cluster that is not well has to become well first.
     pub fn fit(&self, session: &Session) -> Result<(), NotNow> {
         let health = cluster::assess(&self.view, &session.inventory);
@@ -113,7 +123,7 @@ impl<'a> Ends<'a> {
     /// The same, also where somebody has taken the mark off, or made the database anew: that the run ended well was written
     /// down.
     pub async fn is_in_place(&self, state: Option<&State>, session: &Session) -> Result<bool, Failure> {
-        let Some(ended) = state.filter(|state| state.step == Step::Switched && !state.unfinished) else {
+        let Some(ended) = state.filter(|state| state.has_switched() && state.is_ended()) else {
             return self.is_done(state, session).await;
         };
         Ok(self.is_cluster_of(ended, session).await? || self.is_done(state, session).await?)

@@ -69,6 +69,9 @@ pub(super) struct State {
     /// back.
     #[serde(default)]
     pub unfinished: bool,
+    /// The run came to its end, whatever became of the database since.
+    #[serde(default)]
+    pub ended: bool,
     /// What the database has been marked with since the copy is in its place.
     #[serde(default)]
     pub mark: Option<String>,
@@ -81,6 +84,11 @@ impl State {
     /// The copy is in its place, or was.
     pub fn has_switched(&self) -> bool {
         matches!(self.step, Step::Opened | Step::Switched | Step::GoingBack)
+    }
+
+    /// The run came to its end; a version that did not write that down left it finished.
+    pub fn is_ended(&self) -> bool {
+        self.ended || self.step == Step::Opened || self.step == Step::Switched && !self.unfinished
     }
 
     /// The mark of a database that this move has brought, or a run that went on with it.
@@ -160,7 +168,7 @@ impl Kept {
     /// Nothing of the run is left to be done; what is kept is for going back.
     pub fn finished(&self) -> Result<(), KeptError> {
         match self.state()? {
-            Some(state) => self.set(&State { unfinished: false, ..state }),
+            Some(state) => self.set(&State { unfinished: false, ended: true, ..state }),
             None => Ok(()),
         }
     }

@@ -92,7 +92,7 @@ impl Course<'_> {
     /// work.
     async fn is_at_work(&self, state: &State, approved: &Approved, session: &Session) -> Result<bool, Failure> {
         let application = self.ends.application(session);
-        let others = application.not_led_away(&state.kept_as).await?;
+        let others = application.elsewhere(&state.kept_as, &self.ends.address(session)).await?;
         if others.is_empty() {
             application.start(&BTreeSet::new(), (approved, &session.reporter)).await?;
             application.answers((&session.reporter, &session.cancel)).await?;

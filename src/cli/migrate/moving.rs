@@ -23,7 +23,7 @@ use crate::report::text::{count, mebibytes};
 use crate::report::{Kind, Show};
 use crate::workflow::lock::RunLock;
 use crate::workflow::migrate::{
-    self, AboutToFreeze, AboutToSwitch, Compared, Looked, MigrateError, Mode, Moved, Moving,
+    self, AboutToFreeze, AboutToSwitch, Back, Compared, Looked, MigrateError, Mode, Moved, Moving,
 };
 use crate::workflow::{Operation, Wanted};
 
@@ -215,9 +215,7 @@ async fn ran(
         }
     };
     let course = Course { ends: &ends, source: &source, jobs, mode: Mode::Run, method, programs };
-    if begun.is_none()
-        && let Err(failure) = not_from_elsewhere(&ends, session).await
-    {
+    if let Err(failure) = not_from_elsewhere(&ends, state.as_ref(), session).await {
         ends.close(session).await;
         return Err(failure);
     }
@@ -246,8 +244,9 @@ async fn ran(
 }
 
 /// Moved in from another machine, which alone knows how to go back.
-async fn not_from_elsewhere(ends: &Ends<'_>, session: &Session) -> Result<(), Failure> {
-    match migrate::moved_in(&ends.ground.gather(session), &ends.leader).await? {
+async fn not_from_elsewhere(ends: &Ends<'_>, state: Option<&State>, session: &Session) -> Result<(), Failure> {
+    let mark = migrate::moved_in(&ends.ground.gather(session), &ends.leader).await?;
+    match mark.filter(|mark| state.is_none_or(|state| !state.is_marked_by(mark))) {
         Some(mark) => Err(NotNow::Elsewhere { mark }.into()),
         None => Ok(()),
     }
@@ -424,8 +423,12 @@ impl Course<'_> {
         let former = kept.state()?;
         self.forget(former.as_ref(), looked, approved).await?;
         // after a move into a cluster that is gone XNAT's own settings are still those that were kept then
-        let alike =
-            former.as_ref().filter(|former| former.source == name(self.source) && former.step != Step::Rehearsing);
+        // whoever has opened it since by hand has put XNAT back, too
+        let opened =
+            |former: &State| former.is_ended() && former.system == looked.system && !looked.source.is_read_only();
+        let alike = former
+            .as_ref()
+            .filter(|former| former.source == name(self.source) && former.step != Step::Rehearsing && !opened(former));
         let kept_as = alike.map(|former| former.kept_as.clone()).filter(|kept_as| !kept_as.is_empty());
         let mut state = self.state(started, looked);
         state.kept_as = kept_as.unwrap_or_else(|| started.strftime(".before-%Y%m%dT%H%M%SZ").to_string());
@@ -439,13 +442,14 @@ impl Course<'_> {
             let closed = |former: State| match former.step {
                 Step::ReadOnly => true,
                 // it was about to take its place, and did not
-                Step::Switched => former.system == looked.system,
+                Step::Switched => !former.is_ended() && former.system == looked.system,
                 _ => false,
             };
             if former.is_some_and(closed) {
                 // nobody has to wait while a new copy is made
                 migrate::thaw(&self.ends.foreign, state.read_only_before.as_deref(), approved).await?;
-                self.ends.application(session).as_before(&state.kept_as, (approved, &session.reporter)).await?;
+                let back = Back { kept_as: &state.kept_as, cluster: None, anew: true };
+                self.ends.application(session).as_before(&back, (approved, &session.reporter)).await?;
             }
             kept.set(&State { step: Step::Following, ..state.clone() })?;
         }
@@ -509,6 +513,7 @@ impl Course<'_> {
             carried: Fingerprint::default(),
             unfinished: false,
             mark: None,
+            ended: false,
             // that it is read-only was a run that nobody knows of, most likely
             read_only_before: looked
                 .source

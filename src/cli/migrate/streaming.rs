@@ -162,6 +162,7 @@ impl Course<'_> {
         let (compared, phase) =
             compared.map_err(|error: MigrateError| MigrateError::NotCompared { reason: one_line(&error) })?;
         (state.step, state.copy, state.unfinished) = (Step::Switched, compared.target.clone(), !goes_on);
+        state.ended = true;
         kept.set(&state)?;
         moved.phases.push(phase);
         moved.compared = compared;
@@ -343,7 +344,7 @@ impl Course<'_> {
                 Fingerprint::default()
             }
         };
-        kept.set(&State { step: Step::Switched, copy, unfinished: !goes_on, ..state.clone() })?;
+        kept.set(&State { step: Step::Switched, copy, unfinished: !goes_on, ended: true, ..state.clone() })?;
         session.settle().await;
         let former = former.map(|place| format!("The cluster's former data is in {place} on each member.\n"));
         let next = self.next(session);

@@ -38,6 +38,11 @@ const REPLACE: &str = "replace() {
 
 /// By which one can tell where it leads.
 const URL: &str = "datasource.url";
+/// What comes after may have a password in it.
+fn beginning(url: &str) -> &str {
+    url.split('?').next().unwrap_or_default()
+}
+
 /// A status line and some of what follows.
 const ANSWER: usize = 4096;
 
@@ -56,6 +61,16 @@ pub struct Address<'a> {
     pub kept_as: &'a str,
 }
 
+/// How XNAT goes back to where it was.
+pub struct Back<'a> {
+    /// What the former settings are called: a suffix.
+    pub kept_as: &'a str,
+    /// It must not be started with settings that begin so, which are the cluster's.
+    pub cluster: Option<&'a str>,
+    /// Where it is at work it could only read, or with other settings.
+    pub anew: bool,
+}
+
 impl Application<'_> {
     pub fn is_there(&self) -> bool {
         !self.machines.is_empty()
@@ -72,9 +87,7 @@ impl Application<'_> {
             run(machine.as_ref(), (what, known.clone()), Duration::from_secs(30)).await?;
             let text = self.read(host, machine.as_ref(), "").await?.unwrap_or_default();
             let url = properties::value(&text, URL).unwrap_or("nowhere, as it seems");
-            // what comes after may have a password in it
-            let url = url.split('?').next().unwrap_or_default();
-            found.push((host.clone(), url.to_owned()));
+            found.push((host.clone(), beginning(url).to_owned()));
         }
         Ok(found)
     }
@@ -195,26 +208,27 @@ impl Application<'_> {
     /// from it; and neither do locks, which are the cluster's.
     pub async fn as_before(
         &self,
-        kept_as: &str,
+        back: &Back<'_>,
         (approved, reporter): (&Approved, &Reporter),
     ) -> Result<(), MigrateError> {
-        let (mut failed, mut right) = (Ok(()), BTreeMap::new());
-        let mut changed = BTreeSet::new();
+        let (mut failed, mut right, mut anew) = (Ok(()), BTreeMap::new(), BTreeSet::new());
         for (host, machine) in self.machines {
-            match self.settings_back(host, machine.as_ref(), kept_as).await {
-                Ok(done) => {
+            match self.settings_back(host, machine.as_ref(), back).await {
+                Ok(changed) => {
                     right.insert(host.clone(), machine.clone());
-                    if done {
-                        changed.insert(host.clone());
+                    if changed {
                         let resource = format!("file {}", self.xnat.properties);
                         let summary = "as it was before the move".to_owned();
                         reporter.for_host(host).emit(Kind::ChangeApplied { resource, summary, millis: 0 }).await;
+                    }
+                    if changed || back.anew {
+                        anew.insert(host.clone());
                     }
                 }
                 Err(error) => failed = Err(error),
             }
         }
-        let started = Application { xnat: self.xnat, machines: &right }.start(&changed, (approved, reporter)).await;
+        let started = Application { xnat: self.xnat, machines: &right }.start(&anew, (approved, reporter)).await;
         failed.and(started)
     }
 
@@ -222,36 +236,48 @@ impl Application<'_> {
         &self,
         host: &HostName,
         machine: &dyn Transport,
-        kept_as: &str,
+        back: &Back<'_>,
     ) -> Result<bool, MigrateError> {
-        if !self.is_led_away(host, machine, kept_as).await? {
+        let what = format!("put back {} on {host}", self.xnat.properties);
+        let (now, kept) = self.now_and_kept(host, machine, back.kept_as).await?;
+        if kept.is_none() && back.cluster.is_some_and(|cluster| beginning(&now) == cluster) {
+            let reason = "it leads to the cluster, and what it was before is not kept: change it by hand";
+            return Err(MigrateError::failed(what, reason));
+        }
+        if kept.is_none_or(|kept| kept == now) {
             return Ok(false);
         }
         let script = format!(
             "set -e\n{REPLACE}file=$(readlink -f -- {file})\nreplace \"$file\"{suffix} \"$file\" <\"$file\"{suffix}\n",
             file = sh(&self.xnat.properties),
-            suffix = sh(kept_as)
+            suffix = sh(back.kept_as)
         );
-        let what = format!("put back {} on {host}", self.xnat.properties);
         run(machine, (what, script), Duration::from_secs(60)).await?;
         Ok(true)
     }
 
-    /// They were kept, and lead elsewhere now: to the cluster, however somebody may have written its address since.
-    async fn is_led_away(&self, host: &HostName, machine: &dyn Transport, kept_as: &str) -> Result<bool, MigrateError> {
-        if kept_as.is_empty() {
-            return Ok(false);
-        }
-        let Some(kept) = self.read(host, machine, kept_as).await? else { return Ok(false) };
-        let now = self.read(host, machine, "").await?.unwrap_or_default();
-        Ok(properties::value(&kept, URL) != properties::value(&now, URL))
+    /// Where its settings lead, and where those that were kept did.
+    async fn now_and_kept(
+        &self,
+        host: &HostName,
+        machine: &dyn Transport,
+        kept_as: &str,
+    ) -> Result<(String, Option<String>), MigrateError> {
+        let url = |text: String| properties::value(&text, URL).unwrap_or_default().to_owned();
+        let now = self.read(host, machine, "").await?.map(url).unwrap_or_default();
+        let kept = match kept_as {
+            "" => None,
+            kept_as => self.read(host, machine, kept_as).await?.map(url),
+        };
+        Ok((now, kept))
     }
 
-    /// Those that do not use the cluster.
-    pub async fn not_led_away(&self, kept_as: &str) -> Result<Vec<HostName>, MigrateError> {
+    /// Those that do not use the cluster, however somebody may have written its address.
+    pub async fn elsewhere(&self, kept_as: &str, cluster: &str) -> Result<Vec<HostName>, MigrateError> {
         let mut found = Vec::new();
         for (host, machine) in self.machines {
-            if !self.is_led_away(host, machine.as_ref(), kept_as).await? {
+            let (now, kept) = self.now_and_kept(host, machine.as_ref(), kept_as).await?;
+            if beginning(&now) != cluster && kept.is_none_or(|kept| kept == now) {
                 found.push(host.clone());
             }
         }
