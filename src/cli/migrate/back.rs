@@ -373,7 +373,8 @@ async fn opened(
     // what an earlier try was about to carry is of no account when this one carries nothing
     let carried = kept.state()?.filter(|_| carries).map(|reached| reached.carried).unwrap_or_default();
     let unfinished = state.unfinished || application.is_there();
-    kept.set(&State { step: Step::GoingBack, carried, unfinished, ..state.clone() })?;
+    let ended = state.is_ended();
+    kept.set(&State { step: Step::GoingBack, carried, unfinished, ended, ..state.clone() })?;
     migrate::thaw(&ends.foreign, state.read_only_before.as_deref(), approved).await?;
     let cluster = ends.address(session);
     let back = Back { kept_as: &state.kept_as, cluster: Some(&cluster), anew: true };
