@@ -329,14 +329,21 @@ fn what_was_written_since_is_carried_back(site: &Site, origin: &Origin) {
     assert!(granted.contains("readers=r"), "{granted}");
 }
 
-/// The oldest that can be followed: it writes floats otherwise, and its large tables' parts are published one by one.
+/// The oldest that can be followed, in a container: it writes floats otherwise, and its large tables' parts are published one
+/// by one.
 #[test]
 fn the_oldest_that_can_be_followed_is_moved_in() {
     let origin = Origin::of_10("migfrom10");
     let site = Site::new("migto10", (&["--hosts", "1", "--suite", "trixie"], "root"));
     site.run(&["apply", "--yes"]).expect(0);
-    site.append(&origin.table());
-    site.run(&["migrate", "check"]).expect(0);
+    let without = site.read();
+    site.append(&origin.table_of_container("another"));
+    let absent = site.run(&["migrate", "check"]).expect(1);
+    assert!(absent.stderr.contains("nothing listens on port 5432"), "{}", absent.stderr);
+    site.write(&without);
+    site.append(&origin.table_of_container("xnat-db"));
+    let checked = site.run(&["migrate", "check"]).expect(0).stdout;
+    assert!(checked.contains("in podman xnat-db: can be moved in"), "{checked}");
     origin.sql("xnat", FIRE_ONCE);
     origin.sql(
         "xnat",
@@ -413,7 +420,6 @@ fn a_database_is_moved_in_over_the_network_on_debian_12() {
     let origin = Origin::up("migfrom12", ("bookworm", "15"));
     let site = Site::new("migto12", (&["--hosts", "1", "--suite", "bookworm"], "root"));
     site.run(&["apply", "--yes"]).expect(0);
-    it_is_seen_in_a_container(&site, &origin);
     origin.sql("postgres", "ALTER ROLE postgres PASSWORD 'of: the\\source'; ALTER SYSTEM SET listen_addresses TO '*'");
     origin.speaks_tls_only();
     let address = origin.said("address");
@@ -464,18 +470,4 @@ fn it_leads_out_again(site: &Site, origin: &Origin) {
     let marked = "SELECT count(*) FROM pg_roles WHERE shobj_description(oid, 'pg_authid') LIKE 'xnat-provision%'";
     assert_eq!(single(marked).trim(), "0");
     site.run(&["plan"]).expect(0);
-}
-
-/// The way there, that is: through `/proc` of the process an engine names. There is none on lab hosts, so one is played.
-fn it_is_seen_in_a_container(site: &Site, origin: &Origin) {
-    let before = site.read();
-    let docker = "#!/bin/sh\n[ \"$*\" = \"inspect --type container --format {{.State.Pid}} xnat-db\" ] || exit 1\nhead -n 1 /var/lib/postgresql/15/main/postmaster.pid\n";
-    origin.shell(&format!("printf '{docker}' >/usr/local/bin/docker && chmod 755 /usr/local/bin/docker"));
-    site.append(&origin.table().replace("fingerprint", "container = \"xnat-db\"\nfingerprint"));
-    let checked = site.run(&["migrate", "check"]).expect(0).stdout;
-    assert!(checked.contains("in docker xnat-db: can be moved in"), "{checked}");
-    site.write(&site.read().replace("xnat-db", "another"));
-    let absent = site.run(&["migrate", "check"]).expect(1);
-    assert!(absent.stderr.contains("nothing listens on port 5432"), "{}", absent.stderr);
-    site.write(&before);
 }

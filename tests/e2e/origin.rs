@@ -28,6 +28,31 @@ pub const FIRE_ONCE: &str =
     SELECT format('ALTER TABLE %s ENABLE RULE %I', ev_class::regclass, rulename) FROM pg_rewrite
      WHERE ev_enabled IN ('A', 'R')\n\\gexec";
 
+/// Podman as it can be on a lab host, which has no images: what the container sees are directories of the host, and a `/run`
+/// of its own, to which `/var/run` leads as in any image of Debian. The test itself comes in at another socket.
+const CONTAINER: &str = r#"set -e
+printf '[storage]\ndriver = "vfs"\nrunroot = "/run/containers/storage"\ngraphroot = "/var/lib/containers/storage"\n' \
+    >/etc/containers/storage.conf
+printf '[containers]\nkeyring = false\n[engine]\ncgroup_manager = "cgroupfs"\n' >/etc/containers/containers.conf
+chmod -R a+rX /opt/pg10
+install -d -o postgres /srv/pg10
+runuser -u postgres -- /opt/pg10/bin/initdb -D /srv/pg10/data -A trust >/dev/null
+printf "unix_socket_directories = '/run/postgresql, /srv/pg10'\nwal_level = logical\n" >>/srv/pg10/data/postgresql.conf
+cd /srv
+mkdir -p box/etc box/var box/usr box/opt box/srv box/tmp box/dev box/proc box/sys box/run
+cp -a /bin /lib /lib64 box
+cp /etc/passwd /etc/group box/etc
+install -d -o postgres box/run/postgresql
+ln -s /run box/var/run
+podman run --detach --name xnat-db --network none --cgroups disabled --security-opt seccomp=unconfined --user postgres \
+    --volume /usr:/usr:ro --volume /opt:/opt:ro --volume /srv/pg10:/srv/pg10 --rootfs /srv/box \
+    /opt/pg10/bin/postgres -D /srv/pg10/data
+ln -s /srv/pg10/.s.PGSQL.5432 /var/run/postgresql/
+for i in $(seq 100); do runuser -u postgres -- psql -c '' && exit; sleep 0.1; done
+podman logs xnat-db
+exit 1
+"#;
+
 /// XNAT's, before it is told of the cluster.
 const SETTINGS: &[u8] =
     b"# the caf\xe9's\r\ndatasource.url = jdbc:postgresql://localhost/xnat\ndatasource.username=xnat\nsite.name=ours\n";
@@ -48,22 +73,18 @@ impl Origin {
         origin
     }
 
-    /// PostgreSQL 10, of which no release of Debian has packages, where Debian's would be.
+    /// PostgreSQL 10, of which no release of Debian has packages, in a container that has a root of its own and no network.
     pub fn of_10(test: &str) -> Self {
-        let lab = Lab::up(test, &["--hosts", "1", "--suite", "bookworm", "--packages", "postgresql-15"]);
+        let packages = "postgresql-15,podman,crun";
+        let lab = Lab::up(test, &["--hosts", "1", "--suite", "bookworm", "--packages", packages]);
         let origin = Self { lab, version: "10" };
         let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/postgresql-10");
         assert!(programs.join("bin/postgres").exists(), "{} is made by `make old-postgres`", programs.display());
-        let into = origin.lab.directory().join("hosts/db1/root/opt/pg10");
-        let copied = Command::new("cp").arg("-r").arg(&programs).arg(&into).status().expect("cp runs");
+        let root = origin.lab.directory().join("hosts/db1/root");
+        let copied = Command::new("cp").arg("-r").arg(&programs).arg(root.join("opt/pg10")).status().expect("cp runs");
         assert!(copied.success());
-        let settings = "unix_socket_directories = '/var/run/postgresql'\nwal_level = logical\n";
-        origin.shell(&format!(
-            "chmod -R a+rX /opt/pg10 && install -d -o postgres /srv/pg10 && \
-             runuser -u postgres -- /opt/pg10/bin/initdb -D /srv/pg10/data -A peer && \
-             printf \"{settings}\" >>/srv/pg10/data/postgresql.conf && \
-             runuser -u postgres -- /opt/pg10/bin/pg_ctl -D /srv/pg10/data -w -l /srv/pg10/log start"
-        ));
+        std::fs::write(root.join("srv/container.sh"), CONTAINER).expect("written");
+        origin.shell("sh /srv/container.sh");
         origin.fill("off");
         // what is newer than that is left out
         let tables = origin.sql("xnat", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'");
@@ -112,6 +133,11 @@ impl Origin {
             self.said("fingerprint"),
             self.lab.directory().join("id_ed25519").display()
         )
+    }
+
+    /// The same when it is in a container called so.
+    pub fn table_of_container(&self, name: &str) -> String {
+        format!("{}container = \"{name}\"\nengine = \"podman\"\n", self.table())
     }
 
     /// Something that listens as XNAT's Tomcat does, and its settings, in Latin-1 and with a line of somebody else's.

@@ -21,13 +21,24 @@ use crate::secret::Secret;
 use crate::transport::{PATIENCE, Script, Stream, Transport};
 
 /// Root can go anywhere, and who is let in without a password is the socket's owner: the directory is entered as the one,
-/// and the connection made as the other. Through `/proc` that is so in a container too, whose users this machine may not know.
+/// and the connection made as the other. That is so in a container too, whose users this machine may not know.
 const DIAL: &str = r#"
 $| = 1;
-chdir $ARGV[0] or print("none\n"), exit;
-my @found = stat $ARGV[1] or print("none\n"), exit;
+my ($root, $directory, $socket) = @ARGV;
+$root eq "" or chroot $root or print("only root can enter a container: $!\n"), exit;
+chdir $directory or print("none\n"), exit;
+my @found = stat $socket or print("none\n"), exit;
 if ($> == 0) { $) = "$found[5] $found[5]"; $> = $found[4]; }
-dial($ARGV[1]);
+dial($socket);
+"#;
+
+/// Where the data and its WAL are, without links: in a container they lead from its own root. WAL may be elsewhere; before
+/// version 10 it is called otherwise.
+const WHERE: &str = r#"
+use Cwd;
+my ($root, $data) = @ARGV;
+$root eq "" or chroot $root or exit 1;
+for my $part (".", "pg_wal", "pg_xlog") { print getcwd, "\n" if chdir "$data/$part" }
 "#;
 
 /// As few as every connection allows at once, less one for a script that is run beside.
@@ -183,25 +194,25 @@ impl<'a> Foreign<'a> {
         let Source { socket, port, .. } = self.source;
         let name = format!(".s.PGSQL.{port}");
         let text = format!(
-            "{}exec perl -e {} \"$directory\" {}",
-            self.directory(socket),
+            "{}exec perl -e {} \"$root\" {} {}",
+            self.root(),
             sh(&[SOCKET, DIAL, COPY].concat()),
+            sh(socket),
             sh(&name)
         );
         self.on_its_machine("talk to the source's PostgreSQL", text)
     }
 
-    /// `directory`, as the machine has it: that of a container is elsewhere. When there is no container that is said.
-    fn directory(&self, path: &str) -> String {
+    /// `root`, as the machine has it: empty, or that of the container. When there is none that is said.
+    fn root(&self) -> String {
         let Source { container, engine, .. } = self.source;
         match container {
-            None => format!("directory={}\n", sh(path)),
+            None => "root=\n".to_owned(),
             Some(name) => format!(
                 "pid=$({engine} inspect --type container --format '{{{{.State.Pid}}}}' {name} 2>/dev/null) && [ \"$pid\" -gt 0 ] \
-                 || {{ echo none; exit; }}\ndirectory=/proc/$pid/root{path}\n",
+                 || {{ echo none; exit; }}\nroot=/proc/$pid/root\n",
                 engine = engine.name(),
                 name = sh(name),
-                path = sh(path),
             ),
         }
     }
@@ -217,10 +228,11 @@ impl<'a> Foreign<'a> {
     pub async fn free(&self, data: &str) -> Option<u64> {
         let Way::Ssh(lines) = &self.way else { return None };
         let (transport, _place) = self.line(lines).await.ok()?;
-        // WAL may be elsewhere; before version 10 it is called otherwise
         let text = format!(
-            "{}cd \"$directory\" || exit\nfor it in . pg_wal/. pg_xlog/.; do ! [ -e \"$it\" ] || df -kP \"$it\" | tail -n 1; done\n",
-            self.directory(data)
+            "{}perl -e {} \"$root\" {} | while read -r it; do df -kP \"$root$it\" | tail -n 1; done\n",
+            self.root(),
+            sh(WHERE),
+            sh(data)
         );
         let said = transport.run(self.on_its_machine("look for space on the source", text)).await.ok()?;
         let kilobytes = |line: &str| line.split_whitespace().nth(3)?.parse::<u64>().ok();
