@@ -33,6 +33,20 @@ gzip -9n $made/man/*
 "$program" completions fish >$made/completions.fish
 "$program" schema >$made/inventory.schema.json
 gzip -9cn CHANGELOG.md >$made/changelog.gz
+# Links to what lies elsewhere in the package, or is not in it.
+package() {
+	sed -E -e 's#\]\(inventory/#](examples/#g; s#^(\[example\.toml\]: )inventory/#\1examples/#' \
+		-e 's#\]\(CHANGELOG\.md\)#](changelog.gz)#g; s#\]\(LICENSE\)#](copyright)#g; s#^(\[LICENSE\]: )LICENSE#\1copyright#' \
+		-e 's#\[([^]]*)\]\((Cargo\.toml|CONTRIBUTING\.md|(tests|benches)/README\.md)\)#\1#g' \
+		-e 's#\[([^]]*)\]\[tests/README\.md\]#\1#g; s#\[(tests/README\.md)\]([^:(]|$)#\1\2#g; /^\[tests\/README\.md\]: /d' "$1"
+}
+package README.md >$made/README.md
+package ARCHITECTURE.md >$made/ARCHITECTURE.md
+package THIRD-PARTY.md >$made/THIRD-PARTY.md
+# the book's list of chapters leads to pages that only mdBook makes
+mkdir $made/docs
+cp docs/*.md $made/docs/
+rm $made/docs/SUMMARY.md
 
 # Debian's form of the changelog has what cargo-deb's metadata have, and the time.
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
