@@ -17,7 +17,7 @@ pub enum Exit {
     Unreachable = 3,
     /// The cluster is not healthy, or a drill missed its target.
     Unhealthy = 4,
-    /// `plan`: there are changes to make.
+    /// `plan`, `upgrade --plan`: there are changes to make. `bundle diff`: there are differences.
     ChangesPending = 5,
     /// Interrupted by a signal.
     Interrupted = 130,

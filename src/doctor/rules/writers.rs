@@ -52,10 +52,9 @@ fn standing(case: &Case<'_>, member: &Member) -> String {
     format!("pg_is_in_recovery() is false; timeline {timeline}, position {lsn}")
 }
 
-/// In maintenance mode PostgreSQL goes on without its Patroni.
+/// In maintenance mode PostgreSQL goes on without its Patroni. A fast shutdown; there may be programs of two major versions.
 fn stop(case: &Case<'_>, member: &Member) -> String {
-    let directory = format!("/var/lib/postgresql/*/{}", case.inventory.cluster);
-    let server = format!("su postgres -c '/usr/lib/postgresql/*/bin/pg_ctl stop -m fast -D {directory}'");
+    let server = format!("kill -INT $(head -qn 1 /var/lib/postgresql/*/{}/postmaster.pid)", case.inventory.cluster);
     match case.view.paused.known() {
         Some(true) => format!("systemctl stop patroni; {server}"),
         _ if member.patroni.known().is_none() => server,

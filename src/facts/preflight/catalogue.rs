@@ -127,7 +127,7 @@ catalogue! {
     SLOW_DISK "slow_disk" Warn
         "How long a small write takes to be on etcd's disk: 200 appends of 2300 bytes, each synced, as etcd's makers measure it. In `check` and before a first `apply`."
         "etcd wants 99 of 100 within 10 ms. Slower, members miss heartbeats, and the cluster elects instead of working."
-        "Put etcd's data on a fast disk of its own (`[etcd] data_dir`), not on one that backups or images share.";
+        "Put etcd's data on a fast disk of its own (mounted where its data is; `[etcd] data_dir` while there is no cluster yet), not on one that backups or images share.";
     CLOCK "clock" Refuse
         "The host's clock against this machine's."
         "Leases are durations and do not mind, but certificates are not valid yet, apt refuses lists from the future, and logs cannot be read side by side."

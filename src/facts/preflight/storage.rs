@@ -105,6 +105,6 @@ pub(super) fn fsync(subject: &Subject<'_>, seen: &Examination) -> Vec<Finding> {
         fsync.count,
         milliseconds(fsync.median)
     );
-    let help = "give etcd a fast disk of its own ([etcd] data_dir), or larger timings ([etcd] heartbeat_interval, election_timeout)";
+    let help = "give etcd a fast disk of its own (mounted where its data is; before the cluster is made also [etcd] data_dir), or larger timings ([etcd] heartbeat_interval, election_timeout)";
     vec![subject.warn(&catalogue::SLOW_DISK, message, help)]
 }
