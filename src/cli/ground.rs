@@ -9,6 +9,7 @@ use crate::cluster::{self, ClusterView, Gather};
 use crate::engine::{Dialer, Fleet, Scrutiny};
 use crate::error::one_line;
 use crate::facts::Facts;
+use crate::inventory::Component;
 use crate::names::HostName;
 use crate::report::Kind;
 use crate::workflow::{HostProblem, SurveyError};
@@ -71,6 +72,11 @@ impl Ground {
             }
         }
         if problems.is_empty() { Ok(facts) } else { Err(SurveyError::Hosts { problems }) }
+    }
+
+    /// Whether one that has such a component cannot be reached.
+    pub fn is_away(&self, component: Component, session: &Session) -> bool {
+        session.inventory.with(component).any(|host| !self.fleet.connections.contains_key(&host.name))
     }
 
     pub async fn view(&self, session: &Session) -> ClusterView {

@@ -1,5 +1,6 @@
 //! `migrate`: the database of a foreign PostgreSQL becomes the cluster's. Looking, rehearsing, doing it, and going back.
 
+mod abort;
 mod back;
 mod ending;
 mod ends;
@@ -149,7 +150,7 @@ enum NotNow {
     #[diagnostic(
         code(xnat::migrate::another),
         help(
-            "put the former one back into the inventory; a run that was cut off is ended by `xnat-provision migrate abort`"
+            "put the former one back into the inventory; a run that was cut off is ended by `xnat-provision migrate abort`. Where that server is gone for good: see `xnat-provision help migration`"
         )
     )]
     Another { former: String, source_name: String },
@@ -225,7 +226,7 @@ pub async fn run(args: Args, globals: &Globals) -> Result<Exit, Failure> {
         What::Verify(args) => moving::rehearse(&args, None, (globals, Mode::Verify)).await,
         What::Run(args) => moving::run(&args.rest, args.method, (globals, false)).await,
         What::Resume(args) => moving::run(&args.rest, args.method, (globals, true)).await,
-        What::Abort(args) => back::abort(&args, globals).await,
+        What::Abort(args) => abort::abort(&args, globals).await,
         What::Rollback(args) => back::rollback(&args, globals).await,
         What::ToSingle(args) => single::run(&args, globals).await,
     }

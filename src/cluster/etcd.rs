@@ -219,23 +219,37 @@ pub struct Quorum {
 
 /// The quorum is there and every member of the inventory takes part; otherwise the reason to show while waiting.
 pub async fn quorum(gather: &Gather<'_>) -> Result<Quorum, String> {
-    let hosts: Vec<&Host> = gather.inventory.with(Component::Etcd).collect();
-    let members = futures::future::join_all(hosts.iter().map(|host| async {
+    standing(&seen(gather, gather.inventory.with(Component::Etcd).collect()).await)
+}
+
+/// The quorum is there, with every member that can be reached: what can be done while a host is down.
+pub async fn majority(gather: &Gather<'_>) -> Result<Quorum, String> {
+    let all: Vec<&Host> = gather.inventory.with(Component::Etcd).collect();
+    let voters = all.len();
+    let reached = all.into_iter().filter(|host| gather.connections.contains_key(&host.name)).collect();
+    standing_of(&seen(gather, reached).await, voters)
+}
+
+async fn seen(gather: &Gather<'_>, hosts: Vec<&Host>) -> Vec<Seen<Member>> {
+    let members = futures::future::join_all(hosts.into_iter().map(|host| async {
         let answer = match client(gather, host) {
             Ok(http) => Answer::from(ask(&http, gather.inventory).await),
             Err(reason) => Answer::Unknown(reason),
         };
         Seen { host: host.name.clone(), answer }
-    }))
-    .await;
-    standing(&members)
+    }));
+    members.await
 }
 
 /// The same, from answers already there.
 pub fn standing(members: &[Seen<Member>]) -> Result<Quorum, String> {
+    standing_of(members, members.len())
+}
+
+fn standing_of(members: &[Seen<Member>], voters: usize) -> Result<Quorum, String> {
     let healthy = members.iter().filter(|m| m.answer.known().is_some_and(|m| m.healthy)).count();
     let leader = members.iter().find(|m| m.answer.known().is_some_and(Member::is_leader)).map(|m| m.host.clone());
-    let quorum = Quorum { voters: members.len(), healthy, leader };
+    let quorum = Quorum { voters, healthy, leader };
     if let Some(seen) = members.iter().find(|m| m.answer.reason().is_some()) {
         return Err(seen.answer.reason().unwrap_or_default().to_owned());
     }

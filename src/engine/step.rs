@@ -81,15 +81,22 @@ impl Fleet {
     }
 
     /// Copies that an earlier move has left go, with their program.
-    pub async fn remove_copies(&self, host: &HostName, approved: &Approved) -> Result<(), StepError> {
+    pub async fn remove_copies(
+        &self,
+        host: &HostName,
+        (move_is_over, approved): (bool, &Approved),
+    ) -> Result<Option<String>, StepError> {
         approved.still_holds().map_err(HostError::from)?;
         let what = "remove copies that an earlier move has left";
-        let script = Script::as_root(what, script::without_copies()).timeout(DEADLINE);
+        let script = Script::as_root(what, script::without_copies(move_is_over)).timeout(DEADLINE);
         let output = self.ran(host, script).await?;
         let failed = |reason: &str| StepError::Failed { host: host.clone(), what, reason: reason.to_owned() };
         let last = output.stdout.lines().next_back().unwrap_or_default();
         let answer: Value = serde_json::from_str(last).map_err(|_| failed(output.stderr.trim()))?;
-        answer.get("error").and_then(Value::as_str).map_or(Ok(()), |reason| Err(failed(reason)))
+        match answer.get("error").and_then(Value::as_str) {
+            Some(reason) => Err(failed(reason)),
+            None => Ok(answer.get("kept").and_then(Value::as_str).map(str::to_owned)),
+        }
     }
 
     /// Whether there may be any.

@@ -309,7 +309,10 @@ fn a_source_is_followed_when_it_can_be() {
     let (source, _) = healthy();
     assert_eq!(against_logical(&source), [] as [&str; 0]);
     type Spoilt = fn(&mut Found);
-    let against: [(&str, Spoilt); 7] = [
+    let against: [(&str, Spoilt); 8] = [
+        ("Patroni runs it", |source| {
+            source.physical = Some(Physical { run_by_patroni: true, ..Physical::default() });
+        }),
         ("a standby", |source| source.server.in_recovery = true),
         ("theirs would not follow: postgis", |source| source.tables.kept_by_extensions = vec!["postgis".to_owned()]),
         ("before version 10", |source| source.server.version_num = 90_624),

@@ -39,7 +39,7 @@ SELECT json_build_object(
     'wal_level', current_setting('wal_level'),
     'free_slots', current_setting('max_replication_slots')::int
                   - (SELECT count(*) FROM pg_replication_slots WHERE slot_name !~ '^xnat_provision_'),
-    'free_senders', current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication),
+    'free_senders', current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication WHERE application_name IS DISTINCT FROM 'xnat-provision'),
     'hba', {hba},
     'available_extensions', (
       SELECT coalesce(json_object_agg(name, coalesce(default_version, '') ORDER BY name), '{}')

@@ -6,6 +6,7 @@
 mod between;
 mod bridge;
 mod carry;
+mod comparing;
 mod end;
 mod error;
 mod follow;
@@ -28,11 +29,11 @@ use crate::cluster::postgres::administrator;
 use crate::cluster::postgres::foreign::Foreign;
 use crate::cluster::postgres::objects::{desired, diff};
 use crate::cluster::{self, Gather};
-use crate::engine::dump::{At, SOCKETS, Schemas, Server, Way, Workshop};
+use crate::engine::dump::{At, SOCKETS, Server, Workshop};
 use crate::engine::wait::Wait;
 use crate::error::one_line;
 use crate::inventory::{Host, Reach};
-use crate::migrate::fingerprint::{Difference, Fingerprint, Measure};
+use crate::migrate::fingerprint::{Difference, Fingerprint};
 use crate::migrate::record::{CLOSED, Method, Phase};
 use crate::migrate::roles::{self, Stage};
 use crate::report::{Kind, millis_since};
@@ -40,11 +41,10 @@ use crate::vault::Secrets;
 
 use super::operation::{Operation, Wanted};
 use bridge::Bridge;
-use end::{End, SCRATCH, both, other_passwords};
+use end::{End, both};
 use follow::Following;
 use place::Place;
 use stream::Streaming;
-use sums::Sums;
 
 pub use carry::{Carried, is_rows};
 pub use end::{INCOMING, Left};
@@ -52,7 +52,7 @@ pub use error::MigrateError;
 pub use follow::{followed, leave_alone, unfollow};
 pub use look::{Looked, cluster_system, look};
 pub use opened::Opened;
-pub use place::{clean, left, moved_in, unmark};
+pub use place::{clean, clean_up_after, left, moved_in, unmark};
 pub use single::{Leaving, Single, single};
 pub use source::{frozen, thaw, undo};
 pub use sums::{of_the_source, of_the_target};
@@ -209,16 +209,18 @@ impl Moving<'_> {
         // a copy that was not to stay, or is no good, goes; the directory goes in any case
         let stays = self.mode == Mode::Verify && result.is_ok()
             || self.mode == Mode::Run && result.as_ref().is_ok_and(|compared| compared.differences.is_empty());
-        let tidied = match stays {
-            true => workshop.clean().await.map_err(Into::into),
+        let tidied = if stays { workshop.clean().await.map_err(MigrateError::from) } else { Ok(()) };
+        let removed = match stays && (tidied.is_ok() || self.mode == Mode::Verify) {
+            true => Ok(()),
             // also when somebody has interrupted it
             false => clock.timed("Remove the copy", self.give_up(&place)).await,
         };
-        if let (Err(_), Err(error)) = (&result, &tidied) {
+        if let (true, Err(error)) = (result.is_err() || tidied.is_err(), &removed) {
             self.not_removed(error).await;
         }
         let mut compared = result?;
         tidied?;
+        removed?;
         let in_place = self.mode == Mode::Run && compared.differences.is_empty();
         if self.mode == Mode::Rehearse {
             // that they keep up is part of what is rehearsed, and no trouble for the next thing that is done
@@ -256,12 +258,19 @@ impl Moving<'_> {
                 _ => clock.stage("Publish the source", following.begin(workshop)).await?,
             };
             let server = server_of(self.foreign);
-            let dump = workshop.dump((At::There(&server), &self.looked.database), &snapshot.name);
-            clock.stage("Dump the source", dump).await?;
-            // only what is compared in it has to be kept there as it was
-            let snapshot = Some(snapshot).filter(|_| self.mode == Mode::Rehearse);
+            let made = async {
+                let dump = workshop.dump((At::There(&server), &self.looked.database), &snapshot.name);
+                clock.stage("Dump the source", dump).await?;
+                // only what is compared in it has to be kept there as it was
+                let snapshot = Some(snapshot).filter(|_| self.mode == Mode::Rehearse);
+                self.make(clock, place, workshop).await?;
+                Ok(snapshot)
+            };
+            let snapshot = match self.method {
+                Method::Dump => made.await,
+                _ => following.while_it_is_kept(made).await,
+            }?;
             let seen_as = snapshot.as_ref().map(|snapshot| snapshot.name.as_str());
-            self.make(clock, place, workshop).await?;
             if self.method == Method::Dump {
                 return clock.stage("Compare", self.compare(place, workshop, (seen_as, None))).await;
             }
@@ -338,91 +347,6 @@ impl Moving<'_> {
         self.operation.reporter.emit(Kind::Warned { message, help }).await;
     }
 
-    /// Row by row, object by object. While a rehearsal goes on the source is written to: its rows are those of the
-    /// snapshot, but sequences know no snapshots. What was set read-only is read as it is now, which also proves that nobody
-    /// has written since.
-    async fn compare(
-        &self,
-        place: &Place<'_>,
-        workshop: &Workshop<'_>,
-        (seen_as, opened): (Option<&str>, Option<&Opened>),
-    ) -> Result<Compared, MigrateError> {
-        let sums = Sums { moving: self, measure: self.measure().await? };
-        let server = server_of(self.foreign);
-        let theirs = (&server, self.looked.database.as_str(), seen_as);
-        let schemas = workshop.compare_schemas(theirs, (SCRATCH, self.copied()), Way::In);
-        let copy = sums.of_the_copy(opened.map(Opened::snapshot));
-        let (source, mut target, schemas) =
-            futures::try_join!(sums.of_the_source(seen_as), copy, place.scratch(schemas))?;
-        if let Some(opened) = opened {
-            // the only thing that the snapshot does not hold as it was
-            target.sequences.clone_from(&opened.sequences);
-        }
-        let stage = if self.is_finished() { Stage::Finished } else { Stage::Copied };
-        let (number, of_roles) = self.roles(place, stage).await?;
-        let mut compared = Compared { objects: schemas.objects, roles: number, ..Compared::default() };
-        compared.differences = source.differences(&target);
-        if self.mode == Mode::Rehearse {
-            compared.differences.retain(|it| !it.what.starts_with("sequence "));
-            compared.left_out.push("sequences: the source is in use, and they know no snapshots".to_owned());
-        }
-        if sums.are_rounded() {
-            let text =
-                "floats inside ranges, geometric and composite values: beyond 15 digits, which the source cannot write";
-            compared.left_out.push(text.to_owned());
-        }
-        compared.differences.extend(told(&schemas));
-        if self.is_finished() {
-            compared.differences.retain(|it| !self.is_of_the_inventory(&it.what));
-        }
-        compared.differences.extend(of_roles);
-        (compared.source, compared.target) = (source, target);
-        Ok(compared)
-    }
-
-    /// How many roles the source has, and what of roles and settings is not the same.
-    async fn roles(&self, place: &Place<'_>, stage: Stage) -> Result<(usize, Vec<Difference>), MigrateError> {
-        let made = &self.looked.made;
-        let (theirs, ours) = both(self.source(), (place.end(), self.copied())).await?;
-        let mut differences = roles::differences(&theirs, &ours, (made, stage));
-        let others = other_passwords(self.source(), place.end(), made).await?;
-        differences.extend(others.iter().map(|role| password(role)));
-        Ok((theirs.roles.len(), differences))
-    }
-
-    async fn measure(&self) -> Result<Measure, MigrateError> {
-        let looked = self.looked;
-        let (mine, theirs) = (looked.target.version_num, looked.source.server.version_num);
-        if let Some(hashed) = self.hashed {
-            return Ok(Measure { older: mine.min(theirs), hashed });
-        }
-        let here = self.cluster().session(self.copied()).await?;
-        let there = self.foreign.connect(&looked.database).await?;
-        let measured = sums::measure((&here, mine), (&there, theirs)).await;
-        measured.map_err(|error| MigrateError::failed("see how rows are compared", one_line(&error)))
-    }
-
-    /// The application's own database is compared, as the inventory has it.
-    fn is_finished(&self) -> bool {
-        self.mode == Mode::Verify || self.method == Method::Stream
-    }
-
-    /// The database that is compared.
-    fn copied(&self) -> &str {
-        if self.is_finished() { &self.gather().inventory.database.name } else { INCOMING }
-    }
-
-    /// The inventory's extensions, and who may make tables in `public`, are made so after the copy.
-    fn is_of_the_inventory(&self, what: &str) -> bool {
-        let Some(object) = what.strip_prefix("object ") else { return false };
-        let is = |name: &str| object.starts_with(&format!("{name}; Type: "));
-        let extensions = &self.gather().inventory.database.extensions;
-        object.starts_with("SCHEMA public; Type: ACL;")
-            || extensions
-                .iter()
-                .any(|name| is(name) && object.contains("Type: EXTENSION") || is(&format!("EXTENSION {name}")))
-    }
-
     /// The copy is good. It takes its place, is made what the inventory says, and is everywhere.
     async fn finish(
         &self,
@@ -430,6 +354,7 @@ impl Moving<'_> {
         place: &Place<'_>,
         compared: &mut Compared,
     ) -> Result<Option<String>, MigrateError> {
+        source::still_frozen(self.foreign).await?;
         (self.about_to_switch)(compared, &clock.phases)
             .map_err(|reason| MigrateError::failed("write down that the copy takes its place", reason))?;
         let former = clock.stage("Put it in its place", place.swap()).await?;
@@ -539,22 +464,4 @@ fn server_of<'a>(foreign: &'a Foreign<'_>) -> Server<'a> {
         Reach::Tcp => source.machine.address.as_str(),
     };
     Server { host, port: source.port, user: &source.user, password: foreign.password() }
-}
-
-/// Differences of schemas, as the others are told.
-fn told(schemas: &Schemas) -> impl Iterator<Item = Difference> + '_ {
-    schemas.differ.iter().map(|(how, name)| {
-        let (source, target) = match how.as_str() {
-            "missing" => ("there", "not there"),
-            "more" => ("not there", "there"),
-            _ => ("as it is", "other"),
-        };
-        Difference { what: format!("object {name}"), source: source.to_owned(), target: target.to_owned() }
-    })
-}
-
-/// What it is is nobody's business.
-fn password(role: &str) -> Difference {
-    let (source, target) = ("as it is".to_owned(), "other".to_owned());
-    Difference { what: format!("password of the role {role}"), source, target }
 }

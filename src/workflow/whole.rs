@@ -42,12 +42,14 @@ impl Operation<'_> {
         Ok(seen)
     }
 
-    pub async fn start_cluster(&self) -> Result<Vec<String>, OperationError> {
+    /// PostgreSQL stays down on some: they are to be mended first.
+    pub async fn start_cluster(&self, without: &[HostName]) -> Result<Vec<String>, OperationError> {
         let mut seen = Vec::new();
         seen.extend(self.start(ETCD, self.reached(Component::Etcd)).await?);
-        let agreed = async |gather: &Gather<'_>| etcd::quorum(gather).await.map(drop);
+        let agreed = async |gather: &Gather<'_>| etcd::majority(gather).await.map(drop);
         self.wait("the etcd quorum".to_owned(), AGREEING, agreed).await?;
-        let members = self.reached(Component::Postgres);
+        let mut members = self.reached(Component::Postgres);
+        members.retain(|host| !without.contains(host));
         if patroni::leader(&self.gather).await.is_err()
             && let Some((host, ended)) = led_last(self.ended(members.clone()).await?)
         {

@@ -1,7 +1,9 @@
 //! A site: lab hosts, an inventory of its own that a test may edit, and the program run on it.
 
+use std::io::{BufRead, BufReader, Lines};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use xnat_provision::quote::sh;
@@ -23,6 +25,8 @@ pub struct Site {
     directory: tempfile::TempDir,
     /// The user the inventory logs in as.
     user: &'static str,
+    /// What the program always finds in its environment.
+    pub variables: Vec<(&'static str, &'static str)>,
 }
 
 /// An inventory whose login is root, with another one.
@@ -48,7 +52,7 @@ impl Site {
     pub fn bare(test: &str, (arguments, user): (&[&str], &'static str)) -> Self {
         let lab = Lab::up(test, arguments);
         let directory = tempfile::tempdir().expect("a directory");
-        let site = Self { lab, directory, user };
+        let site = Self { lab, directory, user, variables: Vec::new() };
         let text = std::fs::read_to_string(site.lab.inventory()).expect("the lab wrote it");
         site.write(&site.as_user(&text));
         site
@@ -132,12 +136,63 @@ impl Site {
         if self.user == "operator" {
             command.env("XNAT_SUDO_PASSWORD", self.lab.operator_password());
         }
+        command.envs(self.variables.iter().copied());
         command
     }
 
     /// Run `xnat-provision WORDS… INVENTORY`.
     pub fn run(&self, words: &[&str]) -> Ran {
         Ran::of(self.command(words).output().expect("the program runs"))
+    }
+
+    /// The same after a run that was killed: whoever had its locks has to be forgotten first.
+    pub fn run_after_the_killed(&self, words: &[&str]) -> Ran {
+        let begun = Instant::now();
+        loop {
+            let ran = self.run(words);
+            if !is_locked(&ran.stderr) || begun.elapsed() > FORGETTING {
+                return ran;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    /// A run that is killed as soon as that is said, and so many milliseconds later; also after another one.
+    pub fn killed(&self, words: &[&str], (said, after): (&str, u64)) {
+        let mut heard = self.heard(words, said);
+        std::thread::sleep(Duration::from_millis(after));
+        heard.child.kill().expect("killed");
+        heard.child.wait().expect("ended");
+    }
+
+    /// What a run comes to that something happens to as soon as that is said.
+    pub fn struck(&self, words: &[&str], said: &str, strike: impl FnOnce()) -> Ran {
+        let Heard { child, mut before, lines } = self.heard(words, said);
+        strike();
+        before.extend(lines.map_while(Result::ok));
+        let ended = child.wait_with_output().expect("it ends");
+        Ran { stderr: before.join("\n"), ..Ran::of(ended) }
+    }
+
+    /// A run that has said so by now.
+    fn heard(&self, words: &[&str], said: &str) -> Heard {
+        let begun = Instant::now();
+        loop {
+            let mut child = self.spawn(words);
+            let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+            let mut before = Vec::new();
+            let seen = lines.by_ref().map_while(Result::ok).any(|line| {
+                before.push(line);
+                before.last().is_some_and(|line| says(line, said))
+            });
+            if seen {
+                return Heard { child, before, lines };
+            }
+            child.wait().expect("ended");
+            let all = before.join("\n");
+            assert!(is_locked(&all) && begun.elapsed() < FORGETTING, "{said:?} is not said:\n{all}");
+            std::thread::sleep(Duration::from_secs(1));
+        }
     }
 
     /// Run `xnat-provision exec WORDS… INVENTORY -- COMMAND`.
@@ -171,13 +226,6 @@ impl Site {
     /// Begin and do not wait.
     pub fn spawn(&self, words: &[&str]) -> Child {
         self.command(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
-    }
-
-    /// The same with a variable in its environment.
-    pub fn spawn_with(&self, (name, value): (&str, &str), words: &[&str]) -> Child {
-        let mut command = self.command(words);
-        command.env(name, value).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().expect("it runs")
     }
 
     /// The same with every signal as it is by nature: `nohup` has one ignored.
@@ -225,7 +273,7 @@ impl Site {
     pub fn leader(&self) -> String {
         let look = || self.run(&["status"]);
         let patient = || {
-            std::thread::sleep(std::time::Duration::from_millis(500));
+            std::thread::sleep(Duration::from_millis(500));
             look()
         };
         let healthy = std::iter::once(look()).chain((0..200).map(|_| patient())).find(|status| status.status == 0);
@@ -240,6 +288,24 @@ impl Site {
             format!("PGPASSWORD={} PGCONNECT_TIMEOUT=5 psql -XAtq -h {address} -p {port} -U xnat xnat", sh(&password));
         self.lab.ssh(client, &format!("{psql} -c \"{sql}\""))
     }
+}
+
+struct Heard {
+    child: Child,
+    before: Vec<String>,
+    lines: Lines<BufReader<ChildStderr>>,
+}
+
+/// So long a host remembers whoever had its lock.
+const FORGETTING: Duration = Duration::from_secs(60);
+
+fn is_locked(stderr: &str) -> bool {
+    stderr.contains("lock")
+}
+
+/// A step has the end of a line to itself: another one may begin with its name.
+fn says(line: &str, said: &str) -> bool {
+    if said.starts_with(char::is_uppercase) { line.ends_with(said) } else { line.contains(said) }
 }
 
 /// Who leads, as `status` says of a cluster that is well.

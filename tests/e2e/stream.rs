@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::Ran;
 use crate::origin::{Origin, on_the_leader};
 use crate::site::Site;
 
@@ -12,7 +11,7 @@ const PASSWORD: (&str, &str) = ("SOURCE_PASSWORD", "of: the\\source");
 #[test]
 fn the_source_is_followed_on_every_member() {
     let origin = Origin::up("streamfrom", ("bookworm", "15"));
-    let site = Site::new("streamto", (&["--hosts", "3", "--suite", "bookworm"], "root"));
+    let mut site = Site::new("streamto", (&["--hosts", "3", "--suite", "bookworm"], "root"));
     site.run(&["apply", "--yes"]).expect(0);
     let inventory = site.read();
     site.append(&origin.table());
@@ -22,6 +21,7 @@ fn the_source_is_followed_on_every_member() {
     site.write(&inventory);
     site.append(&xnat);
     site.append(&over_the_network(&origin));
+    site.variables = vec![PASSWORD];
     what_fails_before_the_copies_are_in_place_is_taken_back(&site, &origin);
     it_is_moved_under_a_writer(&site, &origin);
     it_is_given_back(&site, &origin);
@@ -64,7 +64,7 @@ fn it_is_rehearsed_under_a_writer(site: &Site, origin: &Origin) {
 }
 
 /// Neither on the source nor on a member is anything left.
-fn nothing_follows(site: &Site, origin: &Origin) {
+pub fn nothing_follows(site: &Site, origin: &Origin) {
     origin.nothing_follows();
     for host in site.hosts("postgres") {
         let left = "ls -d /var/lib/postgresql/.xnat-migrate /var/lib/postgresql/15/.*.incoming \
@@ -77,7 +77,7 @@ fn nothing_follows(site: &Site, origin: &Origin) {
 fn what_fails_before_the_copies_are_in_place_is_taken_back(site: &Site, origin: &Origin) {
     let (leader, before) = (site.leader(), format!("/var/lib/postgresql/15/.{}.before", site.lab.name()));
     site.lab.ssh(&leader, &format!("mkdir {before}")).expect(0);
-    let failed = site.run_with(PASSWORD, &run(site)).expect(1);
+    let failed = site.run(&run(site)).expect(1);
     for piece in ["taking the cluster's former data up again", "is not held", "can be written to again"] {
         assert!(failed.stderr.contains(piece), "{piece:?} is not in:\n{}", failed.stderr);
     }
@@ -96,7 +96,7 @@ fn run(site: &Site) -> [&str; 6] {
 fn it_is_moved_under_a_writer(site: &Site, origin: &Origin) {
     let writer = origin.write();
     let leader = site.leader();
-    let mut run = site.spawn_with(PASSWORD, &run(site));
+    let mut run = site.spawn(&run(site));
     let in_place = format!(
         "cd / && test -e /var/lib/postgresql/15/{}/xnat-complete && \
          runuser -u postgres -- psql -XAtqc 'SELECT pg_is_in_recovery()' | grep -q f",
@@ -112,9 +112,9 @@ fn it_is_moved_under_a_writer(site: &Site, origin: &Origin) {
     let acknowledged = writer.end();
     let status = site.run(&["status"]).stdout;
     assert!(status.contains("while the copies took the place of the cluster's data"), "{status}");
-    let refused = until_its_locks_are_forgotten(site, &["migrate", "abort", "--yes"], 4);
+    let refused = site.run_after_the_killed(&["migrate", "abort", "--yes"]).expect(4);
     assert!(refused.stderr.contains("a copy is in its place already, and was used"), "{}", refused.stderr);
-    let moved = site.run_with(PASSWORD, &["migrate", "resume", "--confirm", site.lab.name()]).expect(0).stdout;
+    let moved = site.run(&["migrate", "resume", "--confirm", site.lab.name()]).expect(0).stdout;
     for piece in ["Migration passed: the copy is the same as the source", "Other applications may be switched now"] {
         assert!(moved.contains(piece), "{piece:?} is not in:\n{moved}");
     }
@@ -136,21 +136,8 @@ fn it_is_moved_under_a_writer(site: &Site, origin: &Origin) {
     it_is_well(site);
 }
 
-/// Whoever had the locks of a killed one has to be forgotten first.
-fn until_its_locks_are_forgotten(site: &Site, words: &[&str], status: i32) -> Ran {
-    let begun = Instant::now();
-    loop {
-        let ran = site.run_with(PASSWORD, words);
-        let locked = ran.stderr.contains("lock");
-        if !locked || begun.elapsed() > Duration::from_secs(60) {
-            return ran.expect(status);
-        }
-        std::thread::sleep(Duration::from_secs(2));
-    }
-}
-
 /// What members say of their timelines is as old as their last turn.
-fn it_is_well(site: &Site) {
+pub fn it_is_well(site: &Site) {
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(60) {
         if site.run(&["status"]).status == 0 {
@@ -162,15 +149,15 @@ fn it_is_well(site: &Site) {
 }
 
 fn it_is_given_back(site: &Site, origin: &Origin) {
-    site.run_with(PASSWORD, &["migrate", "verify", "--yes"]).expect(0);
-    site.run_with(PASSWORD, &["migrate", "rollback", "--yes"]).expect(0);
+    site.run(&["migrate", "verify", "--yes"]).expect(0);
+    site.run(&["migrate", "rollback", "--yes"]).expect(0);
     assert!(!origin.is_read_only());
     assert!(origin.settings_of_xnat().contains("datasource.url = jdbc:postgresql://localhost/xnat"));
 }
 
 /// Without being cut off, over what the first one has left, which is kept.
 fn it_is_moved_once_more(site: &Site, origin: &Origin) {
-    let moved = site.run_with(PASSWORD, &run(site)).expect(0).stdout;
+    let moved = site.run(&run(site)).expect(0).stdout;
     for piece in [
         "which HAS TABLES in xnat, has OTHER DATABASES (another), which are not in the cluster any more then,",
         "Migration passed: the copy is the same as the source",

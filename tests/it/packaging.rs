@@ -182,7 +182,9 @@ fn the_package_is_made_of_files_that_are_there() {
     for source in assets.iter().map(|asset| asset[0].as_str().expect("a path")).chain([changelog]) {
         seen += 1;
         let there = match (source.strip_prefix("target/package/"), source.rsplit_once("/*")) {
-            (Some(made), _) => script.contains(&format!("$made/{}", made.trim_end_matches("*.gz").trim_end_matches("*.md"))),
+            (Some(made), _) => {
+                script.contains(&format!("$made/{}", made.trim_end_matches("*.gz").trim_end_matches("*.md")))
+            }
             (None, Some((directory, ending))) => std::fs::read_dir(root().join(directory))
                 .expect("a directory")
                 .any(|entry| entry.expect("an entry").file_name().to_string_lossy().ends_with(ending)),

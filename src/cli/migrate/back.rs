@@ -1,4 +1,4 @@
-//! `abort` and `rollback`: the source can be written to again.
+//! `rollback`: after a run the source can be written to again, with what is new in the cluster or without.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use super::super::session::{Done, Session};
 use super::super::{Failure, Globals, out};
 use super::ends::{Ends, also, name, source};
 use super::kept::{Kept, State, Step};
-use super::moving::{Course, declined, look, of_this_source, open};
-use super::{Abort, NotNow, Rollback, streaming};
+use super::moving::{Course, declined, look, open};
+use super::{NotNow, Rollback, streaming};
 use crate::approval::Approved;
 use crate::error::{Exit, one_line};
 use crate::inventory::Source;
@@ -20,145 +20,16 @@ use crate::report::journal::Store;
 use crate::report::text::count;
 use crate::workflow::Wanted;
 use crate::workflow::lock::RunLock;
-use crate::workflow::migrate::{self, Back, Carried, Left, MigrateError, Mode};
+use crate::workflow::migrate::{self, Back, Carried, MigrateError, Mode};
 
 /// So many tables are named.
 const NAMED: usize = 5;
 
-pub(super) async fn abort(args: &Abort, globals: &Globals) -> Result<Exit, Failure> {
-    let mut session = open(&args.target, globals).await?;
-    let result = aborted(args, globals, &mut session).await;
-    session.finish(result).await
-}
-
-fn ask(yes: bool) -> Ask {
+pub(super) fn ask(yes: bool) -> Ask {
     if yes { Ask::SaidYes } else { Ask::Terminal }
 }
 
-async fn aborted(args: &Abort, globals: &Globals, session: &mut Session) -> Result<Done, Failure> {
-    let source = source(session)?;
-    let cluster = session.inventory.cluster.clone();
-    let _lock = RunLock::take(&Store::of_user()?.cluster(&cluster), &cluster)?;
-    let kept = Kept::of(&cluster)?;
-    let ground = Ground::of(session).await?;
-    if let Some(state) = kept.state()?.filter(|state| state.step == Step::Switching) {
-        of_this_source(Some(&state), &source)?;
-        return streaming::give_up((&source, ground), (ask(args.yes), globals), (&kept, &state), session).await;
-    }
-    let ends = Ends::reach_what_answers(session, &source, ground).await?;
-    let result = give_up((&ends, &source), (ask(args.yes), &kept, globals), session).await;
-    ends.close(session).await;
-    result
-}
-
-pub(super) async fn give_up(
-    (ends, source): (&Ends<'_>, &Source),
-    (ask, kept, globals): (Ask, &Kept, &Globals),
-    session: &mut Session,
-) -> Result<Done, Failure> {
-    let state = kept.state()?;
-    of_this_source(state.as_ref(), source)?;
-    // of a run, and not of a copy that was to be removed in any case
-    let begun = state.as_ref().filter(|state| state.step != Step::Rehearsing);
-    ends.of_another(state.as_ref(), session).await?;
-    let gather = ends.ground.gather(session);
-    let left = migrate::left(&gather, &ends.leader, &ends.ground.fleet).await?;
-    // then only what a rehearsal has left goes
-    let in_place = ends.is_in_place(state.as_ref(), session).await?;
-    if let (true, Some(state)) = (in_place, &state) {
-        if state.unfinished || state.step == Step::Opened {
-            let reason =
-                "the copy is in its place already: `migrate resume` ends the run, `migrate rollback` goes back";
-            return Err(NotNow::NotFit { reason: reason.to_owned() }.into());
-        }
-        if left.is_empty() {
-            return Err(NotNow::Done { source_name: state.source.clone(), since: state.since }.into());
-        }
-    }
-    let of_others = |mark: &String| state.as_ref().is_none_or(|state| !state.is_marked_by(mark));
-    let elsewhere = migrate::moved_in(&gather, &ends.leader).await?.filter(of_others);
-    // a finished move of another source is no business of this one, whatever became of its cluster
-    let another = state.as_ref().is_some_and(|state| state.has_switched() && state.source != name(source));
-    let keeps = in_place || another;
-    let begun = begun.filter(|_| !keeps && elsewhere.is_none());
-    if let (Some(mark), true) = (&elsewhere, left.is_empty() && state.is_none()) {
-        return Err(NotNow::Elsewhere { mark: mark.clone() }.into());
-    }
-    // its source stays as it is then: only what a rehearsal has left goes
-    let ours = elsewhere.is_none() && (begun.is_some() || state.is_none());
-    let frozen = ours && migrate::frozen(&ends.foreign).await?;
-    let system = migrate::cluster_system(&gather, &ends.leader).await?;
-    let former = state.as_ref().map_or(system, |state| state.system);
-    let systems = BTreeSet::from([system, former]);
-    let mut followed = false;
-    for system in &systems {
-        followed |= migrate::followed(&ends.foreign, *system).await?;
-    }
-    if left.is_empty() && !frozen && !followed && (state.is_none() || another) {
-        let help = "the source can be written to, and nothing is left on the leader";
-        return Err(NotNow::Nothing { go_on: "give up", help }.into());
-    }
-    let undone = undone(&left, frozen.then(|| name(source)), followed.then(|| name(source)));
-    let stopped = begun.filter(|state| state.step != Step::Following);
-    let xnat = match stopped.is_some() && ends.application(session).is_there() {
-        true => " XNAT starts, with the settings it had before.",
-        false => "",
-    };
-    let question = format!("{undone}{xnat} Do it?");
-    session.settle().await;
-    let standing = (&session.cancel, &ends.ground.fleet.standing);
-    let Some(approved) = confirm::approve(ask, &question, standing).await? else {
-        return declined(session, "not confirmed; nothing was changed").await;
-    };
-    // first what people wait for
-    if ours {
-        let before = begun.and_then(|state| state.read_only_before.as_deref());
-        if let Some(state) = begun.filter(|state| state.has_switched()) {
-            kept.set(&State { step: Step::ReadOnly, unfinished: false, ended: false, ..state.clone() })?;
-        }
-        migrate::thaw(&ends.foreign, before, &approved).await?;
-    }
-    let gather = ends.ground.gather(session);
-    let mut started = Ok(());
-    if let Some(state) = stopped {
-        // it was stopped when the run was cut off, and goes on where it was; whoever has opened the source by hand has put XNAT back
-        let kept_as = if frozen || !state.is_ended() { state.kept_as.as_str() } else { "" };
-        let back = Back { kept_as, cluster: None, anew: frozen };
-        started = ends.application(session).as_before(&back, (&approved, &session.reporter)).await;
-    } else if frozen && begun.is_none() && !session.inventory.xnat.hosts.is_empty() {
-        let message = "XNAT may be stopped: this machine knows nothing of the run that was cut off".to_owned();
-        session.reporter.emit(Kind::Warned { message, help: Some("start it when it should run".to_owned()) }).await;
-    }
-    for system in &systems {
-        migrate::unfollow(&ends.foreign, *system, &approved).await?;
-    }
-    migrate::clean(&gather, &ends.leader, (&ends.ground.fleet, &approved)).await?;
-    started?;
-    if let (Some(_), false) = (stopped, ends.absent.is_empty()) {
-        for failure in &ends.absent {
-            also(session, "XNAT was not started there: the same command tries again (without it, take the host out of the inventory)", failure).await;
-        }
-        return Ok(Done { exit: Exit::Unreachable, changed: 1 });
-    }
-    if keeps {
-        return closed(
-            "nothing of a copy is left; the database was moved in, so its source stays as it is",
-            globals,
-            session,
-        )
-        .await;
-    }
-    kept.over()?;
-    let summary = match elsewhere {
-        None => format!("{} can be written to; nothing of the copy is left", name(source)),
-        Some(mark) => {
-            format!("nothing of a copy is left; the database was moved in {mark}, so its source stays as it is")
-        }
-    };
-    closed(&summary, globals, session).await
-}
-
-async fn closed(summary: &str, globals: &Globals, session: &mut Session) -> Result<Done, Failure> {
+pub(super) async fn closed(summary: &str, globals: &Globals, session: &mut Session) -> Result<Done, Failure> {
     let event = Kind::ChangeApplied { resource: "source".to_owned(), summary: summary.to_owned(), millis: 0 };
     session.reporter.emit(event).await;
     session.settle().await;
@@ -168,26 +39,6 @@ async fn closed(summary: &str, globals: &Globals, session: &mut Session) -> Resu
         session.print(&format!("{summary}\n"))?;
     }
     Ok(Done { exit: Exit::Ok, changed: 1 })
-}
-
-fn undone(left: &Left, frozen: Option<String>, followed: Option<String>) -> String {
-    let mut parts = Vec::new();
-    parts.extend(frozen.map(|name| format!("{name} can be written to again.")));
-    parts.extend(followed.map(|name| format!("{name} keeps no WAL for the copy any more.")));
-    if !left.databases.is_empty() {
-        parts.push(format!("The databases {} are dropped on the leader.", left.databases.join(", ")));
-    }
-    if !left.copies.is_empty() {
-        let members: Vec<&str> = left.copies.iter().map(|host| host.as_str()).collect();
-        parts.push(format!("Copies of the source's files on {} are removed.", members.join(", ")));
-    }
-    if !left.roles.is_empty() {
-        parts.push(format!("The roles {}, made for the copy, are dropped.", left.roles.join(", ")));
-    }
-    if parts.is_empty() {
-        parts.push("What programs have left on the leader's disk is removed.".to_owned());
-    }
-    parts.join(" ")
 }
 
 pub(super) async fn rollback(args: &Rollback, globals: &Globals) -> Result<Exit, Failure> {
@@ -286,11 +137,10 @@ async fn go_back(
 /// What a copy was that was never compared is what the source has; who looks at nothing does not need it.
 async fn known((ends, args): (&Ends<'_>, &Rollback), state: &State, session: &Session) -> Result<State, Failure> {
     let blind = args.lose_newer_writes && !args.carry_back;
-    if state.step != Step::Opened || blind {
+    if !state.is_unknown() || blind {
         return Ok(state.clone());
     }
-    let copy = streaming::noted(ends, session).await?;
-    Ok(State { step: Step::Switched, copy, unfinished: true, ended: true, ..state.clone() })
+    Ok(State { copy: streaming::noted(ends, session).await?, ..state.clone() })
 }
 
 const STOPPED: &str = "XNAT may be stopped now; the same command goes on";
@@ -304,7 +154,7 @@ async fn completed(
 ) -> Result<(), Failure> {
     let application = ends.application(session);
     let told = (approved, &session.reporter);
-    let was_unfinished = state.unfinished;
+    let was_unfinished = state.unfinished || state.step == Step::Opened;
     let (unfinished, ended) = (was_unfinished || application.is_there(), state.is_ended());
     let state = &State { unfinished, ended, ..state.clone() };
     if !goes_on {
@@ -383,15 +233,30 @@ async fn opened(
     if let Err(error) = migrate::unmark(&ground.gather(session), &ends.leader, approved).await {
         also(session, "the cluster's database keeps its mark of having been moved in (`xnat-provision help migration` says how it goes)", &error.into()).await;
     }
-    kept.over()?;
-    if let Err(error) = migrate::clean(&ground.gather(session), &ends.leader, (&ground.fleet, approved)).await {
-        also(session, "something of the copies is left (`xnat-provision migrate abort` removes it)", &error.into())
-            .await;
+    match migrate::clean(&ground.gather(session), &ends.leader, (&ground.fleet, approved)).await {
+        Ok(former) => {
+            kept.over()?;
+            told_where(former, session).await;
+        }
+        Err(error) => {
+            kept.set(&State { step: Step::Left, ..state.clone() })?;
+            let what = "something of the copies is left (`xnat-provision migrate abort` removes it)";
+            also(session, what, &error.into()).await;
+        }
     }
     if let Err(error) = application.answers((&session.reporter, &session.cancel)).await {
         also(session, "XNAT was started with its former settings", &error.into()).await;
     }
     Ok(())
+}
+
+/// Data that is set aside is somebody's, and takes room.
+pub(super) async fn told_where(former: Option<String>, session: &Session) {
+    if let Some(place) = former {
+        let message = format!("data that the cluster had before is in {place} on its members, and like it");
+        let help = Some("remove it when nobody needs it".to_owned());
+        session.reporter.emit(Kind::Warned { message, help }).await;
+    }
 }
 
 /// A few by name.
@@ -426,7 +291,7 @@ pub(super) async fn newer_writes(
     let version = version.ok_or_else(|| NotNow::NotFit { reason: "the leader does not say its version".to_owned() })?;
     let copy = match state.step {
         // it was not compared, and the source has what it was
-        Step::Opened => streaming::noted(ends, session).await?,
+        _ if state.is_unknown() => streaming::noted(ends, session).await?,
         // the source has that by now
         Step::GoingBack if state.carried != Fingerprint::default() => state.carried.clone(),
         _ => state.copy.clone(),

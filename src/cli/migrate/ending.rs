@@ -1,13 +1,13 @@
 //! How a run ends: XNAT goes on with the cluster, or the source goes on, and keeps nothing for a copy that is no more.
 
 use super::super::Failure;
-use super::super::handout;
 use super::super::session::Session;
-use super::ends::also;
+use super::ends::{Ends, also, reached};
 use super::kept::{Kept, State, Step};
 use super::moving::Course;
 use crate::approval::Approved;
-use crate::cluster::endpoints::{Files, Notation, endpoints};
+use crate::inventory::Component;
+use crate::migrate::record::Method;
 use crate::report::Kind;
 use crate::workflow::migrate::{self, Address, Back, Looked};
 
@@ -17,8 +17,7 @@ impl Course<'_> {
     /// XNAT goes on with the cluster, or not: the database is there whatever comes of it, so that is told and no failure.
     pub(super) async fn switched(&self, kept_as: &str, approved: &Approved, session: &Session) -> bool {
         let inventory = &session.inventory;
-        let files = Files { inventory: &inventory.path, authorities: &handout::path(&inventory.path) };
-        let lines = endpoints(inventory, files, Notation::of(&session.secrets.application));
+        let (lines, _) = reached(session);
         let settings = [
             ("datasource.driver", "org.postgresql.Driver".to_owned()),
             ("datasource.url", lines.jdbc),
@@ -76,9 +75,13 @@ impl Course<'_> {
         let started = started.map_err(Failure::from);
         let alone = migrate::leave_alone(&self.ends.foreign, looked.system).await.map_err(Failure::from);
         let (open, left) = (opened.is_ok() && started.is_ok(), alone.is_ok());
-        if open && left && kept_so.is_ok() && kept.over().is_ok() {
-            let text = "the source can be written to again; the application's database is as it was";
+        if open && left {
+            let text = match reached {
+                Step::Following => "the source goes on; the application's database is as it was",
+                _ => "the source can be written to again; the application's database is as it was",
+            };
             session.reporter.emit(Kind::Warned { message: text.to_owned(), help: None }).await;
+            self.over((kept, state), session).await;
             return;
         }
         let what = match reached {
@@ -91,28 +94,47 @@ impl Course<'_> {
         }
     }
 
-    /// What the source keeps for a copy in a cluster that is gone has another name.
+    /// The run came to nothing, and so does what is kept of it, unless members may have something of a copy: somebody has to
+    /// know that.
+    async fn over(&self, (kept, state): (&Kept, &State), session: &Session) {
+        let Ends { ground, leader, .. } = self.ends;
+        let found = migrate::left(&ground.gather(session), leader, &ground.fleet).await;
+        let away = self.method == Method::Stream && ground.is_away(Component::Postgres, session);
+        let nothing = !away && found.is_ok_and(|left| left.is_empty());
+        let kept = match nothing {
+            true => kept.over(),
+            false => kept.set(&State { step: Step::Left, ..state.clone() }),
+        };
+        if let Err(error) = kept {
+            also(session, "`status` will say that a migration was cut off", &error.into()).await;
+        }
+    }
+
+    /// What the source keeps for a copy in a cluster that is gone has another name, and a dump wants none of it.
     pub(super) async fn forget(
         &self,
         former: Option<&State>,
         looked: &Looked,
         approved: &Approved,
     ) -> Result<(), Failure> {
-        match former.filter(|former| former.system != looked.system && !former.has_switched()) {
+        let of_others = |former: &&State| {
+            !former.has_switched() && (former.system != looked.system || former.method != self.method)
+        };
+        match former.filter(of_others) {
             Some(former) => Ok(migrate::unfollow(&self.ends.foreign, former.system, approved).await?),
             None => Ok(()),
         }
     }
 
-    /// The source keeps nothing for the copy any more, whatever became of it; otherwise somebody has to know.
-    pub(super) async fn left_alone(&self, (kept, looked): (&Kept, &Looked), session: &Session) {
-        let left: Result<(), Failure> = async {
-            migrate::leave_alone(&self.ends.foreign, looked.system).await?;
-            Ok(kept.over()?)
-        }
-        .await;
-        if let Err(failure) = left {
-            also(session, KEEPS_WAL, &failure).await;
+    /// A rehearsal is over. The source keeps nothing for the copy any more, whatever became of it; otherwise somebody has to
+    /// know. What is kept of a run is not its business.
+    pub(super) async fn left_alone(&self, (kept, state): (&Kept, &State), session: &Session) {
+        if self.method != Method::Dump
+            && let Err(error) = migrate::leave_alone(&self.ends.foreign, state.system).await
+        {
+            also(session, KEEPS_WAL, &error.into()).await;
+        } else if kept.state().is_ok_and(|kept| kept.is_none_or(|kept| !kept.is_begun())) {
+            self.over((kept, state), session).await;
         }
     }
 }

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::OnceCell;
+
 use super::super::Failure;
 use super::super::ground::Ground;
 use super::super::handout;
 use super::super::session::Session;
 use super::NotNow;
 use super::kept::State;
-use crate::cluster::endpoints::{Files, Notation, endpoints};
+use crate::cluster::endpoints::{Endpoints, Files, Notation, endpoints};
 use crate::cluster::postgres::foreign::Foreign;
 use crate::cluster::{self, ClusterView};
 use crate::engine::Connection;
 use crate::error::one_line;
-use crate::inventory::{Host, Reach, Source};
+use crate::inventory::{Component, Host, Reach, Source};
 use crate::names::HostName;
 use crate::report::{Kind, millis_since};
 use crate::transport::Transport;
@@ -31,6 +33,22 @@ pub(super) struct Ends<'a> {
     xnats: Machines,
     /// Why some of these cannot be reached.
     pub absent: Vec<Failure>,
+    placed: OnceCell<Placed>,
+}
+
+/// What the application's database is marked with, and in which cluster that is. No command changes either and asks then.
+struct Placed {
+    mark: Option<String>,
+    system: i64,
+}
+
+/// How applications reach the cluster, and the lines that say so.
+pub(super) fn reached(session: &Session) -> (Endpoints, Vec<String>) {
+    let inventory = &session.inventory;
+    let files = Files { inventory: &inventory.path, authorities: &handout::path(&inventory.path) };
+    let found = endpoints(inventory, files, Notation::of(&session.secrets.application));
+    let lines = found.lines(files);
+    (found, lines)
 }
 
 /// Where the data is now.
@@ -62,7 +80,7 @@ impl<'a> Ends<'a> {
         let mut ground = ground;
         match Self::of(session, source, &ground).await {
             Ok((foreign, leader, view, machine, (xnats, absent))) => {
-                Ok(Self { ground, foreign, leader, view, machine, xnats, absent })
+                Ok(Self { ground, foreign, leader, view, machine, xnats, absent, placed: OnceCell::new() })
             }
             Err(failure) => {
                 ground.fleet.close(&session.reporter).await;
@@ -78,7 +96,10 @@ impl<'a> Ends<'a> {
         let host =
             session.inventory.host(&leader.host).filter(|host| ground.fleet.connections.contains_key(&host.name));
         let host = host.ok_or_else(|| not_fit(format!("the leader, {}, cannot be reached", leader.host)))?.clone();
-        let (foreign, machine) = foreign(session, source, &ground.fleet.connections[&host.name]).await?;
+        // a run that comes to nothing because the leader is lost has to reach it all the same
+        let others = session.inventory.with(Component::Postgres).filter(|other| other.name != host.name);
+        let from = std::iter::once(&host).chain(others).filter_map(|host| ground.fleet.connections.get(&host.name));
+        let (foreign, machine) = foreign(session, source, from.cloned().collect()).await?;
         let (mut xnats, mut absent) = (BTreeMap::new(), Vec::new());
         for host in &session.inventory.xnat.hosts {
             match dialled(session, host).await {
@@ -95,10 +116,7 @@ impl<'a> Ends<'a> {
 
     /// As XNAT's settings begin when they lead to the cluster.
     pub fn address(&self, session: &Session) -> String {
-        let inventory = &session.inventory;
-        let files = Files { inventory: &inventory.path, authorities: &handout::path(&inventory.path) };
-        let url = endpoints(inventory, files, Notation::of(&session.secrets.application)).jdbc;
-        url.split('?').next().unwrap_or_default().to_owned()
+        reached(session).0.jdbc.split('?').next().unwrap_or_default().to_owned()
     }
 
     /// A cluster that is not well has to become well first.
@@ -116,8 +134,28 @@ impl<'a> Ends<'a> {
     /// mark from that moment on, also after an upgrade; a cluster that was made since has none.
     pub async fn is_done(&self, state: Option<&State>, session: &Session) -> Result<bool, Failure> {
         let Some(state) = state.filter(|state| state.has_switched()) else { return Ok(false) };
-        let mark = migrate::moved_in(&self.ground.gather(session), &self.leader).await?;
-        Ok(mark.is_some_and(|mark| state.is_marked_by(&mark)))
+        let mark = &self.placed(session).await?.mark;
+        Ok(mark.as_ref().is_some_and(|mark| state.is_marked_by(mark)))
+    }
+
+    async fn placed(&self, session: &Session) -> Result<&Placed, Failure> {
+        let asked = async {
+            let gather = self.ground.gather(session);
+            let mark = migrate::moved_in(&gather, &self.leader).await?;
+            Ok::<_, Failure>(Placed { mark, system: migrate::cluster_system(&gather, &self.leader).await? })
+        };
+        self.placed.get_or_try_init(|| asked).await
+    }
+
+    /// Which cluster this is.
+    pub async fn system(&self, session: &Session) -> Result<i64, Failure> {
+        Ok(self.placed(session).await?.system)
+    }
+
+    /// Moved in from another machine, or by a run that this one knows nothing of.
+    pub async fn mark_of_others(&self, state: Option<&State>, session: &Session) -> Result<Option<String>, Failure> {
+        let mark = self.placed(session).await?.mark.clone();
+        Ok(mark.filter(|mark| state.is_none_or(|state| !state.is_marked_by(mark))))
     }
 
     /// The same, also where somebody has taken the mark off, or made the database anew: that the run ended well was written
@@ -130,7 +168,7 @@ impl<'a> Ends<'a> {
     }
 
     async fn is_cluster_of(&self, state: &State, session: &Session) -> Result<bool, Failure> {
-        Ok(migrate::cluster_system(&self.ground.gather(session), &self.leader).await? == state.system)
+        Ok(self.system(session).await? == state.system)
     }
 
     /// A run did not come to that in this cluster, and what there is to undo is of another source than this.
@@ -155,17 +193,17 @@ impl<'a> Ends<'a> {
 type Machines = BTreeMap<HostName, Arc<dyn Transport>>;
 type Parts<'a> = (Foreign<'a>, Host, ClusterView, Option<Arc<dyn Transport>>, (Machines, Vec<Failure>));
 
-/// The source, as it is seen from a member, with the connection to its machine if there is one.
+/// The source, as it is seen from members, with the connection to its machine if there is one.
 pub(super) async fn foreign<'a>(
     session: &Session,
     source: &'a Source,
-    from: &Arc<dyn Transport>,
+    from: Vec<Arc<dyn Transport>>,
 ) -> Result<(Foreign<'a>, Option<Arc<dyn Transport>>), Failure> {
     match source.reach {
         Reach::Tcp => {
             let reference = source.password.as_ref().ok_or(NotNow::NoSource)?;
             let password = session.vault.elsewhere("of the source", reference)?;
-            Ok((Foreign::over_network(source, from.clone(), password), None))
+            Ok((Foreign::over_network(source, from, password), None))
         }
         Reach::Ssh => {
             let transport = dialled(session, &source.machine).await?;

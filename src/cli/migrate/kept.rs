@@ -24,6 +24,8 @@ use crate::report::journal::Store;
 pub(super) enum Step {
     /// A copy that is to be removed again follows the source, which keeps for it what it has not read.
     Rehearsing,
+    /// It came to nothing. The source goes on and keeps nothing for it, but something of a copy may be left on the members.
+    Left,
     /// The copy follows the source, which keeps for it what it has not read, and is written to as before.
     Following,
     /// The source is read-only, or is about to be; the application's database is as it was.
@@ -81,6 +83,11 @@ pub(super) struct State {
 }
 
 impl State {
+    /// A run is to be gone on with, or was ended; otherwise there is at most a copy that is to be removed in any case.
+    pub fn is_begun(&self) -> bool {
+        !matches!(self.step, Step::Rehearsing | Step::Left)
+    }
+
     /// The copy is in its place, or was.
     pub fn has_switched(&self) -> bool {
         matches!(self.step, Step::Opened | Step::Switched | Step::GoingBack)
@@ -89,6 +96,11 @@ impl State {
     /// The run came to its end; a version that did not write that down left it finished.
     pub fn is_ended(&self) -> bool {
         self.ended || self.step == Step::Opened || self.step == Step::Switched && !self.unfinished
+    }
+
+    /// What the copy was when it took its place was never read.
+    pub fn is_unknown(&self) -> bool {
+        self.step == Step::Opened && self.copy == Fingerprint::default()
     }
 
     /// The mark of a database that this move has brought, or a run that went on with it.
@@ -222,8 +234,8 @@ pub(in crate::cli) fn told(cluster: &str) -> Option<Problem> {
     let notice = |text, help: &str| Problem { severity: Severity::Warning, text, help: help.to_owned() };
     match Kept::of(cluster).and_then(|kept| kept.state()) {
         Ok(Some(State { step: Step::ReadOnly, since, source, method, .. })) => Some(notice(
-            format!("a migration was cut off: {source} may be read-only since {since}{}", keeping(method)),
-            "`xnat-provision migrate resume` goes on, `migrate abort` opens the source again",
+            format!("a migration goes on, or was cut off: {source} may be read-only since {since}{}", keeping(method)),
+            "where no run goes on: `xnat-provision migrate resume` goes on, `migrate abort` opens the source again",
         )),
         Ok(Some(State { step: Step::Switching, since, source, .. })) => Some(notice(
             format!(
@@ -233,7 +245,7 @@ pub(in crate::cli) fn told(cluster: &str) -> Option<Problem> {
         )),
         Ok(Some(State { step: Step::Opened, since, source, .. })) => Some(notice(
             format!(
-                "a migration of {since} is being compared, or was cut off before it was: the cluster is in use, and {source} is read-only"
+                "a migration of {since} is being compared, or was cut off before it was: the cluster is in use, or XNAT is stopped yet, and {source} is read-only"
             ),
             "where no run goes on: `xnat-provision migrate resume` ends it",
         )),
@@ -250,6 +262,12 @@ pub(in crate::cli) fn told(cluster: &str) -> Option<Problem> {
         Ok(Some(State { step: Step::Rehearsing, since, source, .. })) => Some(notice(
             keeps(&source, since),
             "where no rehearsal goes on: `xnat-provision migrate abort` has the source forget it",
+        )),
+        Ok(Some(State { step: Step::Left, since, source, .. })) => Some(notice(
+            format!(
+                "a migration of {since} came to nothing: {source} goes on, but members may have something of a copy, which takes room"
+            ),
+            "where no rehearsal or run goes on: `xnat-provision migrate abort` removes it",
         )),
         Ok(Some(State { step: Step::GoingBack, source, .. })) => Some(notice(
             format!(

@@ -16,7 +16,7 @@ use super::moving::{Course, declined, look};
 use crate::approval::Approved;
 use crate::error::Exit;
 use crate::migrate::fingerprint::Difference;
-use crate::migrate::record::Record;
+use crate::migrate::record::{Method, Record};
 use crate::report::Kind;
 use crate::workflow::migrate::{self, Compared, Looked, Moved, Settled};
 
@@ -60,9 +60,14 @@ impl Course<'_> {
         if !in_use {
             application.stop((&approved, &session.reporter)).await?;
         }
-        let record = match state.unfinished {
-            true => Some(self.finish_later((kept, state), &approved, session).await?),
-            false => None,
+        let record = match (state.unfinished, self.method) {
+            // it was compared when it had its place, or not at all
+            (true, Method::Stream) => {
+                self.tidied_later(state, &approved, session).await?;
+                kept.record(state.since)
+            }
+            (true, _) => Some(self.finish_later((kept, state), &approved, session).await?),
+            (false, _) => None,
         };
         let goes_on = match (application.is_there(), in_use) {
             (false, _) => true,

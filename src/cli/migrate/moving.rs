@@ -153,7 +153,7 @@ pub(super) async fn not_half_done(mode: Mode, ends: &Ends<'_>, session: &Session
             return Err(NotNow::NotFit { reason }.into());
         }
         // it begins anew
-        Some((Step::Rehearsing, _)) | None => false,
+        Some((Step::Rehearsing | Step::Left, _)) | None => false,
     };
     if half {
         let reason = "a run was cut off, which `migrate resume` goes on with and `migrate abort` gives up".to_owned();
@@ -187,7 +187,7 @@ async fn ran(
     let kept = Kept::of(&cluster)?;
     let state = kept.state()?;
     of_this_source(state.as_ref(), &source)?;
-    let begun = state.as_ref().filter(|state| state.step != Step::Rehearsing);
+    let begun = state.as_ref().filter(|state| state.is_begun());
     if begun.is_none() && resume {
         let help = "`xnat-provision migrate run` begins one";
         return Err(NotNow::Nothing { go_on: "go on with", help }.into());
@@ -205,7 +205,10 @@ async fn ran(
     }
     let ends = Ends::reach(session, &source, ground).await?;
     // who goes on goes on as it was begun
-    let method = method.or_else(|| begun.map(|state| state.method)).unwrap_or_default();
+    let method = match begun {
+        Some(state) if state.has_switched() && resume => state.method,
+        _ => method.or_else(|| begun.map(|state| state.method)).unwrap_or_default(),
+    };
     let jobs = usize::from(args.jobs.jobs);
     let programs = match programs(method, &ends.ground, session).await {
         Ok(programs) => programs,
@@ -232,7 +235,7 @@ async fn ran(
         (Ok(true), Some(state)) if resume && (state.unfinished || ends.application(session).is_there()) => {
             course.go_on((&naming, globals), (&kept, &state), session).await
         }
-        (Ok(true), Some(State { unfinished: true, .. })) => {
+        (Ok(true), Some(State { unfinished: true, .. } | State { step: Step::Opened, .. })) => {
             let reason = "a run was cut off when the copy had taken its place, which `migrate resume` goes on with";
             Err(NotNow::NotFit { reason: reason.to_owned() }.into())
         }
@@ -245,8 +248,7 @@ async fn ran(
 
 /// Moved in from another machine, which alone knows how to go back.
 async fn not_from_elsewhere(ends: &Ends<'_>, state: Option<&State>, session: &Session) -> Result<(), Failure> {
-    let mark = migrate::moved_in(&ends.ground.gather(session), &ends.leader).await?;
-    match mark.filter(|mark| state.is_none_or(|state| !state.is_marked_by(mark))) {
+    match ends.mark_of_others(state, session).await? {
         Some(mark) => Err(NotNow::Elsewhere { mark }.into()),
         None => Ok(()),
     }
@@ -340,14 +342,14 @@ impl Course<'_> {
             return declined(session, "not confirmed; nothing was changed").await;
         };
         let started = Timestamp::now();
-        let former = kept.state()?.filter(|former| former.step == Step::Rehearsing);
+        let former = kept.state()?.filter(|former| !former.is_begun());
         self.forget(former.as_ref(), &looked, &approved).await?;
         if self.method != Method::Dump {
             kept.set(&State { step: Step::Rehearsing, ..self.state(started, &looked) })?;
         }
         let moved = self.moving((&looked, &|| Ok(()), &|_, _| Ok(())), &approved, session).run().await;
-        if self.method != Method::Dump || former.is_some() {
-            self.left_alone((&kept, &looked), session).await;
+        if self.mode == Mode::Rehearse {
+            self.left_alone((&kept, &self.state(started, &looked)), session).await;
         }
         let record = self.record(started, (&looked, moved?), session);
         let report = kept.report(&record)?;
@@ -426,9 +428,8 @@ impl Course<'_> {
         // whoever has opened it since by hand has put XNAT back, too
         let opened =
             |former: &State| former.is_ended() && former.system == looked.system && !looked.source.is_read_only();
-        let alike = former
-            .as_ref()
-            .filter(|former| former.source == name(self.source) && former.step != Step::Rehearsing && !opened(former));
+        let alike =
+            former.as_ref().filter(|former| former.source == name(self.source) && former.is_begun() && !opened(former));
         let kept_as = alike.map(|former| former.kept_as.clone()).filter(|kept_as| !kept_as.is_empty());
         let mut state = self.state(started, looked);
         state.kept_as = kept_as.unwrap_or_else(|| started.strftime(".before-%Y%m%dT%H%M%SZ").to_string());
@@ -445,13 +446,17 @@ impl Course<'_> {
                 Step::Switched => !former.is_ended() && former.system == looked.system,
                 _ => false,
             };
-            if former.is_some_and(closed) {
+            let was_closed = former.is_some_and(closed);
+            if was_closed {
                 // nobody has to wait while a new copy is made
                 migrate::thaw(&self.ends.foreign, state.read_only_before.as_deref(), approved).await?;
                 let back = Back { kept_as: &state.kept_as, cluster: None, anew: true };
                 self.ends.application(session).as_before(&back, (approved, &session.reporter)).await?;
             }
-            kept.set(&State { step: Step::Following, ..state.clone() })?;
+            // closed by a run that this machine does not know: then it stays so until this one is over
+            let open = was_closed || !looked.source.is_read_only();
+            let step = if open { Step::Following } else { Step::ReadOnly };
+            kept.set(&State { step, ..state.clone() })?;
         }
         let about_to_freeze = || kept.set(&state).map_err(|error| one_line(&error));
         let step = if self.method == Method::Stream { Step::Switching } else { Step::Switched };

@@ -5,7 +5,7 @@ use super::super::confirm::{self, Ask, Naming};
 use super::super::ground::Ground;
 use super::super::session::{Done, Ending, Session};
 use super::super::{Failure, Globals, out};
-use super::back;
+use super::abort;
 use super::ends::{Ends, also, foreign, name};
 use super::kept::{Kept, State, Step};
 use super::moving::{Course, declined, look};
@@ -163,10 +163,12 @@ impl Course<'_> {
             compared.map_err(|error: MigrateError| MigrateError::NotCompared { reason: one_line(&error) })?;
         (state.step, state.copy, state.unfinished) = (Step::Switched, compared.target.clone(), !goes_on);
         state.ended = true;
-        kept.set(&state)?;
         moved.phases.push(phase);
         moved.compared = compared;
         let record = self.record(state.since, (looked, moved), session);
+        // whoever goes on with what is left finds what was compared
+        kept.report(&record)?;
+        kept.set(&state)?;
         if !record.passed {
             let message = "the application works with a copy that is not the same as the source".to_owned();
             let help =
@@ -267,8 +269,11 @@ fn nobody() -> NotNow {
 
 /// Whoever has opened it by hand works with it, and would lose that.
 async fn is_still_closed((source, ground): (&Source, &Ground), session: &Session) -> Result<(), Failure> {
-    let mut members = session.inventory.with(Component::Postgres);
-    let from = members.find_map(|host| ground.fleet.connections.get(&host.name)).ok_or_else(nobody)?;
+    let members = session.inventory.with(Component::Postgres);
+    let from: Vec<_> = members.filter_map(|host| ground.fleet.connections.get(&host.name).cloned()).collect();
+    if from.is_empty() {
+        return Err(nobody().into());
+    }
     let (foreign, machine) = foreign(session, source, from).await?;
     let frozen = migrate::frozen(&foreign).await;
     foreign.close().await;
@@ -330,12 +335,7 @@ impl Course<'_> {
             true => self.switched(&state.kept_as, &approved, session).await,
             false => true,
         };
-        let takeover =
-            takeover((&self.ends.ground, session), &approved, &self.ends.leader.name, state.source_version / 10_000);
-        takeover.install(&self.programs).await?;
-        let former = takeover.finish(false).await?;
-        let ground = &self.ends.ground;
-        migrate::clean(&ground.gather(session), &self.ends.leader, (&ground.fleet, &approved)).await?;
+        let former = self.tidied_later(state, &approved, session).await?;
         let copy = match noted(self.ends, session).await {
             Ok(copy) => copy,
             Err(failure) => {
@@ -350,6 +350,28 @@ impl Course<'_> {
         let next = self.next(session);
         session.print(&format!("The move is over; both were not compared.\n{}{next}", former.unwrap_or_default()))?;
         Ok(Done { exit: if goes_on { Exit::Ok } else { Exit::Unhealthy }, changed: 1 })
+    }
+}
+
+impl Course<'_> {
+    /// Nothing is left of the copies but those in their place. This is where the cluster's former data is.
+    pub(super) async fn tidied_later(
+        &self,
+        state: &State,
+        approved: &Approved,
+        session: &Session,
+    ) -> Result<Option<String>, Failure> {
+        let Ends { ground, leader, .. } = self.ends;
+        let takeover = takeover((ground, session), approved, &leader.name, state.source_version / 10_000);
+        takeover.install(&self.programs).await?;
+        let former = takeover.finish(false).await?;
+        let set_aside = migrate::clean_up_after(&ground.gather(session), leader, (&ground.fleet, approved)).await?;
+        if ground.is_away(Component::Postgres, session) {
+            let message = "a member that was away may have a copy, or wait for it to take its place".to_owned();
+            let help = Some("when it can be reached: `xnat-provision migrate abort`, then `apply`".to_owned());
+            session.reporter.emit(Kind::Warned { message, help }).await;
+        }
+        Ok(former.or(set_aside))
     }
 }
 
@@ -374,7 +396,7 @@ pub(super) async fn give_up(
     }
     kept.set(&State { step: Step::ReadOnly, copy: Fingerprint::default(), ..state.clone() })?;
     let ends = Ends::reach_what_answers(session, source, ground).await?;
-    let done = back::give_up((&ends, source), (Ask::SaidYes, kept, globals), session).await;
+    let done = abort::give_up((&ends, source), (Ask::SaidYes, kept, globals), session).await;
     ends.close(session).await;
     done
 }

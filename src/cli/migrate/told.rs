@@ -1,12 +1,10 @@
 //! What people read: what speaks against a move, what a run is about to do, and what to do when it is done.
 
 use super::super::Failure;
-use super::super::handout;
 use super::super::session::Session;
-use super::ends::name;
+use super::ends::{name, reached};
 use super::kept::{Kept, Step};
 use super::moving::Course;
-use crate::cluster::endpoints::{Files, Notation, endpoints};
 use crate::inventory::Source;
 use crate::migrate::check::{self, Finding, Severity};
 use crate::migrate::record::Method;
@@ -50,6 +48,7 @@ pub(super) fn checked(source: &Source, looked: &Looked, findings: &[Finding]) ->
 pub(super) fn begun(kept: &Kept) -> Result<String, Failure> {
     Ok(match kept.state()?.map(|state| (state.step, state.since)) {
         Some((Step::Rehearsing, since)) => format!("A rehearsal of {since} was cut off; what it has left goes.\n"),
+        Some((Step::Left, since)) => format!("A run of {since} came to nothing; what it has left goes.\n"),
         Some((Step::Following, since)) => {
             format!("A run was begun {since} and cut off; the source goes on. It begins anew.\n")
         }
@@ -127,8 +126,7 @@ impl Course<'_> {
     /// What to do now.
     pub(super) fn next(&self, session: &Session) -> String {
         let inventory = &session.inventory;
-        let files = Files { inventory: &inventory.path, authorities: &handout::path(&inventory.path) };
-        let lines = endpoints(inventory, files, Notation::of(&session.secrets.application)).lines(files);
+        let (_, lines) = reached(session);
         format!(
             "\n{} {} is read-only.\n{}\nTo go back: xnat-provision migrate rollback {}\n",
             if inventory.xnat.hosts.is_empty() {

@@ -92,7 +92,7 @@ impl Deed for Start {
     }
 
     async fn perform(&self, (): Self::Aim, operation: &Operation<'_>) -> Result<Vec<String>, Failure> {
-        Ok(operation.start_cluster().await?)
+        Ok(operation.start_cluster(&[]).await?)
     }
 }
 

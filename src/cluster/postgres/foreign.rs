@@ -65,10 +65,8 @@ pub struct Foreign<'a> {
 enum Way {
     /// More connections are made when more sessions are wanted than one allows.
     Ssh(Mutex<Vec<Line>>),
-    Network {
-        from: Arc<dyn Transport>,
-        password: Secret,
-    },
+    /// From the first of these that answers.
+    Network { from: Vec<Arc<dyn Transport>>, password: Secret },
 }
 
 struct Line {
@@ -88,8 +86,8 @@ impl<'a> Foreign<'a> {
         Self { source, way: Way::Ssh(Mutex::new(vec![Line::new(machine)])) }
     }
 
-    /// As it is seen from another machine.
-    pub fn over_network(source: &'a Source, from: Arc<dyn Transport>, password: Secret) -> Self {
+    /// As it is seen from other machines: the first one, as long as that answers.
+    pub fn over_network(source: &'a Source, from: Vec<Arc<dyn Transport>>, password: Secret) -> Self {
         Self { source, way: Way::Network { from, password } }
     }
 
@@ -124,15 +122,25 @@ impl<'a> Foreign<'a> {
                 Ok(Box::new(Held { stream, _place: permit }))
             }
             Way::Network { from, .. } => {
-                let (address, port) = (self.source.machine.address.as_str(), self.source.port);
-                let place = self.place();
-                match tokio::time::timeout(from.patience(), from.open(address, port)).await {
-                    Ok(Ok(stream)) => Ok(stream),
-                    Ok(Err(source)) if refused(&source) => Err(SqlError::Refused { place }),
-                    Ok(Err(source)) => Err(SqlError::Open { place, source: Box::new(source) }),
-                    Err(_) => Err(SqlError::NoConnection { place, after: from.patience() }),
+                let mut first = None;
+                for transport in from {
+                    match self.opened_from(transport).await {
+                        Err(error @ SqlError::Open { .. }) => _ = first.get_or_insert(error),
+                        done => return done.map_err(|error| first.unwrap_or(error)),
+                    }
                 }
+                Err(first.unwrap_or_else(|| SqlError::Refused { place: self.place() }))
             }
+        }
+    }
+
+    async fn opened_from(&self, transport: &Arc<dyn Transport>) -> Result<Box<dyn Stream>, SqlError> {
+        let (address, port, place) = (self.source.machine.address.as_str(), self.source.port, self.place());
+        match tokio::time::timeout(transport.patience(), transport.open(address, port)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(source)) if refused(&source) => Err(SqlError::Refused { place }),
+            Ok(Err(source)) => Err(SqlError::Open { place, source: Box::new(source) }),
+            Err(_) => Err(SqlError::NoConnection { place, after: transport.patience() }),
         }
     }
 

@@ -48,14 +48,15 @@ pub fn member(program: Program, (verb, from, role): (&str, u32, &str), input: &[
 }
 
 /// Nothing is left of copies that followed a foreign server; the program goes last, so it is there as long as anything is.
-pub fn without_copies() -> String {
+/// When the move is over, data that was to be replaced by a copy is set aside.
+pub fn without_copies(move_is_over: bool) -> String {
     let program = Program::FollowSource.path();
+    let over = if move_is_over { " over" } else { "" };
     format!(
         "[ -x {program} ] || {{ echo '{{}}'; exit 0; }}
 cd /var/lib/postgresql
-for verb in end clean; do
-  runuser -u postgres -- {program} $verb 0 || exit 1
-done
+said=$(runuser -u postgres -- {program} end 0) || {{ echo \"$said\"; exit 1; }}
+runuser -u postgres -- {program} clean 0{over} || exit 1
 rm -f {program}
 "
     )

@@ -127,6 +127,8 @@ pub fn no_room(source: &Found, target: &Target) -> Option<String> {
     (!full.is_empty()).then(told)
 }
 
+const OF_PATRONI: &str = "Patroni runs it, and drops replication slots that it does not know";
+
 /// Of what is not in the application's database and comes along all the same.
 fn of_the_whole_server(source: &Physical) -> Vec<String> {
     let mut against = Vec::new();
@@ -134,7 +136,7 @@ fn of_the_whole_server(source: &Physical) -> Vec<String> {
         against.push(format!("it has tablespaces, which the members do not have: {}", source.tablespaces.join(", ")));
     }
     if source.run_by_patroni {
-        against.push("Patroni runs it, and drops replication slots that it does not know".to_owned());
+        against.push(OF_PATRONI.to_owned());
     }
     if source.subscriptions > 0 {
         let number = told(source.subscriptions, "subscription");
@@ -206,6 +208,9 @@ pub fn against_logical(source: &Found) -> Vec<String> {
     }
     if server.free_senders < 1 {
         against.push("it has no WAL sender left: raise max_wal_senders, and restart it".to_owned());
+    }
+    if source.physical.as_ref().is_some_and(|physical| physical.run_by_patroni) {
+        against.push(OF_PATRONI.to_owned());
     }
     if source.tables.always_fire > 0 {
         let number = told(source.tables.always_fire, "trigger");

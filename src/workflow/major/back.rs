@@ -12,7 +12,7 @@ impl Major<'_> {
         self.no_more_pause().await?;
         // it may have been a Ctrl-C that led here
         let cancel = &Cancel::default();
-        let mut seen = Operation { cancel, ..self.operation }.start_cluster().await?;
+        let mut seen = Operation { cancel, ..self.operation }.start_cluster(&[]).await?;
         let summary = format!("PostgreSQL {} runs again, with all it had", self.from);
         seen.push(self.operation.told(summary).await);
         Ok(seen)

@@ -108,6 +108,21 @@ impl MigrateError {
         let help = "run the same command again: it begins anew, and removes what this one has left";
         Self::Failed { what: what.into(), reason: reason.into(), help }
     }
+
+    /// While copies take the place of the cluster's data.
+    pub(super) fn between(what: &'static str, reason: impl Into<String>) -> Self {
+        let help =
+            "mend the cause; `xnat-provision migrate resume` goes on, `migrate abort` takes the former data up again";
+        Self::Failed { what: what.to_owned(), reason: reason.into(), help }
+    }
+
+    /// The same when all is as it was before it.
+    pub(super) fn taken_back(self) -> Self {
+        match self {
+            Self::Failed { what, reason, .. } => Self::failed(what, reason),
+            other => other,
+        }
+    }
 }
 
 impl Fails for MigrateError {

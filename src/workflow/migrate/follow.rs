@@ -257,6 +257,45 @@ impl Following<'_> {
         own
     }
 
+    /// While nobody reads yet what the source keeps for the copy. Whatever fails for another reason says so itself.
+    pub async fn while_it_is_kept<T>(
+        &self,
+        work: impl Future<Output = Result<T, MigrateError>>,
+    ) -> Result<T, MigrateError> {
+        let until_it_is_not = async {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                if let Ok(Some(reason)) = self.is_not_kept().await {
+                    return reason;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => done,
+            reason = until_it_is_not => Err(MigrateError::failed("follow the source", reason)),
+        }
+    }
+
+    async fn is_not_kept(&self) -> Result<Option<String>, MigrateError> {
+        let failed = |error: Error| MigrateError::failed("look at the replication slot", one_line(&error));
+        let asked = "SELECT coalesce(to_jsonb(s) ->> 'wal_status', '') = 'lost'
+                       FROM pg_replication_slots s WHERE slot_name = $1";
+        let session = self.there().await?;
+        let Some(row) = session.query_opt(asked, &[&self.name()]).await.map_err(failed)? else {
+            return Ok(Some(GONE.to_owned()));
+        };
+        if row.try_get(0).map_err(failed)? {
+            return Ok(Some(LOST.to_owned()));
+        }
+        let directory = session.query_one("SELECT current_setting('data_directory')", &[]).await.map_err(failed)?;
+        let directory: String = directory.try_get(0).map_err(failed)?;
+        // its machine may allow one session only
+        drop(session);
+        let free = self.moving.foreign.free(&directory).await;
+        Ok(free.filter(|free| *free < ROOM).map(|_| FULL.to_owned()))
+    }
+
     async fn publish(&self) -> Result<(), MigrateError> {
         let failed = |error: Error| MigrateError::failed("publish the source's tables", one_line(&error));
         let as_roots = self.version() >= AS_ROOTS;
@@ -352,22 +391,30 @@ impl Following<'_> {
             help: "see the log of PostgreSQL on the leader".to_owned(),
         };
         let errors = match self.moving.major {
-            COUNTS_ERRORS.. => "SELECT apply_error_count FROM pg_stat_subscription_stats WHERE subname = $1",
-            _ => "SELECT 0::bigint FROM pg_subscription WHERE subname = $1",
+            COUNTS_ERRORS.. => {
+                "SELECT apply_error_count, pg_is_in_recovery() FROM pg_stat_subscription_stats WHERE subname = $1"
+            }
+            _ => "SELECT 0::bigint, pg_is_in_recovery() FROM pg_subscription WHERE subname = $1",
         };
         let best = Mutex::new(Best::default());
         let look = || async {
             let read = async {
-                let errors: i64 = here.query_one(errors, &[&name]).await?.try_get(0)?;
-                let row = there.query_one(&asked, &[&name]).await?;
-                let seen = Seen { behind: row.try_get(0)?, active: row.try_get(1)?, at: row.try_get(2)?, errors };
-                Ok::<(Seen, bool), Error>((seen, row.try_get(3)?))
+                let counted = here.query_one(errors, &[&name]).await?;
+                if counted.try_get(1)? {
+                    return Ok(Err(FOLLOWS));
+                }
+                let Some(row) = there.query_opt(&asked, &[&name]).await? else { return Ok(Err(GONE)) };
+                if row.try_get(3)? {
+                    return Ok(Err(LOST));
+                }
+                let (behind, active, at) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+                Ok::<Result<Seen, &str>, Error>(Ok(Seen { behind, active, at, errors: counted.try_get(0)? }))
             };
             match read.await {
                 Err(error) => Ok(Err(one_line(&error))),
-                Ok((_, true)) => Ok(Err(LOST.to_owned())),
-                Ok((seen, _)) if seen.active && seen.behind <= near => Ok(Ok(())),
-                Ok((seen, _)) => {
+                Ok(Err(over)) => Ok(Err(over.to_owned())),
+                Ok(Ok(seen)) if seen.active && seen.behind <= near => Ok(Ok(())),
+                Ok(Ok(seen)) => {
                     let mut best = best.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                     if best.is_stuck(&seen, patience) { Ok(Err(STUCK.to_owned())) } else { Err(seen.to_string()) }
                 }
@@ -472,6 +519,14 @@ impl Best {
     }
 }
 
+/// Between two looks at what the source keeps, and what its disk is to have left.
+const LOOK: Duration = Duration::from_secs(10);
+const ROOM: u64 = 1 << 30;
+const GONE: &str =
+    "its replication slot is gone: somebody has dropped it, or whoever runs that server does not know it";
+const FOLLOWS: &str = "another member leads now, and the copy is on the one that led";
+const FULL: &str =
+    "its disk has less than 1 GiB left, which the WAL it keeps for the copy would fill: it keeps none any more";
 const STUCK: &str = "the leader's server cannot take what the source sends: its log says why (a table that was changed \
                      meanwhile, most likely, or no connection to the source)";
 const LOST: &str = "the source has thrown away what the copy had not read yet: its max_slot_wal_keep_size is too small (or \

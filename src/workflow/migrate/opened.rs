@@ -91,7 +91,9 @@ impl Moving<'_> {
         match compared.is_ok() {
             true => workshop.clean().await?,
             // also the database the schema was restored into
-            false => clean(self.gather(), self.leader, (self.operation.fleet, self.operation.approved)).await?,
+            false => {
+                clean(self.gather(), self.leader, (self.operation.fleet, self.operation.approved)).await.map(drop)?
+            }
         }
         let mut compared = compared?;
         let others = self.looked.source.physical.iter().flat_map(|physical| &physical.databases);

@@ -33,12 +33,30 @@ pub async fn left(gather: &Gather<'_>, leader: &Host, fleet: &Fleet) -> Result<L
     Ok(left)
 }
 
-/// Remove it, with what programs on the leader have left.
+/// Remove it, with what programs on the leader have left. Data of the cluster's that was set aside before is where this says.
 pub async fn clean(
     gather: &Gather<'_>,
     leader: &Host,
+    done: (&Fleet, &Approved),
+) -> Result<Option<String>, MigrateError> {
+    cleaned((gather, leader), done, false).await
+}
+
+/// The same when the move is over: a member that was away while copies took the place of the data cannot have its former data
+/// any more.
+pub async fn clean_up_after(
+    gather: &Gather<'_>,
+    leader: &Host,
+    done: (&Fleet, &Approved),
+) -> Result<Option<String>, MigrateError> {
+    cleaned((gather, leader), done, true).await
+}
+
+async fn cleaned(
+    (gather, leader): (&Gather<'_>, &Host),
     (fleet, approved): (&Fleet, &Approved),
-) -> Result<(), MigrateError> {
+    move_is_over: bool,
+) -> Result<Option<String>, MigrateError> {
     // who led when it was cut off may follow now
     let members: Vec<HostName> = gather.inventory.with(Component::Postgres).map(|host| host.name.clone()).collect();
     let reached: Vec<HostName> = members.into_iter().filter(|host| fleet.connections.contains_key(host)).collect();
@@ -46,14 +64,15 @@ pub async fn clean(
     let port = gather.inventory.postgresql.port;
     let clean = async |host: HostName| {
         // one does not keep the other from being done
-        let copies = fleet.remove_copies(&host, approved).await;
+        let copies = fleet.remove_copies(&host, (move_is_over, approved)).await;
         Workshop { fleet, approved, leader: &host, major: 0, port, jobs: 1 }.clean().await?;
-        Ok::<(), MigrateError>(copies?)
+        Ok::<Option<String>, MigrateError>(copies?)
     };
-    for cleaned in for_each_host(reached, parallel, clean).await.into_values() {
-        cleaned?;
-    }
-    End::Leader(gather, leader).remove(approved).await
+    let cleaned = for_each_host(reached, parallel, clean).await.into_values();
+    // nor does one member keep the leader from being done
+    End::Leader(gather, leader).remove(approved).await?;
+    let set_aside: Vec<Option<String>> = cleaned.collect::<Result<_, _>>()?;
+    Ok(set_aside.into_iter().flatten().next())
 }
 
 /// The mark of the application's database, when it was moved in.
@@ -131,7 +150,8 @@ impl Place<'_> {
 
     /// Nothing of an earlier one, or of this one, is there any more.
     pub async fn clean(&self) -> Result<(), MigrateError> {
-        clean(self.moving.gather(), self.moving.leader, (self.moving.operation.fleet, self.approved())).await
+        let operation = self.moving.operation;
+        clean(self.moving.gather(), self.moving.leader, (operation.fleet, self.approved())).await.map(drop)
     }
 
     pub async fn create(&self) -> Result<(), MigrateError> {

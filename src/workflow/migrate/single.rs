@@ -3,12 +3,13 @@
 //! has written meanwhile is found.
 
 use super::bridge::Bridge;
+use super::comparing::{password, told};
 use super::end::{End, INCOMING, SCRATCH, both, execute, other_passwords};
 use super::look::{System, free, system, verifiers, who};
 use super::place::{clean, made, scratch};
 use super::source::Snapshot;
 use super::sums::{measure, of_a_database, of_a_foreign};
-use super::{Clock, Compared, MigrateError, Moved, password, server_of, told};
+use super::{Clock, Compared, MigrateError, Moved, server_of};
 use crate::cluster::Gather;
 use crate::cluster::postgres::foreign::Foreign;
 use crate::engine::Fleet;

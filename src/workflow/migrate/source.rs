@@ -1,6 +1,6 @@
 //! The source: a snapshot of it, and its being read-only for as long as the copy takes its place.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
@@ -32,6 +32,16 @@ const OTHERS: &str =
        pg_terminate_backend(pid)
   FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND client_port IS NOT NULL
    AND application_name <> 'xnat-provision' AND backend_start < $1::text::timestamptz";
+
+/// Those that were prepared before can be committed by who may only read.
+const PREPARED: &str =
+    "SELECT 'the prepared transaction ' || gid FROM pg_prepared_xacts WHERE database = current_database()";
+
+/// Whoever was cut off while he made it read-only may do so yet, when he waits for a lock or for a standby. `$1` is how he says it.
+const CLOSING: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+ WHERE pid <> pg_backend_pid() AND query = $1 AND state = 'active'";
+/// So long he may take to end.
+const ENDING: Duration = Duration::from_secs(10);
 
 const FROZEN: &str = "SELECT EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
                 WHERE d.datname = current_database() AND s.setrole = 0
@@ -70,6 +80,21 @@ pub async fn frozen(foreign: &Foreign<'_>) -> Result<bool, MigrateError> {
     asked.map_err(|error| MigrateError::failed("ask whether the source is read-only", one_line(&error)))
 }
 
+/// Somebody may have opened it meanwhile, and written what was compared already.
+pub(super) async fn still_frozen(foreign: &Foreign<'_>) -> Result<(), MigrateError> {
+    match frozen(foreign).await? {
+        true => Ok(()),
+        false => {
+            let reason = "somebody has opened the source since it was made read-only, and may have written to it";
+            Err(MigrateError::failed("put the copy in its place", reason))
+        }
+    }
+}
+
+fn closing(database: &str) -> String {
+    format!("ALTER DATABASE {} SET default_transaction_read_only TO on", identifier(database))
+}
+
 /// Nobody writes any more: what is not a superuser and does not ask for it cannot, and whoever is there has to come again.
 pub async fn freeze(
     foreign: &Foreign<'_>,
@@ -79,9 +104,8 @@ pub async fn freeze(
     let database = &foreign.source().database;
     let session = foreign.connect(database).await?;
     let failed = |error: tokio_postgres::Error| MigrateError::failed("make the source read-only", one_line(&error));
-    let set = format!("ALTER DATABASE {} SET default_transaction_read_only TO on", identifier(database));
     session.batch_execute("SET default_transaction_read_only TO off").await.map_err(failed)?;
-    session.batch_execute(&set).await.map_err(failed)?;
+    session.batch_execute(&closing(database)).await.map_err(failed)?;
     let wait = Wait {
         what: "everybody to have left the source".to_owned(),
         deadline: Duration::from_secs(60),
@@ -91,7 +115,8 @@ pub async fn freeze(
     let now = session.query_one("SELECT clock_timestamp()::text", &[]).await.map_err(failed)?;
     let now: String = now.try_get(0).map_err(failed)?;
     let alone = || async {
-        let others = session.query(OTHERS, &[&now]).await.map_err(|error| one_line(&error))?;
+        let mut others = session.query(OTHERS, &[&now]).await.map_err(|error| one_line(&error))?;
+        others.extend(session.query(PREPARED, &[]).await.map_err(|error| one_line(&error))?);
         let who: Vec<String> = others.iter().filter_map(|row| row.try_get(0).ok()).collect();
         if who.is_empty() { Ok(()) } else { Err(who.join(", ")) }
     };
@@ -118,6 +143,12 @@ pub async fn undo(foreign: &Foreign<'_>, before: Option<&str>) -> Result<(), Mig
     let session = foreign.connect(database).await?;
     let name = identifier(database);
     let opening = async {
+        let begun = Instant::now();
+        while session.query_one(CLOSING, &[&closing(database)]).await?.try_get::<_, i64>(0)? > 0
+            && begun.elapsed() < ENDING
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         if !session.query_one(FROZEN, &[]).await?.try_get::<_, bool>(0)? {
             return Ok(());
         }

@@ -74,8 +74,15 @@ pub(super) struct Streaming<'a> {
 impl Streaming<'_> {
     pub async fn run(&self, mut clock: Clock<'_>) -> Result<Moved, MigrateError> {
         clock.beside = true;
-        clock.stage("Prepare", self.prepare()).await?;
-        let mut followed = self.followed(&mut clock).await;
+        let prepared = clock.stage("Prepare", self.prepare()).await;
+        let mut followed = match prepared {
+            Ok(()) => self.followed(&mut clock).await,
+            Err(error) => Err(error),
+        };
+        // whoever has interrupted it while the copies were shut down is heard, too
+        if followed.is_ok() && self.moving.operation.cancel.is_cancelled() {
+            followed = Err(MigrateError::Interrupted);
+        }
         if self.moving.mode == Mode::Run && followed.is_ok() {
             match (self.moving.about_to_switch)(&Compared::default(), &[]) {
                 Ok(()) => return self.take_over(clock).await,
@@ -161,7 +168,7 @@ impl Streaming<'_> {
         let (operation, moving) = (&self.moving.operation, self.moving);
         let cleaned = place::clean(&operation.gather, moving.leader, (operation.fleet, operation.approved)).await;
         unfollow(moving.foreign, moving.looked.system, operation.approved).await?;
-        cleaned
+        cleaned.map(drop)
     }
 
     /// Until the copies have all there will ever be.
@@ -459,6 +466,6 @@ impl Streaming<'_> {
         if let Err(error) = self.give_up().await {
             self.moving.not_removed(&error).await;
         }
-        why
+        why.taken_back()
     }
 }

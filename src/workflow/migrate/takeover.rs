@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::MigrateError;
 use crate::cluster::{Gather, etcd, keys, patroni};
-use crate::engine::{Cancel, MemberStep, Program, StepError, for_each_host};
+use crate::engine::{Cancel, HostError, MemberStep, Program, StepError, for_each_host};
 use crate::error::one_line;
 use crate::inventory::Component;
 use crate::names::HostName;
@@ -57,42 +57,58 @@ impl Takeover<'_> {
             Ok(now) if standing.get(&now).is_some_and(|it| it.in_place) => now,
             Ok(now) if standing.values().any(|it| it.in_place) => {
                 let reason = format!("{now} leads with the former data, and a copy is in its place elsewhere");
-                return Err(MigrateError::failed("put the copies in their place", reason));
+                return Err(MigrateError::between("put the copies in their place", reason));
             }
             Err(_) if used => this.lead_again(&standing).await.map_err(beyond)?,
             _ => this.lead(&standing).await?,
         };
-        this.follow(&leader).await.map_err(beyond)?;
-        self.stream().await.map_err(beyond)
+        let members = this.follow(&leader).await.map_err(beyond)?;
+        self.stream(&members).await.map_err(beyond)
     }
 
     /// The cluster as it was. Whoever led begins: when its copy was used, nobody goes back. One that cannot be reached has
-    /// no say, unless somebody has a copy in its place, which replicas have only when it has led.
+    /// no say, unless somebody has a copy in its place, which replicas have only when it has led, or it leads.
     pub async fn back(&self) -> Result<(), MigrateError> {
         let cancel = Cancel::default();
         let operation = Operation { cancel: &cancel, ..self.operation };
         let members = self.members();
-        operation.stop(PATRONI, members.clone()).await?;
+        let has_its_say = members.contains(self.leader);
+        if !has_its_say {
+            self.may_go_without_the_leader().await?;
+        }
+        operation.stop(PATRONI, members).await?;
         self.forget().await?;
         let step = self.step("take the former data up again", "back");
-        if members.contains(self.leader) {
+        if has_its_say {
             self.at(self.leader, step).await?;
-        } else if let Some((host, _)) = self.standing().await?.iter().find(|(_, it)| it.in_place) {
-            let reason = format!("{host} has a copy in its place, and {}, which led, cannot be reached", self.leader);
-            return Err(MigrateError::failed("take the former data up again", reason));
         }
+        let mut not_back = Vec::new();
         let replicas = self.replicas();
         let parallel = replicas.len();
         for (host, back) in for_each_host(replicas, parallel, async |host| self.at(&host, step).await).await {
             if let Err(error) = back {
                 // the others do not wait for it
                 let message = format!("it does not have its former data again: {}", one_line(&error));
-                let help = Some("when the others run: `xnat-provision reinit` copies it anew".to_owned());
+                let help = Some("mend that; then `xnat-provision migrate abort` once more".to_owned());
                 operation.reporter.for_host(&host).emit(Kind::Warned { message, help }).await;
+                not_back.push(host);
             }
         }
-        operation.start_cluster().await?;
+        operation.start_cluster(&not_back).await?;
         Ok(())
+    }
+
+    async fn may_go_without_the_leader(&self) -> Result<(), MigrateError> {
+        let leads = patroni::leader(&self.operation.gather).await.is_ok_and(|now| now == *self.leader);
+        let standing = self.standing().await?;
+        let reason = match standing.iter().find(|(_, it)| it.in_place) {
+            _ if leads => format!("{} cannot be reached, and leads", self.leader),
+            Some((host, _)) => {
+                format!("{host} has a copy in its place, and {}, which led, cannot be reached", self.leader)
+            }
+            None => return Ok(()),
+        };
+        Err(MigrateError::between("take the former data up again", reason))
     }
 
     pub async fn standing(&self) -> Result<BTreeMap<HostName, Standing>, MigrateError> {
@@ -130,9 +146,9 @@ impl Takeover<'_> {
         let leader = self.leader.clone();
         if !standing.contains_key(&leader) {
             let reason = format!("{leader} cannot be reached, and its copy leads");
-            return Err(MigrateError::failed("put the copies in their place", reason));
+            return Err(MigrateError::between("put the copies in their place", reason));
         }
-        etcd::quorum(gather).await.map_err(|reason| MigrateError::failed("ask etcd", reason))?;
+        etcd::majority(gather).await.map_err(|reason| MigrateError::between("ask etcd", reason))?;
         self.stop(standing).await?;
         // one that is in its place already may run, and lead nobody
         self.operation.stop(PATRONI, self.members()).await?;
@@ -161,8 +177,9 @@ impl Takeover<'_> {
         Ok(self.operation.wait("one of them to lead".to_owned(), STARTING, leads).await?)
     }
 
-    /// The replicas' copies take their place. One that does not stream is copied anew.
-    async fn follow(&self, leader: &HostName) -> Result<(), MigrateError> {
+    /// The replicas' copies take their place. One that does not stream is copied anew; one whose Patroni does not come is not
+    /// waited for. This is who comes.
+    async fn follow(&self, leader: &HostName) -> Result<Vec<HostName>, MigrateError> {
         let others: Vec<HostName> = self.members().into_iter().filter(|host| host != leader).collect();
         self.stop(&self.standing().await?).await?;
         self.at_all(others.clone(), MemberStep { role: "replica", ..self.step(KEEP, "keep") }).await?;
@@ -176,9 +193,16 @@ impl Takeover<'_> {
             patroni::streaming(gather, &members).await
         };
         self.operation.wait_patiently("the PostgreSQL members to stream".to_owned(), JOINING, stream).await?;
+        let mut coming = members.clone();
         for host in others {
             let gather = &self.operation.gather;
             match patroni::streaming(gather, std::slice::from_ref(&host)).await {
+                Err(reason) if reason.contains("has not joined") => {
+                    let message = format!("its Patroni has not come, and is not waited for: {reason}");
+                    let help = Some("see `journalctl -u patroni -n 50` there".to_owned());
+                    self.operation.reporter.for_host(&host).emit(Kind::Warned { message, help }).await;
+                    coming.retain(|other| *other != host);
+                }
                 Err(reason) if reason.contains("does not stream") && !reason.contains("creating replica") => {
                     let message = format!("it gets a whole copy of the data from the leader: {reason}");
                     self.operation.reporter.for_host(&host).emit(Kind::Warned { message, help: None }).await;
@@ -189,14 +213,17 @@ impl Takeover<'_> {
                 _ => {}
             }
         }
-        Ok(())
+        Ok(coming)
     }
 
-    /// That may take long, and somebody may want to do something else: nothing is lost by it.
-    async fn stream(&self) -> Result<(), MigrateError> {
-        let members = self.members();
-        let stream = async |gather: &Gather<'_>| patroni::streaming(gather, &members).await;
-        self.operation.wait("the PostgreSQL members to stream".to_owned(), COPYING, stream).await?;
+    /// That may take long, and somebody may want to do something else: nothing is lost by it. A host that dies meanwhile took
+    /// its lock along.
+    async fn stream(&self, members: &[HostName]) -> Result<(), MigrateError> {
+        let stream = async |gather: &Gather<'_>| match self.operation.approved.still_holds() {
+            Err(lost) => Ok(Err(HostError::from(lost))),
+            Ok(()) => patroni::streaming(gather, members).await.map(Ok),
+        };
+        self.operation.wait("the PostgreSQL members to stream".to_owned(), COPYING, stream).await??;
         let balancers = self.operation.gather.inventory.with(Component::Haproxy).map(|host| host.name.clone());
         let reached = balancers.filter(|host| self.operation.fleet.connections.contains_key(host));
         self.operation.wait_until_found_by(&reached.collect::<Vec<_>>(), STARTING).await?;
