@@ -120,8 +120,10 @@ fn a_run_that_loses_its_disk_or_its_leader_opens_the_source_again() {
     site.append(&origin.table());
     site.append(&origin.run_xnat());
     let (run, leader) = (words("run", &site), site.leader());
-    let fill = "cd /var/lib/postgresql && \
-                fallocate -l $(($(df --output=avail -B1 . | tail -n 1) - 67108864)) filler";
+    let most = "cd /var/lib/postgresql && \
+                fallocate -l $(($(df --output=avail -B1 . | tail -n 1) - 1073741824)) filler";
+    site.lab.ssh(&leader, most).expect(0);
+    let fill = "head -c 4G /dev/zero >>/var/lib/postgresql/filler || :";
     let full = site.struck(&run, "Restore on the leader", || _ = site.lab.ssh(&leader, fill).expect(0));
     it_came_to_nothing(&full, &origin);
     site.lab.ssh(&leader, "rm /var/lib/postgresql/filler").expect(0);
