@@ -8,6 +8,10 @@ use miette::MietteHandlerOpts;
 use textwrap::WordSplitter;
 use xnat_provision::cli::{self, Cli, Telling};
 
+/// A whole workflow is one future, in which those of all its steps lie in each other: without optimisation that is some
+/// megabytes. What is not used of it costs nothing.
+const STACK: usize = 64 << 20;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Help holds commands to copy: `ssh-keygen` must not be broken at its hyphen.
@@ -15,6 +19,14 @@ fn main() -> ExitCode {
     if let Err(error) = miette::set_hook(Box::new(move |_| look())) {
         return fail(&format!("cannot set how errors look: {error}"));
     }
+    // a panic there has been told by then
+    match std::thread::Builder::new().stack_size(STACK).spawn(|| run(cli)).map(std::thread::JoinHandle::join) {
+        Ok(ended) => ended.unwrap_or(ExitCode::FAILURE),
+        Err(error) => fail(&format!("cannot start a thread: {error}")),
+    }
+}
+
+fn run(cli: Cli) -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start the async runtime: {error}")),
