@@ -105,7 +105,14 @@ impl StageRun<'_> {
         let gather = self.gather();
         let host = self.leader(&gather).await?;
         let http = patroni::client(&gather, host).map_err(|reason| ApplyError::NoLeader { reason })?;
-        let actual = patroni::config(&http).await?;
+        let actual = match patroni::config(&http).await {
+            Ok(actual) => actual,
+            // one that has just read new certificates listens anew
+            Err(_) => {
+                let answer = async |_: &Gather<'_>| patroni::config(&http).await.map_err(|error| one_line(&error));
+                self.wait("Patroni of the leader", Duration::from_secs(30), answer).await?
+            }
+        };
         let changes = postgres::config_diff(&role::dynamic_config(self.apply.inventory), &actual);
         if changes.is_empty() {
             return Ok(());
