@@ -61,6 +61,8 @@ pub struct Source {
     pub socket: String,
     pub container: Option<String>,
     pub engine: Engine,
+    /// Whom sudo makes of the login, if not root.
+    pub sudo_as: Option<String>,
     pub database: String,
     pub user: String,
     pub password: Option<Reference>,

@@ -36,6 +36,8 @@ pub struct Source {
     pub container: Option<String>,
     /// What runs that container.
     pub engine: Engine,
+    /// With `ssh`, where sudo lets nobody become root: whom it lets one become without a password, the socket's owner.
+    pub sudo_as: Option<String>,
     /// The database to move; the same name as in [database] unless given.
     pub database: Option<String>,
     /// A superuser of it.
@@ -57,6 +59,7 @@ impl Default for Source {
             socket: "/var/run/postgresql".to_owned(),
             container: None,
             engine: Engine::Docker,
+            sudo_as: None,
             database: None,
             user: "postgres".to_owned(),
             password: None,

@@ -113,6 +113,7 @@ fn source((name, raw): (&str, &raw::Source), whole: &raw::Inventory, around: &Su
         socket: raw.socket.clone(),
         container: raw.container.clone(),
         engine: raw.engine,
+        sudo_as: raw.sudo_as.clone(),
         database: raw.database.clone().unwrap_or_else(|| whole.database.name.clone()),
         user: raw.user.clone(),
         password: raw.password.as_ref().and_then(|one| reference(one, around)),

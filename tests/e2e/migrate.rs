@@ -367,7 +367,7 @@ fn a_run_that_is_cut_off_at_its_end_is_finished_from_13_to_15() {
     let origin = Origin::up("migfrom13", ("bullseye", "13"));
     let site = Site::new("migto15", (&["--hosts", "1", "--suite", "bookworm"], "root"));
     site.run(&["apply", "--yes"]).expect(0);
-    site.append(&origin.table());
+    site.append(&origin.table_of_dba());
     site.append(&origin.run_xnat());
     let leader = site.leader();
     let writer = origin.write();

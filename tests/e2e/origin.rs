@@ -135,6 +135,17 @@ impl Origin {
         )
     }
 
+    /// The same for somebody who can become `postgres`, and not root.
+    pub fn table_of_dba(&self) -> String {
+        self.shell(
+            "useradd -m dba && cp -r /home/admin/.ssh /home/dba/.ssh && chown -R dba: /home/dba && \
+             echo 'dba ALL=(postgres) NOPASSWD: ALL' >/etc/sudoers.d/dba && chmod 440 /etc/sudoers.d/dba",
+        );
+        self.table()
+            .replace("\"admin\"", "\"dba\"")
+            .replace("[migrate.source]\n", "[migrate.source]\nsudo_as = \"postgres\"\n")
+    }
+
     /// The same when it is in a container called so.
     pub fn table_of_container(&self, name: &str) -> String {
         format!("{}container = \"{name}\"\nengine = \"podman\"\n", self.table())

@@ -125,7 +125,9 @@ impl<'a> Foreign<'a> {
                 let mut first = None;
                 for transport in from {
                     match self.opened_from(transport).await {
-                        Err(error @ SqlError::Open { .. }) => _ = first.get_or_insert(error),
+                        Err(error @ (SqlError::Open { .. } | SqlError::NoConnection { .. })) => {
+                            first.get_or_insert(error);
+                        }
                         done => return done.map_err(|error| first.unwrap_or(error)),
                     }
                 }
@@ -226,6 +228,9 @@ impl<'a> Foreign<'a> {
     }
 
     fn on_its_machine(&self, title: &str, text: String) -> Script {
+        if let Some(user) = &self.source.sudo_as {
+            return Script::as_login(title, format!("exec sudo -n -u {} -- sh -c {}\n", sh(user), sh(&text)));
+        }
         match self.source.machine.ssh.escalate {
             Escalate::None => Script::as_login(title, text),
             Escalate::Sudo => Script::as_root(title, text),

@@ -102,6 +102,24 @@ fn of_ssh(source: &raw::Source) -> Option<(&'static str, Problem)> {
             "leave out reach, or leave out container and give the port the container publishes",
         );
     }
+    if let Some(user) = &source.sudo_as {
+        if source.reach == Reach::Tcp || source.container.is_some() {
+            let message = "sudo is for a socket on the machine itself".to_owned();
+            return bad(
+                "sudo_as",
+                message,
+                "leave it out: over the network nobody needs it, and only root enters a container",
+            );
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if !user.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') || !user.chars().all(plain) {
+            return bad(
+                "sudo_as",
+                format!("\"{user}\" is no name of a user"),
+                "the socket's owner, such as \"postgres\"",
+            );
+        }
+    }
     if !source.socket.starts_with('/') {
         let message = format!("\"{}\" is no absolute path", source.socket);
         return bad("socket", message, "the directory that has `.s.PGSQL.5432`, such as \"/var/run/postgresql\"");
