@@ -227,6 +227,7 @@ pub async fn majority(gather: &Gather<'_>) -> Result<Quorum, String> {
     let all: Vec<&Host> = gather.inventory.with(Component::Etcd).collect();
     let voters = all.len();
     let reached = all.into_iter().filter(|host| gather.connections.contains_key(&host.name)).collect();
+    // whom they follow may be one that we cannot reach
     standing_of(&seen(gather, reached).await, voters)
 }
 
@@ -256,7 +257,8 @@ fn standing_of(members: &[Seen<Member>], voters: usize) -> Result<Quorum, String
     if let Some(seen) = members.iter().find(|m| m.answer.known().is_some_and(|m| !m.healthy)) {
         return Err(format!("etcd on {} says it is not healthy", seen.host));
     }
-    if quorum.leader.is_none() || healthy < safety::majority(quorum.voters) {
+    let led = members.iter().any(|m| m.answer.known().is_some_and(|member| member.leader.is_some()));
+    if !led || healthy < safety::majority(quorum.voters) {
         return Err(format!("{healthy} of {} etcd members are healthy and there is no leader", quorum.voters));
     }
     Ok(quorum)

@@ -309,7 +309,8 @@ fn a_source_is_followed_when_it_can_be() {
     let (source, _) = healthy();
     assert_eq!(against_logical(&source), [] as [&str; 0]);
     type Spoilt = fn(&mut Found);
-    let against: [(&str, Spoilt); 8] = [
+    let against: [(&str, Spoilt); 9] = [
+        ("less than 1 GiB left", |source| source.free_bytes = Some(GB / 2)),
         ("Patroni runs it", |source| {
             source.physical = Some(Physical { run_by_patroni: true, ..Physical::default() });
         }),

@@ -277,7 +277,8 @@ impl Moving<'_> {
             let rehearsed = match self.mode {
                 Mode::Rehearse => {
                     clock.beside = false;
-                    let compared = clock.stage("Compare", self.compare(place, workshop, (seen_as, None))).await?;
+                    let compared = clock.stage("Compare", self.compare(place, workshop, (seen_as, None)));
+                    let compared = following.while_it_is_kept(compared).await?;
                     clock.beside = true;
                     Some(compared)
                 }

@@ -13,8 +13,7 @@ use super::moving::{declined, of_this_source, open};
 use super::{Abort, NotNow, streaming};
 use crate::approval::Approved;
 use crate::error::Exit;
-use crate::inventory::{Component, Source};
-use crate::migrate::record::Method;
+use crate::inventory::Source;
 use crate::report::Kind;
 use crate::report::journal::Store;
 use crate::workflow::lock::RunLock;
@@ -38,12 +37,11 @@ enum Begun<'a> {
 
 impl<'a> Begun<'a> {
     async fn of(ends: &Ends<'_>, state: Option<&'a State>, session: &Session) -> Result<Self, Failure> {
-        let others = |state: &&State| state.has_switched() && state.source != name(ends.foreign.source());
-        if state.is_some_and(|state| others(&state)) {
-            return Ok(Self::OfAnother);
-        }
         if let (Some(state), true) = (state, ends.is_in_place(state, session).await?) {
             return Ok(Self::InPlace(state));
+        }
+        if state.is_some_and(|state| state.has_switched() && state.source != name(ends.foreign.source())) {
+            return Ok(Self::OfAnother);
         }
         Ok(match (ends.mark_of_others(state, session).await?, state) {
             (Some(mark), _) => Self::Elsewhere(mark),
@@ -230,11 +228,8 @@ async fn cleaned(
         migrate::unfollow(&ends.foreign, *system, approved).await?;
     }
     let (gather, fleet) = (ends.ground.gather(session), &ends.ground.fleet);
-    let former = match found.begun.is_in_place() {
-        // the move is over: members that were away while it was done come again
-        true => migrate::clean_up_after(&gather, &ends.leader, (fleet, approved)).await?,
-        false => migrate::clean(&gather, &ends.leader, (fleet, approved)).await?,
-    };
+    // somebody leads, so no copy is to take a place any more: members that wait for it, since they were away, come again
+    let former = migrate::clean_up_after(&gather, &ends.leader, (fleet, approved)).await?;
     told_where(former, session).await;
     Ok(())
 }
@@ -255,11 +250,10 @@ async fn told(
         let summary = "nothing of a copy is left; the database was moved in, so its source stays as it is";
         return closed(summary, globals, session).await;
     }
-    let by_stream = state.filter(|state| state.method == Method::Stream);
-    if let Some(state) = by_stream.filter(|_| ends.ground.is_away(Component::Postgres, session)) {
+    if let Some(state) = state.filter(|state| ends.may_be_left_elsewhere(state, session)) {
         kept.set(&State { step: Step::Left, ..state.clone() })?;
-        let message = "members that could not be reached may have copies of the source's files".to_owned();
-        let help = Some("when they can be: `xnat-provision migrate abort` once more".to_owned());
+        let message = "members that could not be reached may have something of the copy".to_owned();
+        let help = Some("when they can be: `xnat-provision migrate abort` once more, then `apply`".to_owned());
         session.reporter.emit(Kind::Warned { message, help }).await;
         return Ok(Done { exit: Exit::Unreachable, changed: 1 });
     }

@@ -233,9 +233,12 @@ async fn opened(
     if let Err(error) = migrate::unmark(&ground.gather(session), &ends.leader, approved).await {
         also(session, "the cluster's database keeps its mark of having been moved in (`xnat-provision help migration` says how it goes)", &error.into()).await;
     }
-    match migrate::clean(&ground.gather(session), &ends.leader, (&ground.fleet, approved)).await {
+    match migrate::clean_up_after(&ground.gather(session), &ends.leader, (&ground.fleet, approved)).await {
         Ok(former) => {
-            kept.over()?;
+            match ends.may_be_left_elsewhere(state, session) {
+                true => kept.set(&State { step: Step::Left, ..state.clone() })?,
+                false => kept.over()?,
+            }
             told_where(former, session).await;
         }
         Err(error) => {

@@ -13,15 +13,20 @@ use super::super::session::Session;
 use super::NotNow;
 use super::kept::State;
 use crate::cluster::endpoints::{Endpoints, Files, Notation, endpoints};
+use crate::cluster::http::authority;
 use crate::cluster::postgres::foreign::Foreign;
 use crate::cluster::{self, ClusterView};
 use crate::engine::Connection;
 use crate::error::one_line;
 use crate::inventory::{Component, Host, Reach, Source};
+use crate::migrate::record::Method;
 use crate::names::HostName;
 use crate::report::{Kind, millis_since};
 use crate::transport::Transport;
 use crate::workflow::migrate::{self, Application};
+
+/// PostgreSQL's own, which nobody has to be told.
+const USUAL_PORT: u16 = 5432;
 
 pub(super) struct Ends<'a> {
     pub ground: Ground,
@@ -56,10 +61,12 @@ pub(super) fn source(session: &Session) -> Result<Source, NotNow> {
     session.inventory.source.clone().ok_or(NotNow::NoSource)
 }
 
-/// For people.
+/// For people; and two servers of one machine are two sources.
 pub(super) fn name(source: &Source) -> String {
+    let address = &source.machine.address;
+    let place = if source.port == USUAL_PORT { address.clone() } else { authority(address, source.port) };
     let container = source.container.as_ref().map(|name| format!(" in {} {name}", source.engine.name()));
-    format!("{} on {}{}", source.database, source.machine.address, container.unwrap_or_default())
+    format!("{} on {place}{}", source.database, container.unwrap_or_default())
 }
 
 impl<'a> Ends<'a> {
@@ -179,6 +186,14 @@ impl<'a> Ends<'a> {
             return Err(NotNow::Another { former: state.source.clone(), source_name: source }.into());
         }
         Ok(())
+    }
+
+    /// Members that cannot be reached now may have had a part in it: each by stream, otherwise the one that led.
+    pub fn may_be_left_elsewhere(&self, state: &State, session: &Session) -> bool {
+        match (state.method, &state.leader) {
+            (Method::Dump | Method::Logical, Some(leader)) => !self.ground.fleet.connections.contains_key(leader),
+            _ => self.ground.is_away(Component::Postgres, session),
+        }
     }
 
     pub async fn close(mut self, session: &Session) {

@@ -205,8 +205,15 @@ async fn ran(
     }
     let ends = Ends::reach(session, &source, ground).await?;
     // who goes on goes on as it was begun
+    let is_done = match ends.is_done(state.as_ref(), session).await {
+        Ok(is_done) => is_done,
+        Err(failure) => {
+            ends.close(session).await;
+            return Err(failure);
+        }
+    };
     let method = match begun {
-        Some(state) if state.has_switched() && resume => state.method,
+        Some(state) if is_done => state.method,
         _ => method.or_else(|| begun.map(|state| state.method)).unwrap_or_default(),
     };
     let jobs = usize::from(args.jobs.jobs);
@@ -226,21 +233,20 @@ async fn ran(
         ends.close(session).await;
         return Err(failure);
     }
-    let result = match (ends.is_done(state.as_ref(), session).await, state) {
-        (Err(failure), _) => Err(failure),
-        (Ok(true), Some(state)) if resume && state.step == Step::Opened => {
+    let result = match (is_done, state) {
+        (true, Some(state)) if resume && state.step == Step::Opened => {
             course.end_opened(&naming, (&kept, &state), session).await
         }
         // what may be left of a whole one is XNAT's part
-        (Ok(true), Some(state)) if resume && (state.unfinished || ends.application(session).is_there()) => {
+        (true, Some(state)) if resume && (state.unfinished || ends.application(session).is_there()) => {
             course.go_on((&naming, globals), (&kept, &state), session).await
         }
-        (Ok(true), Some(State { unfinished: true, .. } | State { step: Step::Opened, .. })) => {
+        (true, Some(State { unfinished: true, .. } | State { step: Step::Opened, .. })) => {
             let reason = "a run was cut off when the copy had taken its place, which `migrate resume` goes on with";
             Err(NotNow::NotFit { reason: reason.to_owned() }.into())
         }
-        (Ok(true), Some(State { source, since, .. })) => Err(NotNow::Done { source_name: source, since }.into()),
-        (Ok(_), _) => course.run(&naming, (globals, &kept), session).await,
+        (true, Some(State { source, since, .. })) => Err(NotNow::Done { source_name: source, since }.into()),
+        _ => course.run(&naming, (globals, &kept), session).await,
     };
     ends.close(session).await;
     result

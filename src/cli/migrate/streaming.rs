@@ -166,6 +166,7 @@ impl Course<'_> {
         moved.phases.push(phase);
         moved.compared = compared;
         let record = self.record(state.since, (looked, moved), session);
+        self.told_who_waits(session).await;
         // whoever goes on with what is left finds what was compared
         kept.report(&record)?;
         kept.set(&state)?;
@@ -364,14 +365,17 @@ impl Course<'_> {
         let Ends { ground, leader, .. } = self.ends;
         let takeover = takeover((ground, session), approved, &leader.name, state.source_version / 10_000);
         takeover.install(&self.programs).await?;
-        let former = takeover.finish(false).await?;
-        let set_aside = migrate::clean_up_after(&ground.gather(session), leader, (&ground.fleet, approved)).await?;
-        if ground.is_away(Component::Postgres, session) {
+        let former = migrate::clean_up_after(&ground.gather(session), leader, (&ground.fleet, approved)).await?;
+        self.told_who_waits(session).await;
+        Ok(former)
+    }
+
+    async fn told_who_waits(&self, session: &Session) {
+        if self.ends.ground.is_away(Component::Postgres, session) {
             let message = "a member that was away may have a copy, or wait for it to take its place".to_owned();
             let help = Some("when it can be reached: `xnat-provision migrate abort`, then `apply`".to_owned());
             session.reporter.emit(Kind::Warned { message, help }).await;
         }
-        Ok(former.or(set_aside))
     }
 }
 

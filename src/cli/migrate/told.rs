@@ -46,7 +46,11 @@ pub(super) fn checked(source: &Source, looked: &Looked, findings: &[Finding]) ->
 
 /// What another run has left, and what becomes of it.
 pub(super) fn begun(kept: &Kept) -> Result<String, Failure> {
-    Ok(match kept.state()?.map(|state| (state.step, state.since)) {
+    let state = kept.state()?;
+    if let Some(ended) = state.as_ref().filter(|state| state.has_switched() && state.is_ended()) {
+        return Ok(format!("It was moved in {}, which is to be forgotten: it is moved once more.\n", ended.since));
+    }
+    Ok(match state.map(|state| (state.step, state.since)) {
         Some((Step::Rehearsing, since)) => format!("A rehearsal of {since} was cut off; what it has left goes.\n"),
         Some((Step::Left, since)) => format!("A run of {since} came to nothing; what it has left goes.\n"),
         Some((Step::Following, since)) => {

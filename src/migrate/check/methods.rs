@@ -2,6 +2,7 @@
 
 use super::Target;
 use super::server::{major, spoken};
+use super::space::SCARCE;
 use super::words::{GB, size, told};
 use crate::migrate::found::Found;
 use crate::migrate::physical::{self, Physical};
@@ -211,6 +212,9 @@ pub fn against_logical(source: &Found) -> Vec<String> {
     }
     if source.physical.as_ref().is_some_and(|physical| physical.run_by_patroni) {
         against.push(OF_PATRONI.to_owned());
+    }
+    if source.free_bytes.is_some_and(|free| free < SCARCE) {
+        against.push("its disk has less than 1 GiB left, which WAL that is kept for the copy would fill".to_owned());
     }
     if source.tables.always_fire > 0 {
         let number = told(source.tables.always_fire, "trigger");

@@ -5,7 +5,7 @@ use super::{Finding, Severity, Target};
 use crate::migrate::found::Found;
 
 /// With less the source's server may have no room for what it writes while it is copied.
-const SCARCE: u64 = 1 << 30;
+pub(super) const SCARCE: u64 = 1 << 30;
 
 pub(super) fn disk(source: &Found, target: &Target) -> Option<Finding> {
     let bytes = source.database.bytes;

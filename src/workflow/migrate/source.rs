@@ -34,8 +34,7 @@ const OTHERS: &str =
    AND application_name <> 'xnat-provision' AND backend_start < $1::text::timestamptz";
 
 /// Those that were prepared before can be committed by who may only read.
-const PREPARED: &str =
-    "SELECT 'the prepared transaction ' || gid FROM pg_prepared_xacts WHERE database = current_database()";
+const PREPARED: &str = "SELECT string_agg(quote_literal(gid), ', ' ORDER BY prepared) FROM pg_prepared_xacts WHERE database = current_database()";
 
 /// Whoever was cut off while he made it read-only may do so yet, when he waits for a lock or for a standby. `$1` is how he says it.
 const CLOSING: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -115,18 +114,33 @@ pub async fn freeze(
     let now = session.query_one("SELECT clock_timestamp()::text", &[]).await.map_err(failed)?;
     let now: String = now.try_get(0).map_err(failed)?;
     let alone = || async {
-        let mut others = session.query(OTHERS, &[&now]).await.map_err(|error| one_line(&error))?;
-        others.extend(session.query(PREPARED, &[]).await.map_err(|error| one_line(&error))?);
+        let others = session.query(OTHERS, &[&now]).await.map_err(|error| one_line(&error))?;
         let who: Vec<String> = others.iter().filter_map(|row| row.try_get(0).ok()).collect();
         if who.is_empty() { Ok(()) } else { Err(who.join(", ")) }
     };
     match wait.until(reporter, cancel, alone).await {
-        Ok(()) => Ok(()),
+        Ok(()) => nothing_is_prepared(&session).await,
         Err(WaitError::Deadline { reason, .. }) => {
             let sessions = reason.split(", ").count();
             Err(MigrateError::NotQuiet { database: database.clone(), sessions, who: reason })
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Whoever commits one of them writes, and nobody would look for it any more.
+async fn nothing_is_prepared(session: &Client) -> Result<(), MigrateError> {
+    let failed = |reason: String| MigrateError::failed("make the source read-only", reason);
+    let prepared: Option<String> = session
+        .query_one(PREPARED, &[])
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(|error| failed(one_line(&error)))?;
+    match prepared {
+        None => Ok(()),
+        Some(names) => Err(failed(format!(
+            "it has prepared transactions, which can be committed at any time: {names}. End them there (COMMIT PREPARED, ROLLBACK PREPARED)"
+        ))),
     }
 }
 
@@ -158,9 +172,10 @@ pub async fn undo(foreign: &Foreign<'_>, before: Option<&str>) -> Result<(), Mig
             None => format!("ALTER DATABASE {name} RESET default_transaction_read_only"),
         };
         session.batch_execute(&set).await?;
-        // whoever came meanwhile could only read for as long as he stays
+        // whoever came meanwhile could only read for as long as he stays, which is all that a dump wants
         let now: String = session.query_one("SELECT clock_timestamp()::text", &[]).await?.try_get(0)?;
-        session.query(OTHERS, &[&now]).await.map(drop)
+        let but_dumps = format!("{OTHERS} AND application_name NOT IN ('pg_dump', 'pg_dumpall')");
+        session.query(&but_dumps, &[&now]).await.map(drop)
     };
     opening
         .await

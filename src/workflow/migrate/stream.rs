@@ -16,7 +16,7 @@ use super::bridge::Bridge;
 use super::follow::{self, unfollow};
 use super::opened::Opened;
 use super::place::{self, Place};
-use super::source::Snapshot;
+use super::source::{Snapshot, still_frozen};
 use super::takeover::Takeover;
 use super::{Clock, Compared, MigrateError, Mode, Moved, Moving, server_of, sums};
 use crate::cluster::{self, Gather};
@@ -79,17 +79,10 @@ impl Streaming<'_> {
             Ok(()) => self.followed(&mut clock).await,
             Err(error) => Err(error),
         };
-        // whoever has interrupted it while the copies were shut down is heard, too
-        if followed.is_ok() && self.moving.operation.cancel.is_cancelled() {
-            followed = Err(MigrateError::Interrupted);
-        }
         if self.moving.mode == Mode::Run && followed.is_ok() {
-            match (self.moving.about_to_switch)(&Compared::default(), &[]) {
+            match self.may_take_over().await {
                 Ok(()) => return self.take_over(clock).await,
-                Err(reason) => {
-                    let what = "write down that the copies take their place";
-                    followed = Err(MigrateError::failed(what, reason));
-                }
+                Err(error) => followed = Err(error),
             }
         }
         clock.beside = true;
@@ -101,6 +94,17 @@ impl Streaming<'_> {
         let compared = followed?;
         tidied?;
         Ok(Moved { phases: clock.phases, compared, in_place: false, kept: None, opened: None })
+    }
+
+    /// That they take their place is written down, unless somebody has interrupted it while the copies were shut down, or has
+    /// opened the source.
+    async fn may_take_over(&self) -> Result<(), MigrateError> {
+        if self.moving.operation.cancel.is_cancelled() {
+            return Err(MigrateError::Interrupted);
+        }
+        still_frozen(self.moving.foreign).await?;
+        (self.moving.about_to_switch)(&Compared::default(), &[])
+            .map_err(|reason| MigrateError::failed("write down that the copies take their place", reason))
     }
 
     pub(super) fn takeover(&self) -> Takeover<'_> {
