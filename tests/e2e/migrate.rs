@@ -101,7 +101,7 @@ fn a_killed_run_is_told_and_given_up(site: &Site, origin: &Origin) {
     run.wait().expect("ended");
     assert!(origin.is_read_only());
     let status = site.run(&["status"]);
-    assert!(status.stdout.contains("a migration was cut off"), "{}", status.stdout);
+    assert!(status.stdout.contains("may be read-only since"), "{}", status.stdout);
     given_up(site);
     assert!(!origin.is_read_only());
     let as_before = origin.settings_of_xnat();
