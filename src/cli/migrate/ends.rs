@@ -191,7 +191,10 @@ impl<'a> Ends<'a> {
     /// Members that cannot be reached now may have had a part in it: each by stream, otherwise the one that led.
     pub fn may_be_left_elsewhere(&self, state: &State, session: &Session) -> bool {
         match (state.method, &state.leader) {
-            (Method::Dump | Method::Logical, Some(leader)) => !self.ground.fleet.connections.contains_key(leader),
+            // it may have left the cluster long ago
+            (Method::Dump | Method::Logical, Some(leader)) => {
+                session.inventory.host(leader).is_some() && !self.ground.fleet.connections.contains_key(leader)
+            }
             _ => self.ground.is_away(Component::Postgres, session),
         }
     }

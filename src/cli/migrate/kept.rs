@@ -115,7 +115,7 @@ impl State {
 
     /// What there is to undo is of another source than this.
     pub fn is_of_another(&self, source: &str) -> bool {
-        !self.has_switched() && self.source != source
+        !self.has_switched() && self.step != Step::Left && self.source != source
     }
 }
 
