@@ -2,6 +2,8 @@
 //! tells of a source that is read-only or keeps its WAL, the cluster has the whole copy or nothing of it, and nobody's row is
 //! lost.
 
+use std::time::Duration;
+
 use crate::harness::Ran;
 use crate::migrate::{differences, none_is_lost};
 use crate::origin::{FIRE_ONCE, Origin, nothing_is_left, on_the_leader};
@@ -127,11 +129,12 @@ fn a_run_that_loses_its_disk_its_source_or_its_leader_comes_to_nothing() {
     let full = site.struck(&run, "Restore on the leader", || _ = site.lab.ssh(&leader, fill).expect(0));
     it_came_to_nothing(&full, &origin);
     site.lab.ssh(&leader, "rm /var/lib/postgresql/filler").expect(0);
+    it_has_recovered(&site);
     let open = ("postgres", "ALTER DATABASE xnat RESET default_transaction_read_only");
-    site.leader();
     let opened = site.struck(&run, "Compare", || _ = origin.sql(open.0, open.1));
     assert!(opened.stderr.contains("somebody has opened the source"), "{}", opened.stderr);
     it_came_to_nothing(&opened, &origin);
+    it_has_recovered(&site);
     let leader = site.leader();
     let lost =
         site.struck(&run, "Restore on the leader", || _ = site.lab.command(&["fault", &leader, "kill"]).expect(0));
@@ -144,6 +147,19 @@ fn a_run_that_loses_its_disk_its_source_or_its_leader_comes_to_nothing() {
     assert!(!site.run(&["status"]).expect(0).stdout.contains("migration"));
     nothing_is_left(&site);
     it_is_back(&site, &origin);
+}
+
+/// A server whose disk was full may go on for a moment, and end then.
+fn it_has_recovered(site: &Site) {
+    let mut well = 0;
+    for _ in 0..120 {
+        well = if site.run(&["status"]).status == 0 { well + 1 } else { 0 };
+        if well == 5 {
+            return;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    site.run(&["status"]).expect(0);
 }
 
 fn it_came_to_nothing(ran: &Ran, origin: &Origin) {
