@@ -63,15 +63,26 @@ const STREAM: [Part; 14] = [
 ];
 /// Until then the copy is beside the application's database.
 const IN_PLACE: &str = "Put it in its place";
+/// A dump is made of a source that is read-only by then.
+const READ_ONLY: (&str, &str) = ("dump", "Make the roles");
 
-#[test]
-fn a_run_is_killed_in_every_part_and_ends_well() {
-    let origin = Origin::up("cutfrom", ("bookworm", "15"));
-    let site = Site::new("cutto", (&["--hosts", "3", "--suite", "trixie"], "root"));
-    site.append("[patroni]\nsynchronous = \"on\"");
+fn a_source_and_a_site((from, to): (&str, &str), suite: &str) -> (Origin, Site) {
+    let origin = Origin::up(from, ("bookworm", "15"));
+    (origin, Site::new(to, (&["--hosts", "3", "--suite", suite], "root")))
+}
+
+/// There is a cluster, and its inventory says from where, with XNAT.
+fn it_is_to_be_moved(site: &Site, origin: &Origin) {
     site.run(&["apply", "--yes"]).expect(0);
     site.append(&origin.table());
     site.append(&origin.run_xnat());
+}
+
+#[test]
+fn a_run_is_killed_in_every_part_and_ends_well() {
+    let (origin, site) = a_source_and_a_site(("cutfrom", "cutto"), "trixie");
+    site.append("[patroni]\nsynchronous = \"on\"");
+    it_is_to_be_moved(&site, &origin);
     it_is_killed_in_each((&site, &origin), "dump", &DUMP);
     it_ends_well((&site, &origin));
     let synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')";
@@ -82,11 +93,8 @@ fn a_run_is_killed_in_every_part_and_ends_well() {
 
 #[test]
 fn a_run_that_follows_is_killed_in_every_part_and_ends_well() {
-    let origin = Origin::up("cutlogfrom", ("bookworm", "15"));
-    let site = Site::new("cutlogto", (&["--hosts", "3", "--suite", "trixie"], "root"));
-    site.run(&["apply", "--yes"]).expect(0);
-    site.append(&origin.table());
-    site.append(&origin.run_xnat());
+    let (origin, site) = a_source_and_a_site(("cutlogfrom", "cutlogto"), "trixie");
+    it_is_to_be_moved(&site, &origin);
     origin.can_be_followed();
     origin.sql("xnat", FIRE_ONCE);
     it_is_killed_in_each((&site, &origin), "logical", &LOGICAL);
@@ -97,15 +105,11 @@ fn a_run_that_follows_is_killed_in_every_part_and_ends_well() {
 
 #[test]
 fn a_run_of_standbys_is_killed_in_every_part_and_ends_well() {
-    let origin = Origin::up("cutstrfrom", ("bookworm", "15"));
-    let site = Site::new("cutstrto", (&["--hosts", "3", "--suite", "bookworm"], "root"));
-    site.run(&["apply", "--yes"]).expect(0);
-    site.append(&origin.table());
-    site.append(&origin.run_xnat());
+    let (origin, site) = a_source_and_a_site(("cutstrfrom", "cutstrto"), "bookworm");
+    it_is_to_be_moved(&site, &origin);
     it_is_killed_in_each((&site, &origin), "stream", &STREAM);
     it_ends_well((&site, &origin));
     nothing_follows(&site, &origin);
-    it_is_well(&site);
     it_goes_back_in_pieces(&site, &origin);
     it_is_cut_off_while_it_is_compared(&site, &origin);
     it_goes_on_without_a_member(&site, &origin);
@@ -113,14 +117,11 @@ fn a_run_of_standbys_is_killed_in_every_part_and_ends_well() {
 
 #[test]
 fn a_run_that_loses_its_disk_its_source_or_its_leader_comes_to_nothing() {
-    let origin = Origin::up("lossfrom", ("bookworm", "15"));
+    let (origin, site) = a_source_and_a_site(("lossfrom", "lossto"), "trixie");
     let bulky = "CREATE TABLE public.bulky AS SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 150000) g";
     origin.sql("xnat", bulky);
-    let site = Site::new("lossto", (&["--hosts", "3", "--suite", "trixie"], "root"));
     site.separate("/var/lib/postgresql");
-    site.run(&["apply", "--yes"]).expect(0);
-    site.append(&origin.table());
-    site.append(&origin.run_xnat());
+    it_is_to_be_moved(&site, &origin);
     let (run, leader) = (words("run", &site), site.leader());
     let most = "cd /var/lib/postgresql && \
                 fallocate -l $(($(df --output=avail -B1 . | tail -n 1) - 1073741824)) filler";
@@ -182,11 +183,11 @@ fn it_is_killed_in_each((site, origin): (&Site, &Origin), method: &str, parts: &
     for (number, (part, after)) in parts.iter().enumerate() {
         site.killed(if number == 0 { &begin } else { &resume }, (part, *after));
         it_is_told(site, origin);
+        assert!((method, *part) != READ_ONLY || origin.is_read_only());
         if method == "stream" {
             continue;
         }
-        let is_swapping = *part == IN_PLACE;
-        is_beside &= !is_swapping;
+        is_beside &= *part != IN_PLACE;
         if is_beside {
             assert_eq!(tables(site), 0, "{part}");
         }
@@ -207,7 +208,8 @@ fn it_is_killed_in_each((site, origin): (&Site, &Origin), method: &str, parts: &
 }
 
 fn it_ends_well((site, origin): (&Site, &Origin)) {
-    assert!(!site.run(&["status"]).stdout.contains("cut off"));
+    it_is_well(site);
+    assert!(!site.run(&["status"]).expect(0).stdout.contains("cut off"));
     assert!(origin.settings_of_xnat().contains("targetServerType=primary"));
     assert_eq!(differences(&site.run(&["migrate", "verify", "--yes", "--json"]).expect(0)), [] as [&str; 0]);
 }
