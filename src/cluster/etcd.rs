@@ -242,7 +242,7 @@ async fn seen(gather: &Gather<'_>, hosts: Vec<&Host>) -> Vec<Seen<Member>> {
     members.await
 }
 
-/// The same, from answers already there.
+/// [`quorum`], from answers already there.
 pub fn standing(members: &[Seen<Member>]) -> Result<Quorum, String> {
     standing_of(members, members.len())
 }

@@ -52,7 +52,7 @@ pub use error::MigrateError;
 pub use follow::{followed, leave_alone, unfollow};
 pub use look::{Looked, cluster_system, look};
 pub use opened::Opened;
-pub use place::{clean, clean_up_after, left, moved_in, unmark};
+pub use place::{clean_up_after, left, moved_in, unmark};
 pub use single::{Leaving, Single, single};
 pub use source::{frozen, thaw, undo};
 pub use sums::{of_the_source, of_the_target};

@@ -352,9 +352,7 @@ impl Course<'_> {
         session.print(&format!("The move is over; both were not compared.\n{}{next}", former.unwrap_or_default()))?;
         Ok(Done { exit: if goes_on { Exit::Ok } else { Exit::Unhealthy }, changed: 1 })
     }
-}
 
-impl Course<'_> {
     /// Nothing is left of the copies but those in their place. This is where the cluster's former data is.
     pub(super) async fn tidied_later(
         &self,

@@ -34,7 +34,7 @@ pub async fn left(gather: &Gather<'_>, leader: &Host, fleet: &Fleet) -> Result<L
 }
 
 /// Remove it, with what programs on the leader have left. Data of the cluster's that was set aside before is where this says.
-pub async fn clean(
+pub(super) async fn clean(
     gather: &Gather<'_>,
     leader: &Host,
     done: (&Fleet, &Approved),
